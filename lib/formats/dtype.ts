@@ -1,0 +1,38 @@
+/**
+ * Element types by their PyTorch names, and a tensor as plain bytes: the two
+ * words that file formats and libtorch tensors have in common.
+ *
+ * @module
+ */
+
+/** Bytes of one element, by PyTorch's name of the type. */
+export const DTYPE_BYTES = {
+  float64: 8,
+  float32: 4,
+  float16: 2,
+  bfloat16: 2,
+  int64: 8,
+  int32: 4,
+  int16: 2,
+  int8: 1,
+  uint8: 1,
+  bool: 1,
+} as const;
+
+/** The name of an element type, as `str(tensor.dtype)` in PyTorch without `torch.`. */
+export type DType = keyof typeof DTYPE_BYTES;
+
+/** A contiguous tensor in memory that needs no libtorch: little-endian, row-major. */
+export interface TensorData {
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions; empty for a scalar. */
+  readonly shape: readonly number[];
+  /** `product(shape)` elements. */
+  readonly bytes: Uint8Array;
+}
+
+/** The number of elements of `shape`; 1 for a scalar. */
+export function elementCount(shape: readonly number[]): number {
+  return shape.reduce((count, size) => count * size, 1);
+}
