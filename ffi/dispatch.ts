@@ -1,0 +1,247 @@
+/**
+ * The gate to libtorch: arguments are written on one stack, the dispatcher is
+ * called, its status is checked, results are read back. Calls are synchronous:
+ * the stack, grad mode and error text belong to the one thread.
+ *
+ * @module
+ */
+
+import type { DType } from "../lib/formats/dtype.ts";
+import { libraries } from "./library.ts";
+import {
+  type ArgumentSpec,
+  type HandleOwner,
+  type OperatorOf,
+  type OperatorSchema,
+  parseSchema,
+  type TensorHandle,
+} from "./schema.ts";
+import { TorchError } from "./torch_error.ts";
+
+// A later libtorch may append an argument: it then reads a zero, which is "none".
+const STACK_WORDS = 64;
+const words = new BigUint64Array(STACK_WORDS);
+const doubles = new Float64Array(words.buffer);
+const scratch = new BigUint64Array(1);
+const scratchDouble = new Float64Array(scratch.buffer);
+const scratchInt = new Int32Array(scratch.buffer);
+
+let slots: Deno.PointerValue[] | undefined;
+let scratchPointer: Deno.PointerValue;
+
+function stackSlots(): Deno.PointerValue[] {
+  if (slots === undefined) {
+    const base = Deno.UnsafePointer.of(words)!;
+    slots = Array.from(
+      words,
+      (_, index) => Deno.UnsafePointer.offset(base, index * 8),
+    );
+    scratchPointer = Deno.UnsafePointer.of(scratch);
+  }
+  return slots;
+}
+
+/**
+ * Throws libtorch's own words when `status` is not zero.
+ *
+ * @throws {TorchError}
+ */
+export function check(status: number, call: string): void {
+  if (status !== 0) throw new TorchError(call, lastWords());
+}
+
+function lastWords(): string {
+  const { torch } = libraries();
+  const pointer = torch.torch_exception_get_what_without_backtrace?.() ?? null;
+  return pointer === null
+    ? "libtorch printed the reason on standard error"
+    : Deno.UnsafePointerView.getCString(pointer).split("\n")[0]!
+      .replace(/\.$/, "");
+}
+
+/** libtorch's code for `dtype`. */
+export function dtypeCode(dtype: DType): number {
+  return libraries().torch[`aoti_torch_dtype_${dtype}`]();
+}
+
+type Write = (slot: number, value: unknown) => void;
+
+const WRITERS: Record<ArgumentSpec["type"], Write> = {
+  "Tensor": (slot, value) => {
+    const status = libraries().torch.aoti_torch_new_tensor_handle(
+      (value as HandleOwner).unsafeHandle,
+      stackSlots()[slot]!,
+    );
+    check(status, "aoti_torch_new_tensor_handle");
+  },
+  "Tensor[]": (slot, value) => {
+    writeList(slot, value as readonly HandleOwner[], (owner) => {
+      const { torch } = libraries();
+      torch.aoti_torch_new_tensor_handle(owner.unsafeHandle, scratchPointer);
+      return scratch[0]!;
+    });
+  },
+  "int": writeInt,
+  "int[]": (slot, value) => {
+    writeList(
+      slot,
+      value as readonly number[],
+      (each) => BigInt.asUintN(64, BigInt(each)),
+    );
+  },
+  "float": (slot, value) => {
+    doubles[slot] = value as number;
+  },
+  "bool": (slot, value) => {
+    words[slot] = value ? 1n : 0n;
+  },
+  "ScalarType": (slot, value) => {
+    words[slot] = BigInt(dtypeCode(value as DType));
+  },
+  "Device": (slot, value) => {
+    words[slot] = value as bigint;
+  },
+  "MemoryFormat": writeInt,
+  "Layout": writeInt,
+  "Generator": writeInt,
+};
+
+function writeInt(slot: number, value: unknown): void {
+  words[slot] = BigInt.asUintN(64, BigInt(value as number));
+}
+
+function writeList<T>(
+  slot: number,
+  items: readonly T[],
+  word: (item: T) => bigint,
+): void {
+  const { torch } = libraries();
+  check(
+    torch.torch_new_list_reserve_size(
+      BigInt(items.length),
+      stackSlots()[slot]!,
+    ),
+    "torch_new_list_reserve_size",
+  );
+  for (const item of items) {
+    check(
+      torch.torch_list_push_back(words[slot]!, word(item)),
+      "torch_list_push_back",
+    );
+  }
+}
+
+/** A present optional travels in an 8-byte cell that the call frees. */
+function writeOptional(write: Write): Write {
+  return (slot, value) => {
+    if (value === null) {
+      words[slot] = 0n;
+      return;
+    }
+    write(slot, value);
+    const { libc } = libraries();
+    const cell = libc.malloc(8n);
+    libc.memcpy(cell, words.subarray(slot, slot + 1), 8n);
+    words[slot] = Deno.UnsafePointer.value(cell);
+  };
+}
+
+/** Reads one result word; a tensor's handle goes through `own`. */
+type Read<T> = (word: bigint, own: (handle: TensorHandle) => T) => unknown;
+
+function reader<T>(type: OperatorSchema["results"][number]): Read<T> {
+  switch (type) {
+    case "Tensor":
+      return (word, own) => own(word as TensorHandle);
+    case "Tensor[]":
+      return readList;
+    case "int":
+      return (word) => Number(BigInt.asIntN(64, word));
+    case "bool":
+      return (word) => word !== 0n;
+    case "float":
+      return (word) => {
+        scratch[0] = word;
+        return scratchDouble[0]!;
+      };
+  }
+}
+
+function readList<T>(list: bigint, own: (handle: TensorHandle) => T): T[] {
+  const { torch } = libraries();
+  torch.torch_list_size(list, scratch);
+  const items: T[] = [];
+  for (let index = 0n, size = scratch[0]!; index < size; index++) {
+    check(
+      torch.torch_list_get_item(list, index, scratch),
+      "torch_list_get_item",
+    );
+    items.push(own(scratch[0]! as TensorHandle));
+  }
+  torch.torch_delete_list(list);
+  return items;
+}
+
+function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+/**
+ * Makes the typed function of one schema text. Nothing is opened until the
+ * function is called.
+ *
+ * @param own turns a handle that a call gives back into the caller's tensor.
+ * @throws {SyntaxError} when the text cannot be read.
+ */
+export function operator<const S extends string, T>(
+  text: S,
+  own: (handle: TensorHandle) => T,
+): OperatorOf<S, T> {
+  const schema = parseSchema(text);
+  const call = schema.overload === ""
+    ? schema.name
+    : `${schema.name}.${schema.overload}`;
+  const name = cString(schema.name);
+  const overload = cString(schema.overload);
+  const fallbacks = schema.arguments.map((each) => each.fallback);
+  const writers = schema.arguments.map((each) =>
+    each.optional ? writeOptional(WRITERS[each.type]) : WRITERS[each.type]
+  );
+  const readers = schema.results.map((type) => reader<T>(type));
+  const invoke = (...values: unknown[]): unknown => {
+    const { torch, version } = libraries();
+    const base = stackSlots()[0]!;
+    for (let slot = 0; slot < writers.length; slot++) {
+      const value = values[slot];
+      writers[slot]!(slot, value === undefined ? fallbacks[slot] : value);
+    }
+    // Results of an earlier call with more words must not read as arguments.
+    words.fill(0n, writers.length);
+    check(torch.torch_call_dispatcher(name, overload, base, version), call);
+    if (readers.length === 1) return readers[0]!(words[0]!, own);
+    const results = words.slice(0, readers.length);
+    return readers.length === 0
+      ? undefined
+      : readers.map((read, index) => read(results[index]!, own));
+  };
+  return invoke as OperatorOf<S, T>;
+}
+
+/** Runs a C function that writes one word, and gives the word. */
+export function outWord(
+  call: string,
+  run: (out: BigUint64Array<ArrayBuffer>) => number,
+): bigint {
+  check(run(scratch), call);
+  return scratch[0]!;
+}
+
+/** Runs a C function that writes one `int32_t`, and gives the number. */
+export function outInt(
+  call: string,
+  run: (out: BigUint64Array<ArrayBuffer>) => number,
+): number {
+  scratch[0] = 0n;
+  check(run(scratch), call);
+  return scratchInt[0]!;
+}

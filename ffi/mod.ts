@@ -1,0 +1,44 @@
+/**
+ * The border to libtorch, and the only folder that opens a library or touches a
+ * pointer. `lib/tensor` is its one user.
+ *
+ * @module
+ */
+
+export { operator } from "./dispatch.ts";
+export {
+  cudaIsAvailable,
+  libraries,
+  librariesAreOpen,
+  LibtorchNotFoundError,
+  openCuda,
+} from "./library.ts";
+export { MemoryMap } from "./memory_map.ts";
+export { OPERATORS } from "./operators.ts";
+export {
+  gradModeIsEnabled,
+  seedGenerator,
+  setAutocast,
+  setGradMode,
+  setThreads,
+  threads,
+} from "./runtime.ts";
+export type { HandleOwner, OperatorOf, TensorHandle } from "./schema.ts";
+export {
+  addScaled,
+  borrowMemory,
+  deleteHandle,
+  type Device,
+  deviceCode,
+  deviceOf,
+  dtypeOf,
+  fill,
+  gradientOf,
+  isContiguous,
+  memoryOf,
+  newEmpty,
+  setGradient,
+  setRequiresGrad,
+  shapeOf,
+} from "./tensor_handle.ts";
+export { TorchError } from "./torch_error.ts";

@@ -1,0 +1,152 @@
+/**
+ * ATen operator schemas, read twice from one line of text: by the TypeScript
+ * compiler, which derives the typed arguments and results, and at the first
+ * call, which derives how each argument is written on the dispatcher's stack.
+ * The text is PyTorch's (`native_functions.yaml`) without alias marks and `*`.
+ *
+ * @module
+ */
+
+import type { DType } from "../lib/formats/dtype.ts";
+
+/** Anything that owns a tensor handle; `lib/tensor` has the class for it. */
+export interface HandleOwner {
+  /** The native handle, valid until the owner is disposed. */
+  readonly unsafeHandle: TensorHandle;
+}
+
+declare const tensorBrand: unique symbol;
+/** An `AtenTensorHandle`; the brand keeps other integers out. */
+export type TensorHandle = bigint & { readonly [tensorBrand]: true };
+
+/** What a caller passes for each schema type. */
+interface ArgumentTypes {
+  "Tensor": HandleOwner;
+  "Tensor[]": readonly HandleOwner[];
+  "int": number;
+  "int[]": readonly number[];
+  "float": number;
+  "bool": boolean;
+  "ScalarType": DType;
+  "Layout": never;
+  "Device": DeviceCode;
+  "MemoryFormat": never;
+  "Generator": never;
+}
+
+/** What a call gives back for each schema type; `T` stands for a tensor. */
+interface ResultTypes<T> {
+  "Tensor": T;
+  "Tensor[]": T[];
+  "int": number;
+  "float": number;
+  "bool": boolean;
+}
+
+/** A device as the dispatcher takes it: type in the upper, index in the lower half. */
+export type DeviceCode = bigint;
+
+type Spelled<S extends string> = S extends `SymInt${infer Rest}` ? `int${Rest}`
+  : S;
+
+type ArgumentOf<S extends string> = S extends `${infer Base}?`
+  ? ArgumentOf<Base> | null
+  : Spelled<S> extends keyof ArgumentTypes ? ArgumentTypes[Spelled<S>]
+  : never;
+
+type Parameter<S extends string> = S extends `${infer Type} ${string}=${string}`
+  ? [value?: ArgumentOf<Type>]
+  : S extends `${infer Type} ${string}` ? [value: ArgumentOf<Type>]
+  : [];
+
+type Parameters<S extends string> = S extends `${infer Head}, ${infer Tail}`
+  ? [...Parameter<Head>, ...Parameters<Tail>]
+  : Parameter<S>;
+
+type ResultOf<S extends string, T> = Spelled<S> extends keyof ResultTypes<T>
+  ? ResultTypes<T>[Spelled<S>]
+  : never;
+
+type ResultTuple<S extends string, T> = S extends `${infer Head}, ${infer Tail}`
+  ? [ResultOf<Head, T>, ...ResultTuple<Tail, T>]
+  : [ResultOf<S, T>];
+
+type Result<S extends string, T> = S extends "()" ? void
+  : S extends `(${infer Inner})` ? ResultTuple<Inner, T>
+  : ResultOf<S, T>;
+
+/**
+ * The typed function that a schema text describes. `T` is what stands for a
+ * tensor in results. A text the compiler cannot read gives `never`.
+ */
+export type OperatorOf<S extends string, T> = S extends
+  `aten::${string}(${infer Arguments}) -> ${infer Returned}`
+  ? (...values: Parameters<Arguments>) => Result<Returned, T>
+  : never;
+
+/** One argument of a schema, ready for writing. */
+export interface ArgumentSpec {
+  /** The schema type without `?`, `SymInt` spelled `int`. */
+  readonly type: keyof ArgumentTypes;
+  /** Whether `null` may be passed. */
+  readonly optional: boolean;
+  /** The name in the schema, for messages. */
+  readonly name: string;
+  /** The value used when the caller passes none. */
+  readonly fallback: unknown;
+}
+
+/** A schema text taken apart. */
+export interface OperatorSchema {
+  /** `aten::name` */
+  readonly name: string;
+  /** The overload, often empty. */
+  readonly overload: string;
+  readonly arguments: readonly ArgumentSpec[];
+  readonly results: readonly (keyof ResultTypes<unknown>)[];
+}
+
+/**
+ * Takes a schema text apart.
+ *
+ * @throws {SyntaxError} when `text` is not of the form `aten::name[.overload](…) -> …`.
+ */
+export function parseSchema(text: string): OperatorSchema {
+  const match = /^(aten::\w+)(?:\.(\w+))?\((.*)\) -> \(?(.*?)\)?$/.exec(text);
+  if (match === null) throw new SyntaxError(`Cannot read schema "${text}"`);
+  const [, name = "", overload = "", parameters = "", results = ""] = match;
+  return {
+    name,
+    overload,
+    arguments: splitList(parameters).map(parseArgument),
+    results: splitList(results).map((type) =>
+      spell(type) as keyof ResultTypes<unknown>
+    ),
+  };
+}
+
+function splitList(text: string): string[] {
+  return text === "" ? [] : text.split(", ");
+}
+
+function spell(type: string): string {
+  return type.replace(/^SymInt/, "int");
+}
+
+function parseArgument(text: string): ArgumentSpec {
+  const [type = "", declared = ""] = text.split(" ");
+  const [name = "", fallback] = declared.split("=");
+  return {
+    type: spell(type.replace(/\?$/, "")) as keyof ArgumentTypes,
+    optional: type.endsWith("?"),
+    name,
+    fallback: fallback === undefined ? undefined : parseFallback(fallback),
+  };
+}
+
+function parseFallback(text: string): unknown {
+  if (text === "None") return null;
+  if (text === "True" || text === "False") return text === "True";
+  if (text === "[]") return [];
+  return Number(text);
+}

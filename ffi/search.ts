@@ -1,0 +1,135 @@
+/**
+ * Where libtorch may lie, in the order in which it is looked for. Every place
+ * tried is remembered with the reason why it would not do.
+ *
+ * @module
+ */
+
+/** The PyTorch release that lorikeet is built and tested on, and fetches. */
+export const TORCH_VERSION = "2.13.0";
+const OLDEST = [2, 11] as const;
+
+/** File names of the libraries on this operating system. */
+export interface LibraryNames {
+  readonly cpu: string;
+  readonly c10: string;
+  readonly cuda: string;
+}
+
+/** The library file names of `os`. */
+export function libraryNames(os: string = Deno.build.os): LibraryNames {
+  const file = (stem: string): string =>
+    os === "darwin" ? `lib${stem}.dylib` : `lib${stem}.so`;
+  return {
+    cpu: file("torch_cpu"),
+    c10: file("c10"),
+    cuda: file("torch_cuda"),
+  };
+}
+
+/** A place where libtorch was looked for. */
+export interface Place {
+  /** Why one would look there, for messages. */
+  readonly origin: string;
+  /** The folder with the libraries, when the place has one. */
+  readonly folder: string | null;
+  /** What was wrong with it, or `null` when it can be opened. */
+  readonly problem: string | null;
+}
+
+/** The folder of fetched libtorch builds: `LORIKEET_CACHE` or the user's cache. */
+export function cacheFolder(): string {
+  const own = Deno.env.get("LORIKEET_CACHE");
+  if (own) return own;
+  const home = Deno.env.get("HOME") ?? ".";
+  const base = Deno.env.get("XDG_CACHE_HOME") ??
+    (Deno.build.os === "darwin" ? `${home}/Library/Caches` : `${home}/.cache`);
+  return `${base}/lorikeet`;
+}
+
+/** Where a libtorch fetched by {@linkcode cacheFolder}'s owner is installed. */
+export function fetchedFolder(): string {
+  return `${cacheFolder()}/torch-${TORCH_VERSION}`;
+}
+
+/**
+ * Looks in every place in order: `LIBTORCH`, the torch of the Python on PATH,
+ * what an earlier run fetched.
+ */
+export function* searchLibtorch(): Generator<Place> {
+  const own = Deno.env.get("LIBTORCH");
+  if (own) yield examine(`LIBTORCH=${own}`, [`${own}/lib`, own]);
+  else yield { origin: "LIBTORCH", folder: null, problem: "is not set" };
+  for (const python of ["python3", "python"]) {
+    yield examinePython(python);
+  }
+  const fetched = fetchedFolder();
+  yield examine(fetched, [`${fetched}/torch/lib`]);
+}
+
+function examine(origin: string, folders: readonly string[]): Place {
+  const { cpu } = libraryNames();
+  const folder = folders.find((each) => exists(`${each}/${cpu}`));
+  if (folder === undefined) {
+    return { origin, folder: null, problem: `has no ${cpu}` };
+  }
+  const version = versionOf(folder);
+  const problem = version === null || isRecent(version)
+    ? null
+    : `is PyTorch ${version}, 2.11 or newer is needed`;
+  return { origin, folder, problem };
+}
+
+/** Asks a Python where its torch lies, without importing torch. */
+function examinePython(python: string): Place {
+  const origin = `the torch of ${python} on PATH`;
+  const code = "import importlib.util as u; s = u.find_spec('torch'); " +
+    "print(s.submodule_search_locations[0] if s else '')";
+  try {
+    const { success, stdout } = new Deno.Command(python, {
+      args: ["-c", code],
+      stderr: "null",
+    }).outputSync();
+    const folder = new TextDecoder().decode(stdout).trim();
+    if (!success || folder === "") {
+      return { origin, folder: null, problem: "is not installed" };
+    }
+    return examine(origin, [`${folder}/lib`]);
+  } catch (error) {
+    const problem = error instanceof Deno.errors.NotFound
+      ? "there is no such Python"
+      : error instanceof Deno.errors.NotCapable
+      ? `may not be asked without --allow-run=${python}`
+      : `could not be asked (${(error as Error).message})`;
+    return { origin, folder: null, problem };
+  }
+}
+
+/** The version that a build says of itself: a wheel's `version.py`, an archive's `build-version`. */
+function versionOf(folder: string): string | null {
+  for (const file of ["../version.py", "../build-version"]) {
+    try {
+      const text = Deno.readTextFileSync(`${folder}/${file}`);
+      const match = /\d+\.\d+\.\d+[\w+.]*/.exec(text);
+      if (match) return match[0];
+    } catch {
+      // the other kind of build
+    }
+  }
+  return null;
+}
+
+function isRecent(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > OLDEST[0] || (major === OLDEST[0] && minor >= OLDEST[1]);
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    return false;
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * What can be asked of a tensor handle and how one is made or freed. Owners in
+ * `lib/tensor` decide when; nothing here keeps a handle.
+ *
+ * @module
+ */
+
+import type { DType } from "../lib/formats/dtype.ts";
+import { DTYPE_BYTES } from "../lib/formats/dtype.ts";
+import { check, dtypeCode, outInt, outWord } from "./dispatch.ts";
+import { libraries } from "./library.ts";
+import type { DeviceCode, TensorHandle } from "./schema.ts";
+
+/** A device as lorikeet spells it: its kind, and an index that is 0 on a CPU. */
+export interface Device {
+  readonly type: "cpu" | "cuda";
+  readonly index: number;
+}
+
+let dtypesByCode: Map<number, DType> | undefined;
+
+function dtypeOfCode(code: number): DType {
+  dtypesByCode ??= new Map(
+    (Object.keys(DTYPE_BYTES) as DType[]).map((
+      name,
+    ) => [dtypeCode(name), name]),
+  );
+  const dtype = dtypesByCode.get(code);
+  if (dtype === undefined) {
+    throw new TypeError(`Cannot name libtorch's element type ${code}`);
+  }
+  return dtype;
+}
+
+function deviceTypeCode(type: Device["type"]): number {
+  return type === "cpu" ? 0 : libraries().torch.aoti_torch_device_type_cuda();
+}
+
+/** The word by which the dispatcher knows `device`. */
+export function deviceCode(device: Device): DeviceCode {
+  const index = device.type === "cpu" ? 0xffffffffn : BigInt(device.index);
+  return (BigInt(deviceTypeCode(device.type)) << 32n) | index;
+}
+
+function stridesOf(shape: readonly number[]): BigInt64Array<ArrayBuffer> {
+  const strides = new BigInt64Array(shape.length);
+  let step = 1;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    strides[axis] = BigInt(step);
+    step *= shape[axis]!;
+  }
+  return strides;
+}
+
+function wideShape(shape: readonly number[]): BigInt64Array<ArrayBuffer> {
+  return BigInt64Array.from(shape, (size) => BigInt(size));
+}
+
+/** A contiguous tensor of `shape` whose elements are not set. */
+export function newEmpty(
+  shape: readonly number[],
+  options: { readonly dtype: DType; readonly device: Device },
+): TensorHandle {
+  const { torch } = libraries();
+  return outWord(
+    "aoti_torch_empty_strided",
+    (out) =>
+      torch.aoti_torch_empty_strided(
+        BigInt(shape.length),
+        wideShape(shape),
+        stridesOf(shape),
+        dtypeCode(options.dtype),
+        deviceTypeCode(options.device.type),
+        options.device.type === "cpu" ? -1 : options.device.index,
+        out,
+      ),
+  ) as TensorHandle;
+}
+
+/** A contiguous CPU tensor over memory that the caller keeps alive. */
+export function borrowMemory(
+  pointer: Deno.PointerValue,
+  options: { readonly dtype: DType; readonly shape: readonly number[] },
+): TensorHandle {
+  const { torch } = libraries();
+  const { shape, dtype } = options;
+  return outWord(
+    "aoti_torch_create_tensor_from_blob",
+    (out) =>
+      torch.aoti_torch_create_tensor_from_blob(
+        pointer,
+        BigInt(shape.length),
+        wideShape(shape),
+        stridesOf(shape),
+        0n,
+        dtypeCode(dtype),
+        0,
+        -1,
+        out,
+      ),
+  ) as TensorHandle;
+}
+
+/** Frees a handle; the tensor lives on while others hold it. */
+export function deleteHandle(handle: TensorHandle): void {
+  check(
+    libraries().torch.aoti_torch_delete_tensor_object(handle),
+    "aoti_torch_delete_tensor_object",
+  );
+}
+
+/** The sizes of the dimensions. */
+export function shapeOf(handle: TensorHandle): number[] {
+  const { torch } = libraries();
+  const rank = Number(
+    outWord(
+      "aoti_torch_get_dim",
+      (out) => torch.aoti_torch_get_dim(handle, out),
+    ),
+  );
+  return Array.from({ length: rank }, (_, axis) =>
+    Number(
+      outWord("aoti_torch_get_size", (out) =>
+        torch.aoti_torch_get_size(handle, BigInt(axis), out)),
+    ));
+}
+
+/** The element type. */
+export function dtypeOf(handle: TensorHandle): DType {
+  const { torch } = libraries();
+  return dtypeOfCode(
+    outInt(
+      "aoti_torch_get_dtype",
+      (out) => torch.aoti_torch_get_dtype(handle, out),
+    ),
+  );
+}
+
+/** Where the elements lie. */
+export function deviceOf(handle: TensorHandle): Device {
+  const { torch } = libraries();
+  const type = outInt(
+    "aoti_torch_get_device_type",
+    (out) => torch.aoti_torch_get_device_type(handle, out),
+  );
+  if (type === 0) return { type: "cpu", index: 0 };
+  const index = outInt(
+    "aoti_torch_get_device_index",
+    (out) => torch.aoti_torch_get_device_index(handle, out),
+  );
+  return { type: "cuda", index };
+}
+
+/** Whether the elements lie in row-major order without gaps. */
+export function isContiguous(handle: TensorHandle): boolean {
+  const { torch } = libraries();
+  return (outInt(
+    "aoti_torch_is_contiguous",
+    (out) => torch.aoti_torch_is_contiguous(handle, out),
+  ) & 1) === 1;
+}
+
+/** The memory of a contiguous CPU tensor, as bytes that live as long as it does. */
+export function memoryOf(
+  handle: TensorHandle,
+  byteLength: number,
+): Uint8Array<ArrayBuffer> {
+  const { torch } = libraries();
+  const address = outWord(
+    "aoti_torch_get_data_ptr",
+    (out) => torch.aoti_torch_get_data_ptr(handle, out),
+  );
+  const pointer = Deno.UnsafePointer.create(address);
+  return pointer === null || byteLength === 0
+    ? new Uint8Array(0)
+    : new Uint8Array(
+      Deno.UnsafePointerView.getArrayBuffer(pointer, byteLength),
+    );
+}
+
+/** Marks a leaf so that autograd follows it, or stops that. */
+export function setRequiresGrad(handle: TensorHandle, value: boolean): void {
+  check(
+    libraries().torch.torch_set_requires_grad(handle, value),
+    "torch_set_requires_grad",
+  );
+}
+
+/** Where a tensor keeps its gradient: a borrowed handle of a possibly undefined tensor. */
+function gradientSlot(handle: TensorHandle): Deno.PointerObject {
+  const owner = Deno.UnsafePointer.create(handle)!;
+  const implementation = new Deno.UnsafePointerView(owner).getPointer();
+  return libraries().c10._ZN3c1010TensorImpl12mutable_gradEv(implementation)!;
+}
+
+/** A new handle of the gradient, or `null` while there is none. */
+export function gradientOf(handle: TensorHandle): TensorHandle | null {
+  const { torch } = libraries();
+  const slot = Deno.UnsafePointer.value(gradientSlot(handle));
+  const defined = outInt(
+    "aoti_torch_is_defined",
+    (out) => torch.aoti_torch_is_defined(slot, out),
+  ) & 1;
+  if (defined === 0) return null;
+  const out = new BigUint64Array(1);
+  check(
+    torch.aoti_torch_new_tensor_handle(slot, Deno.UnsafePointer.of(out)),
+    "aoti_torch_new_tensor_handle",
+  );
+  return out[0]! as TensorHandle;
+}
+
+/** Makes autograd add this leaf's gradients into `gradient`. */
+export function setGradient(
+  handle: TensorHandle,
+  gradient: TensorHandle,
+): void {
+  check(
+    libraries().torch.aoti_torch_assign_tensors(gradient, gradientSlot(handle)),
+    "aoti_torch_assign_tensors",
+  );
+}
+
+/** `self + alpha · other`, recorded by autograd; `add` has no C twin, `sub` has. */
+export function addScaled(
+  self: TensorHandle,
+  other: TensorHandle,
+  alpha: number,
+): TensorHandle {
+  const { torch } = libraries();
+  return outWord(
+    "aten::add.Tensor",
+    (out) => torch.aoti_torch_aten_subtract_Tensor(self, other, -alpha, out),
+  ) as TensorHandle;
+}
+
+/** Sets every element to `value`, in place. */
+export function fill(handle: TensorHandle, value: number): void {
+  check(
+    libraries().torch.aoti_torch_aten_fill__Scalar(handle, value),
+    "aten::fill_.Scalar",
+  );
+}

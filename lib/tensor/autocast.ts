@@ -1,0 +1,19 @@
+/**
+ * Autocast: operators that gain from half precision run in it, whatever the
+ * weights are stored in. PyTorch's own lists of operators apply.
+ *
+ * @module
+ */
+
+import { type Device, setAutocast } from "../../ffi/mod.ts";
+import type { DType } from "../formats/dtype.ts";
+
+/** Runs matrix products in `dtype` on `device` until the end of the block. */
+export function autocast(device: Device, dtype: DType): Disposable {
+  setAutocast(device, dtype);
+  return {
+    [Symbol.dispose](): void {
+      setAutocast(device, null);
+    },
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * Between tensors and JavaScript values: nested arrays and typed arrays in, typed
+ * arrays and numbers out, and moves between types and devices.
+ *
+ * @module
+ */
+
+import { type Device, deviceCode } from "../../ffi/mod.ts";
+import type { DType, TensorData } from "../formats/dtype.ts";
+import { aten } from "./aten.ts";
+import { CPU, empty, type Tensor, type TensorOptions } from "./tensor.ts";
+
+/** Numbers, nested as deep as the tensor has dimensions. */
+export type Nested = number | readonly Nested[];
+
+const ARRAYS = {
+  float64: Float64Array,
+  float32: Float32Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  int16: Int16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+/**
+ * A CPU tensor with the numbers of `values`, `float32` unless told otherwise.
+ *
+ * @throws {RangeError} when rows differ in length.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "@lorikeet/lorikeet";
+ *
+ * using ids = tensor([[1, 2, 3]], { dtype: "int64" });
+ * if (ids.shape.join() !== "1,3") throw new Error("unexpected shape");
+ * ```
+ */
+export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
+  const { dtype = "float32", device = CPU } = options;
+  const shape = shapeOfNested(values);
+  const flat =
+    (Array.isArray(values) ? values.flat(Infinity) : [values]) as number[];
+  if (flat.length !== shape.reduce((a, b) => a * b, 1)) {
+    throw new RangeError("Cannot make tensor: rows differ in length");
+  }
+  if (dtype === "float16" || dtype === "bfloat16") {
+    using wide = tensor(values);
+    return to(wide, { dtype, device });
+  }
+  const made = empty(shape, { dtype });
+  const bytes = made.unsafeBytes();
+  const target = new ARRAYS[dtype](bytes.buffer, bytes.byteOffset, flat.length);
+  if (target instanceof BigInt64Array) target.set(flat.map(BigInt));
+  else target.set(flat);
+  return device.type === "cpu" ? made : to(made, { device });
+}
+
+function shapeOfNested(values: Nested): number[] {
+  return typeof values === "number"
+    ? []
+    : [values.length, ...(values.length > 0 ? shapeOfNested(values[0]!) : [])];
+}
+
+/** The tensor in another type or on another device; itself, by a new handle, when nothing changes. */
+export function to(source: Tensor, options: TensorOptions): Tensor {
+  const { device = source.device, dtype = source.dtype } = options;
+  const here = source.device;
+  return device.type === here.type && device.index === here.index
+    ? aten.toDtype(source, dtype)
+    : aten.toDevice(source, deviceCode(device), dtype);
+}
+
+/** The elements as a copy that needs no libtorch, in row-major order. */
+export function toData(source: Tensor): TensorData {
+  using onCpu = to(source, { device: CPU });
+  using packed = aten.contiguous(onCpu);
+  const { dtype, shape } = source;
+  return { dtype, shape: [...shape], bytes: packed.unsafeBytes().slice() };
+}
+
+/** Whether two devices are the same. */
+export function sameDevice(a: Device, b: Device): boolean {
+  return a.type === b.type && a.index === b.index;
+}

@@ -1,0 +1,59 @@
+/**
+ * Devices by the names users type, with a check that the device can be used.
+ *
+ * @module
+ */
+
+import { cudaIsAvailable, type Device, openCuda } from "../../ffi/mod.ts";
+import { InputError } from "../input_error.ts";
+import { CPU } from "./tensor.ts";
+
+/**
+ * The device that `name` means: `auto` is the first CUDA device where there is
+ * one, else the CPU; `cpu`, `cuda` and `cuda:N` mean themselves.
+ *
+ * @throws {InputError} when the name means nothing or the device is not there.
+ *
+ * @example
+ * ```ts
+ * import { deviceNamed } from "@lorikeet/lorikeet";
+ *
+ * if (deviceNamed("cpu").type !== "cpu") throw new Error("unexpected device");
+ * ```
+ */
+export function deviceNamed(name: string): Device {
+  if (name === "cpu") return CPU;
+  const match = /^cuda(?::(\d+))?$/.exec(name);
+  if (match === null && name !== "auto") {
+    throw new InputError(
+      `Cannot use device "${name}": it must be auto, cpu, cuda or cuda:N`,
+      { exitCode: 2 },
+    );
+  }
+  if (!cudaIsAvailable()) {
+    if (match === null) return CPU;
+    throw new InputError(
+      `Cannot use device "${name}": this machine has no NVIDIA driver or this ` +
+        `libtorch has no CUDA kernels, use --device cpu`,
+    );
+  }
+  return openCudaDevice(name, Number(match?.[1] ?? 0));
+}
+
+function openCudaDevice(name: string, index: number): Device {
+  try {
+    openCuda();
+  } catch (error) {
+    if (name === "auto") return CPU;
+    throw new InputError(
+      `Cannot use device "${name}": ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+  return { type: "cuda", index };
+}
+
+/** The name of `device` as PyTorch prints it. */
+export function deviceName(device: Device): string {
+  return device.type === "cpu" ? "cpu" : `cuda:${device.index}`;
+}

@@ -1,0 +1,31 @@
+/**
+ * Tensors on libtorch: owned handles, scopes, ATen operators, autograd, random
+ * numbers and devices.
+ *
+ * @module
+ */
+
+export {
+  type Device,
+  LibtorchNotFoundError,
+  setThreads,
+  threads,
+  TorchError,
+} from "../../ffi/mod.ts";
+export { type Aten, aten, enableGrad, noGrad } from "./aten.ts";
+export { autocast } from "./autocast.ts";
+export { type Nested, sameDevice, tensor, to, toData } from "./convert.ts";
+export { deviceName, deviceNamed } from "./device.ts";
+export { MappedFile } from "./mapped_file.ts";
+export { manualSeed, randomPermutation } from "./random.ts";
+export { currentScope, TensorScope, tensorScope } from "./scope.ts";
+export {
+  CPU,
+  empty,
+  fromData,
+  full,
+  liveTensors,
+  Tensor,
+  type TensorOptions,
+  zeros,
+} from "./tensor.ts";

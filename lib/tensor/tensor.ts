@@ -1,0 +1,242 @@
+/**
+ * `Tensor`: an owned handle of a libtorch tensor. Operators are in `aten.ts`;
+ * here is what belongs to the object itself: memory, shape, type, gradient.
+ *
+ * @module
+ */
+
+import {
+  addScaled,
+  borrowMemory,
+  deleteHandle,
+  type Device,
+  deviceCode,
+  deviceOf,
+  dtypeOf,
+  fill,
+  gradientOf,
+  type HandleOwner,
+  isContiguous,
+  memoryOf,
+  newEmpty,
+  operator,
+  OPERATORS,
+  setGradient,
+  setRequiresGrad,
+  shapeOf,
+  type TensorHandle,
+} from "../../ffi/mod.ts";
+import {
+  type DType,
+  DTYPE_BYTES,
+  elementCount,
+  type TensorData,
+} from "../formats/dtype.ts";
+import { currentScope } from "./scope.ts";
+
+/** The CPU, where tensors are made unless told otherwise. */
+export const CPU: Device = { type: "cpu", index: 0 };
+
+let live = 0;
+const net = new FinalizationRegistry<TensorHandle>((handle) => {
+  live--;
+  deleteHandle(handle);
+});
+
+/** How many tensor handles are held at this moment; for leak tests. */
+export function liveTensors(): number {
+  return live;
+}
+
+/**
+ * A libtorch tensor. It is freed by the scope it was made in, by `using`, or at
+ * last by the garbage collector.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "@lorikeet/lorikeet";
+ *
+ * using x = tensor([[1, 2], [3, 4]]);
+ * if (x.shape.join() !== "2,2") throw new Error("unexpected shape");
+ * ```
+ */
+export class Tensor implements HandleOwner, Disposable {
+  #handle: TensorHandle | null;
+  #shape: readonly number[] | undefined;
+
+  /** Takes over `handle`. */
+  constructor(handle: TensorHandle) {
+    this.#handle = handle;
+    live++;
+    const scope = currentScope();
+    if (scope === null) net.register(this, handle, this);
+    else scope.add(this);
+  }
+
+  /** The native handle; only `ffi` knows what to do with it. */
+  get unsafeHandle(): TensorHandle {
+    if (this.#handle === null) {
+      throw new TypeError("Cannot use tensor: it has been freed");
+    }
+    return this.#handle;
+  }
+
+  /** Whether the tensor has been freed. */
+  get disposed(): boolean {
+    return this.#handle === null;
+  }
+
+  /** Sizes of the dimensions; empty for a scalar. */
+  get shape(): readonly number[] {
+    return this.#shape ??= shapeOf(this.unsafeHandle);
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return elementCount(this.shape);
+  }
+
+  /** Element type. */
+  get dtype(): DType {
+    return dtypeOf(this.unsafeHandle);
+  }
+
+  /** Where the elements lie. */
+  get device(): Device {
+    return deviceOf(this.unsafeHandle);
+  }
+
+  /** Whether the elements lie in row-major order without gaps. */
+  get contiguous(): boolean {
+    return isContiguous(this.unsafeHandle);
+  }
+
+  /** The gradient that `backward` has added up, or `null`; a new handle each time. */
+  get grad(): Tensor | null {
+    const handle = gradientOf(this.unsafeHandle);
+    return handle === null ? null : new Tensor(handle);
+  }
+
+  /** Makes autograd add this leaf's gradients into `gradient` from here on. */
+  setGrad(gradient: Tensor): void {
+    setGradient(this.unsafeHandle, gradient.unsafeHandle);
+  }
+
+  /** Marks this leaf so that autograd follows it; gives the tensor back. */
+  requireGrad(value = true): this {
+    setRequiresGrad(this.unsafeHandle, value);
+    return this;
+  }
+
+  /** `this + alpha · other`, broadcast as in PyTorch. */
+  add(other: Tensor, alpha = 1): Tensor {
+    return new Tensor(
+      addScaled(this.unsafeHandle, other.unsafeHandle, alpha),
+    );
+  }
+
+  /** Sets every element to `value`; gives the tensor back. */
+  fill(value: number): this {
+    fill(this.unsafeHandle, value);
+    return this;
+  }
+
+  /** The elements as doubles, in row-major order. */
+  toArray(): Float64Array<ArrayBuffer> {
+    using wide = copyTo(this, deviceCode(CPU), "float64");
+    using packed = pack(wide);
+    return new Float64Array(packed.unsafeBytes().slice().buffer);
+  }
+
+  /**
+   * The one element as a number.
+   *
+   * @throws {TypeError} when there is not exactly one.
+   */
+  item(): number {
+    if (this.size !== 1) {
+      throw new TypeError(
+        `Cannot take item of tensor of shape [${
+          this.shape.join(", ")
+        }]: it must have one element`,
+      );
+    }
+    return this.toArray()[0]!;
+  }
+
+  /**
+   * The memory itself, as bytes that live as long as the tensor.
+   *
+   * @throws {TypeError} unless the tensor is contiguous and on the CPU.
+   */
+  unsafeBytes(): Uint8Array<ArrayBuffer> {
+    if (!this.contiguous || this.device.type !== "cpu") {
+      throw new TypeError(
+        "Cannot view memory of tensor: it must be contiguous and on the CPU",
+      );
+    }
+    return memoryOf(this.unsafeHandle, this.size * DTYPE_BYTES[this.dtype]);
+  }
+
+  /** Frees the tensor; twice is harmless. */
+  [Symbol.dispose](): void {
+    if (this.#handle === null) return;
+    const handle = this.#handle;
+    this.#handle = null;
+    net.unregister(this);
+    live--;
+    deleteHandle(handle);
+  }
+}
+
+const own = (handle: TensorHandle): Tensor => new Tensor(handle);
+const copyTo = operator(OPERATORS.toDevice, own);
+const pack = operator(OPERATORS.contiguous, own);
+
+/** Options of {@linkcode empty}. */
+export interface TensorOptions {
+  /** Element type. Default `float32`. */
+  readonly dtype?: DType;
+  /** Where to make it. Default the CPU. */
+  readonly device?: Device;
+}
+
+/** A tensor of `shape` whose elements are not set. */
+export function empty(
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
+  const { dtype = "float32", device = CPU } = options;
+  return new Tensor(newEmpty(shape, { dtype, device }));
+}
+
+/** A tensor of `shape` filled with `value`. */
+export function full(
+  shape: readonly number[],
+  options: TensorOptions & { readonly value: number },
+): Tensor {
+  return empty(shape, options).fill(options.value);
+}
+
+/** A tensor of `shape` filled with zeros. */
+export function zeros(
+  shape: readonly number[],
+  options: TensorOptions = {},
+): Tensor {
+  return full(shape, { ...options, value: 0 });
+}
+
+/** Copies `data` into a new CPU tensor. */
+export function fromData(data: TensorData): Tensor {
+  const made = empty(data.shape, { dtype: data.dtype });
+  made.unsafeBytes().set(data.bytes);
+  return made;
+}
+
+/** A CPU tensor over memory at `pointer`, which must outlive it. */
+export function unsafeBorrow(
+  pointer: Deno.PointerObject,
+  data: { readonly dtype: DType; readonly shape: readonly number[] },
+): Tensor {
+  return new Tensor(borrowMemory(pointer, data));
+}
