@@ -1,0 +1,238 @@
+/**
+ * Tokenizers of model folders: the same ids as AutoTokenizer of transformers 5
+ * gives for a folder with tokenizer.json. It does not read SentencePiece's
+ * tokenizer.model and never runs code of a model's folder.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+import {
+  type ChatMessage,
+  type ChatTemplateOptions,
+  renderChatTemplate,
+} from "./chat_template.ts";
+import {
+  type NativeEncoding,
+  type NativeTokenizer,
+  openNativeTokenizer,
+} from "./native_tokenizer.ts";
+import type { SpecialRole } from "./special_tokens.ts";
+import {
+  copyTokenizerFiles,
+  readTokenizerFiles,
+  type TokenizerFiles,
+} from "./tokenizer_files.ts";
+import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
+
+/** Options of {@linkcode AutoTokenizer.encode}. */
+export interface EncodeOptions {
+  /** Adds the tokens that the folder's post-processor names. Default true. */
+  readonly addSpecialTokens?: boolean;
+  /**
+   * The most ids to give, added special tokens included: the text is cut, the
+   * special tokens stay. Default: no limit.
+   */
+  readonly maxLength?: number;
+}
+
+/** Options of {@linkcode AutoTokenizer.decode}. */
+export interface DecodeOptions {
+  /** Leaves special tokens out. Default false. */
+  readonly skipSpecialTokens?: boolean;
+}
+
+/**
+ * A tokenizer loaded from a model folder.
+ *
+ * @example
+ * ```ts
+ * import { AutoTokenizer } from "@lorikeet/lorikeet";
+ * import { strict as assert } from "node:assert";
+ *
+ * const tokenizer = await AutoTokenizer.fromPretrained(
+ *   "tests/fixtures/data/legacy",
+ * );
+ * const ids = await tokenizer.encode("你好");
+ * assert.equal(ids[0], tokenizer.bosTokenId);
+ * assert.equal(tokenizer.decode(ids, { skipSpecialTokens: true }), "你好");
+ * ```
+ */
+export class AutoTokenizer {
+  readonly #native: NativeTokenizer;
+  readonly #spec: TokenizerSpec;
+  readonly #decode: (tokens: readonly string[]) => string;
+  readonly #directory: string;
+  readonly #truncatesLeft: boolean;
+  /** The Jinja template of the folder, null when it has none. */
+  readonly chatTemplate: string | null;
+
+  /** Not for callers: use {@linkcode AutoTokenizer.fromPretrained}. */
+  constructor(parts: unknown) {
+    if (!(parts instanceof Parts)) {
+      throw new TypeError(
+        "Cannot construct AutoTokenizer: it is loaded from a folder, AutoTokenizer.fromPretrained does that",
+      );
+    }
+    const { native, spec, files } = parts;
+    const decoder = native.getDecoder();
+    this.#native = native;
+    this.#spec = spec;
+    this.#decode = (tokens) => decoder?.decode(tokens) ?? tokens.join(" ");
+    this.#directory = files.directory;
+    this.#truncatesLeft = files.config["truncation_side"] === "left";
+    this.chatTemplate = chatTemplateOf(files);
+  }
+
+  /**
+   * Loads the tokenizer of a model folder.
+   *
+   * @throws {InputError} when the folder has no usable tokenizer.json.
+   */
+  static async fromPretrained(directory: string): Promise<AutoTokenizer> {
+    const files = readTokenizerFiles(directory);
+    const spec = tokenizerSpec(files);
+    const native = await open(directory, spec);
+    return new AutoTokenizer(new Parts(native, spec, files));
+  }
+
+  /** Id of the token that begins a text, null when the folder names none. */
+  get bosTokenId(): number | null {
+    return this.#idOf("bos_token");
+  }
+
+  /** Id of the token that ends a text, null when the folder names none. */
+  get eosTokenId(): number | null {
+    return this.#idOf("eos_token");
+  }
+
+  /** Id of the token for what is unknown, null when the folder names none. */
+  get unkTokenId(): number | null {
+    return this.#idOf("unk_token");
+  }
+
+  /** Id of the token that fills up rows, null when the folder names none. */
+  get padTokenId(): number | null {
+    return this.#idOf("pad_token");
+  }
+
+  /** Number of ids, added tokens included: `len(tokenizer)` in Python. */
+  get vocabSize(): number {
+    return this.#native.getVocabSize(true);
+  }
+
+  /** Ids of one text. */
+  async encode(text: string, options: EncodeOptions = {}): Promise<number[]> {
+    const [ids] = await this.encodeBatch([text], options);
+    return ids ?? [];
+  }
+
+  /** Ids of many texts, in their order; uses all cores. */
+  async encodeBatch(
+    texts: readonly string[],
+    options: EncodeOptions = {},
+  ): Promise<number[][]> {
+    if (texts.length === 0) return [];
+    const encodings = await this.#native.encodeBatch(texts, {
+      addSpecialTokens: options.addSpecialTokens ?? true,
+    });
+    const maxLength = options.maxLength ?? Infinity;
+    return encodings.map((encoding) => this.#truncate(encoding, maxLength));
+  }
+
+  /** Text of `ids`; ids without a token give nothing. */
+  decode(ids: readonly number[], options: DecodeOptions = {}): string {
+    return this.decodeTokens(this.tokensOf(ids, options));
+  }
+
+  /** Token strings of `ids`, as the vocabulary spells them. */
+  tokensOf(ids: readonly number[], options: DecodeOptions = {}): string[] {
+    const skip = options.skipSpecialTokens ?? false;
+    return ids.map((id) => this.#native.idToToken(id)).filter((token) =>
+      token !== null && !(skip && this.#spec.specialContents.has(token))
+    ) as string[];
+  }
+
+  /** Text of token strings. */
+  decodeTokens(tokens: readonly string[]): string {
+    return this.#decode(tokens);
+  }
+
+  /**
+   * The prompt text of a conversation; encode it with `addSpecialTokens: false`.
+   *
+   * @throws {InputError} when the folder has no chat template.
+   */
+  applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions = {},
+  ): string {
+    if (this.chatTemplate === null) {
+      throw new InputError(
+        `Cannot apply the chat template of "${this.#directory}": it has none, chat_template.jinja or "chat_template" in tokenizer_config.json is needed`,
+      );
+    }
+    return renderChatTemplate(this.chatTemplate, messages, {
+      ...options,
+      variables: { ...this.#spec.special, ...options.variables },
+    });
+  }
+
+  /** Copies the tokenizer's files to `directory`, where others load them. */
+  savePretrained(directory: string): void {
+    copyTokenizerFiles(this.#directory, directory);
+  }
+
+  #idOf(role: SpecialRole): number | null {
+    const token = this.#spec.special[role];
+    return token === undefined ? null : this.#native.tokenToId(token);
+  }
+
+  /** Cuts the text, not the special tokens around it, as the library does. */
+  #truncate(encoding: NativeEncoding, maxLength: number): number[] {
+    const ids = encoding.getIds();
+    if (ids.length <= maxLength) return ids;
+    const mask = encoding.getSpecialTokensMask();
+    const start = mask.findIndex((flag) => flag === 0);
+    const end = mask.lastIndexOf(0) + 1;
+    if (start < 0) return ids;
+    const room = Math.max(0, maxLength - (ids.length - (end - start)));
+    const kept = this.#truncatesLeft
+      ? ids.slice(Math.max(start, end - room), end)
+      : ids.slice(start, Math.min(end, start + room));
+    return [...ids.slice(0, start), ...kept, ...ids.slice(end)];
+  }
+}
+
+/** What a loaded tokenizer is made of; only this file can make one. */
+class Parts {
+  constructor(
+    readonly native: NativeTokenizer,
+    readonly spec: TokenizerSpec,
+    readonly files: TokenizerFiles,
+  ) {}
+}
+
+async function open(
+  directory: string,
+  spec: TokenizerSpec,
+): Promise<NativeTokenizer> {
+  try {
+    return await openNativeTokenizer(JSON.stringify(spec.json));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new InputError(
+      `Cannot load tokenizer from "${directory}": tokenizer.json is not understood, ${error.message}`,
+      { cause: error },
+    );
+  }
+}
+
+function chatTemplateOf(files: TokenizerFiles): string | null {
+  if (files.chatTemplate !== null) return files.chatTemplate;
+  const value = files.config["chat_template"];
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.find((entry) => entry?.name === "default");
+  return typeof named?.template === "string" ? named.template : null;
+}

@@ -1,0 +1,50 @@
+/**
+ * The one door to Hugging Face's tokenizers library (Node-API binary): text to
+ * ids and back, typed by what the binary does. It is loaded at the first call,
+ * so importing costs nothing. It knows no files and no truncation.
+ *
+ * @module
+ */
+
+/** Ids of one text, and which of them the post-processor added. */
+export interface NativeEncoding {
+  /** Token ids. */
+  getIds(): number[];
+  /** 1 where the post-processor added the token, else 0; as long as the ids. */
+  getSpecialTokensMask(): number[];
+}
+
+/** What is used of the library's tokenizer. */
+export interface NativeTokenizer {
+  /** Encodes many texts on all cores. */
+  encodeBatch(
+    texts: readonly string[],
+    options: { readonly addSpecialTokens: boolean },
+  ): Promise<NativeEncoding[]>;
+  /** What turns token strings into text; null when the file names none. */
+  getDecoder(): { decode(tokens: readonly string[]): string } | null;
+  /** Number of ids, added tokens included when asked for. */
+  getVocabSize(withAddedTokens: boolean): number;
+  /** The token of an id, null when there is none. */
+  idToToken(id: number): string | null;
+  /** The id of a token, null when there is none. */
+  tokenToId(token: string): number | null;
+}
+
+/**
+ * Builds a tokenizer from the text of a tokenizer.json.
+ *
+ * @throws {SyntaxError} with the library's words when the text does not describe
+ * a tokenizer; the loader's own error where the binary cannot be opened.
+ */
+export async function openNativeTokenizer(
+  json: string,
+): Promise<NativeTokenizer> {
+  const library = await import("npm:tokenizers@0.23.2");
+  try {
+    return library.Tokenizer.fromString(json) as unknown as NativeTokenizer;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SyntaxError(reason, { cause: error });
+  }
+}

@@ -1,0 +1,154 @@
+/**
+ * Special and added tokens as a tokenizer folder declares them, in the order
+ * and with the precedence of transformers 5. Plain data, no native code.
+ *
+ * @module
+ */
+
+import {
+  isJsonObject,
+  type JsonObject,
+  type TokenizerFiles,
+} from "./tokenizer_files.ts";
+
+/** An entry of `added_tokens` in tokenizer.json. */
+export interface AddedToken {
+  /** The id. */
+  readonly id: number;
+  /** The token's text. */
+  readonly content: string;
+  /** Matches whole words only. */
+  readonly single_word: boolean;
+  /** Takes the white space before it. */
+  readonly lstrip: boolean;
+  /** Takes the white space after it. */
+  readonly rstrip: boolean;
+  /** Is looked for in the normalized text. */
+  readonly normalized: boolean;
+  /** Is left out of decoded text when asked for. */
+  readonly special: boolean;
+}
+
+/** A token that has no id yet. */
+export type DeclaredToken = Omit<AddedToken, "id">;
+
+/** The named roles of `SPECIAL_TOKENS_ATTRIBUTES`. */
+const ROLES = [
+  "bos_token",
+  "eos_token",
+  "unk_token",
+  "sep_token",
+  "pad_token",
+  "cls_token",
+  "mask_token",
+] as const;
+
+/** Role of a special token, such as "bos_token". */
+export type SpecialRole = typeof ROLES[number];
+
+/** The special tokens of a folder, by role. */
+export type SpecialTokens = Readonly<Partial<Record<SpecialRole, string>>>;
+
+/** Reads a token given as text or as an object with `content`. */
+export function declaredToken(
+  value: unknown,
+  special: boolean,
+): DeclaredToken | null {
+  if (typeof value === "string") return plainToken(value, special);
+  if (!isJsonObject(value) || typeof value["content"] !== "string") return null;
+  const flag = (name: string, fallback: boolean): boolean =>
+    typeof value[name] === "boolean" ? value[name] : fallback;
+  const isSpecial = special || flag("special", false);
+  return {
+    content: value["content"],
+    single_word: flag("single_word", false),
+    lstrip: flag("lstrip", false),
+    rstrip: flag("rstrip", false),
+    normalized: flag("normalized", !isSpecial),
+    special: isSpecial,
+  };
+}
+
+/**
+ * The tokens with a role. special_tokens_map.json counts only where
+ * tokenizer_config.json has no `added_tokens_decoder`, as in transformers.
+ */
+export function specialTokens(
+  files: TokenizerFiles,
+  defaults: SpecialTokens = {},
+): SpecialTokens {
+  const sources = sourcesOf(files);
+  const found: Partial<Record<SpecialRole, string>> = {};
+  for (const role of ROLES) {
+    const value = sources[role] === undefined ? defaults[role] : sources[role];
+    const token = declaredToken(value, true);
+    if (token) found[role] = token.content;
+  }
+  return found;
+}
+
+/** The tokens with a role and the extra special tokens, in order. */
+export function namedTokens(
+  files: TokenizerFiles,
+  defaults: SpecialTokens = {},
+): DeclaredToken[] {
+  const sources = sourcesOf(files);
+  const named = ROLES.map((role) =>
+    sources[role] === undefined ? defaults[role] : sources[role]
+  );
+  const extra = sources["extra_special_tokens"] ??
+    sources["additional_special_tokens"];
+  const extras = Array.isArray(extra)
+    ? extra
+    : isJsonObject(extra)
+    ? Object.values(extra)
+    : [];
+  return [...named, ...extras].map((value) => declaredToken(value, true))
+    .filter((token) => token !== null);
+}
+
+/**
+ * The added tokens by id: `added_tokens_decoder` of tokenizer_config.json, or
+ * else added_tokens.json and tokenizer.json together.
+ */
+export function addedTokens(files: TokenizerFiles): DeclaredToken[] {
+  const decoder = files.config["added_tokens_decoder"];
+  const byId = new Map<number, DeclaredToken | null>();
+  if (isJsonObject(decoder)) {
+    for (const [id, value] of Object.entries(decoder)) {
+      byId.set(Number(id), declaredToken(value, false));
+    }
+  } else {
+    const special = new Set(Object.values(specialTokens(files)));
+    for (const [content, id] of Object.entries(files.addedTokens)) {
+      byId.set(Number(id), plainToken(content, special.has(content)));
+    }
+    for (const value of jsonList(files.tokenizer["added_tokens"])) {
+      byId.set(Number(value["id"]), declaredToken(value, false));
+    }
+  }
+  return [...byId].sort((a, b) => a[0] - b[0]).map(([, token]) => token)
+    .filter((token) => token !== null);
+}
+
+/** The objects of a JSON list, none when it is no list. */
+export function jsonList(value: unknown): JsonObject[] {
+  return Array.isArray(value) ? value.filter(isJsonObject) : [];
+}
+
+function plainToken(content: string, special: boolean): DeclaredToken {
+  return {
+    content,
+    single_word: false,
+    lstrip: false,
+    rstrip: false,
+    normalized: !special,
+    special,
+  };
+}
+
+function sourcesOf(files: TokenizerFiles): JsonObject {
+  return isJsonObject(files.config["added_tokens_decoder"])
+    ? files.config
+    : { ...files.config, ...files.specialTokensMap };
+}

@@ -1,0 +1,132 @@
+/**
+ * The files of a tokenizer folder as plain data: tokenizer.json, its settings
+ * and its chat template. It refuses clearly; it does not interpret.
+ *
+ * @module
+ */
+
+import { writeFileAtomic } from "../formats/atomic_file.ts";
+import { InputError } from "../input_error.ts";
+
+/** A JSON object of unknown content. */
+export type JsonObject = Readonly<Record<string, unknown>>;
+
+/** What a tokenizer folder holds; absent files are null. */
+export interface TokenizerFiles {
+  /** The folder. */
+  readonly directory: string;
+  /** tokenizer.json. */
+  readonly tokenizer: JsonObject;
+  /** tokenizer_config.json, empty when absent. */
+  readonly config: JsonObject;
+  /** special_tokens_map.json, empty when absent. */
+  readonly specialTokensMap: JsonObject;
+  /** added_tokens.json: token to id, empty when absent. */
+  readonly addedTokens: JsonObject;
+  /** The model's config.json, empty when absent. */
+  readonly modelConfig: JsonObject;
+  /** chat_template.jinja. */
+  readonly chatTemplate: string | null;
+}
+
+/** Every file name that belongs to a tokenizer, in the order of saving. */
+const FILE_NAMES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "chat_template.jinja",
+  "tokenizer.model",
+  "vocab.json",
+  "merges.txt",
+] as const;
+
+/**
+ * Reads the tokenizer files of `directory`.
+ *
+ * @throws {InputError} when there is no tokenizer.json or a file is not JSON.
+ */
+export function readTokenizerFiles(directory: string): TokenizerFiles {
+  const tokenizer = readJson(directory, "tokenizer.json");
+  if (tokenizer === null) throw new InputError(missingSentence(directory));
+  const optional = (name: string): JsonObject =>
+    readJson(directory, name) ?? {};
+  return {
+    directory,
+    tokenizer,
+    config: optional("tokenizer_config.json"),
+    specialTokensMap: optional("special_tokens_map.json"),
+    addedTokens: optional("added_tokens.json"),
+    modelConfig: optional("config.json"),
+    chatTemplate: readText(directory, "chat_template.jinja"),
+  };
+}
+
+/** Copies the tokenizer files of one folder to another, byte for byte. */
+export function copyTokenizerFiles(from: string, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  if (Deno.realPathSync(from) === Deno.realPathSync(to)) return;
+  for (const name of FILE_NAMES) {
+    const source = `${from}/${name}`;
+    if (exists(source)) writeFileAtomic(`${to}/${name}`, readBytes(source));
+  }
+}
+
+function missingSentence(directory: string): string {
+  const start = `Cannot load tokenizer from "${directory}": it`;
+  if (exists(`${directory}/tokenizer.model`)) {
+    return `${start} has tokenizer.model but no tokenizer.json, which can be ` +
+      `made once with: python -c "from transformers import AutoTokenizer as T; ` +
+      `T.from_pretrained('${directory}').save_pretrained('${directory}')"`;
+  }
+  return exists(directory)
+    ? `${start} has no tokenizer.json, the folder of a model in Hugging Face format is needed`
+    : `${start} does not exist, the folder of a model in Hugging Face format is needed`;
+}
+
+function readJson(directory: string, name: string): JsonObject | null {
+  const text = readText(directory, name);
+  if (text === null) return null;
+  const start = `Cannot load tokenizer from "${directory}": ${name}`;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(`${start} is not JSON, ${reason}`, { cause: error });
+  }
+  if (isJsonObject(value)) return value;
+  throw new InputError(`${start} is not a JSON object`);
+}
+
+/** Whether `value` is an object and no array. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function readText(directory: string, name: string): string | null {
+  const path = `${directory}/${name}`;
+  return exists(path) ? new TextDecoder().decode(readBytes(path)) : null;
+}
+
+function readBytes(path: string): Uint8Array {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new InputError(`Cannot read "${path}": ${reason}`, { cause: error });
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (
+      error instanceof Deno.errors.NotFound ||
+      error instanceof Deno.errors.NotADirectory
+    ) return false;
+    throw error;
+  }
+}

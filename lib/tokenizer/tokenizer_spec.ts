@@ -1,0 +1,169 @@
+/**
+ * What AutoTokenizer of transformers 5 makes of a tokenizer folder, as the JSON
+ * that the tokenizers library reads. A folder that names the Llama class gets
+ * that class's own pre-tokenizer and decoder around its vocabulary; any other
+ * keeps its tokenizer.json, and so does a byte-level one that names it wrongly,
+ * where transformers would lose the text. Plain data, no native code.
+ *
+ * @module
+ */
+
+import {
+  type AddedToken,
+  addedTokens,
+  type DeclaredToken,
+  declaredToken,
+  jsonList,
+  namedTokens,
+  type SpecialTokens,
+  specialTokens,
+} from "./special_tokens.ts";
+import {
+  isJsonObject,
+  type JsonObject,
+  type TokenizerFiles,
+} from "./tokenizer_files.ts";
+
+/** A tokenizer ready to be built, and the tokens with a role. */
+export interface TokenizerSpec {
+  /** The content of a tokenizer.json. */
+  readonly json: JsonObject;
+  /** Tokens by role, such as `bos_token`. */
+  readonly special: SpecialTokens;
+  /** Texts of all special tokens, left out of decoded text on demand. */
+  readonly specialContents: ReadonlySet<string>;
+}
+
+const LLAMA_DEFAULTS: SpecialTokens = {
+  bos_token: "<s>",
+  eos_token: "</s>",
+  unk_token: "<unk>",
+};
+
+/**
+ * Families for which transformers 5.18 keeps tokenizer.json even where the
+ * folder names the Llama class (`models/auto/tokenization_auto.py`: registered
+ * with the plain backend, or listed as having an incorrect class).
+ */
+const KEEPS_TOKENIZER_JSON: ReadonlySet<unknown> = new Set(
+  ("mistral mixtral ministral ministral3 phi3 phimoe internlm2 minicpm3 " +
+    "granite granitemoe stablelm olmo2 olmo3 glm glm4 persimmon nemotron " +
+    "deepseek_v2 deepseek_v3 ernie4_5 ernie4_5_moe hyperclovax jamba arctic")
+    .split(" "),
+);
+
+/** Decides how a folder's tokenizer is built. */
+export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
+  const asLlama = isLlamaClass(files) && isSentencePieceBpe(files.tokenizer);
+  const defaults = asLlama ? LLAMA_DEFAULTS : {};
+  const base = asLlama ? llamaJson(files) : files.tokenizer;
+  const added = withIds(files, asLlama, defaults);
+  return {
+    // limits of an earlier use that were saved with the file do not apply
+    json: { ...base, added_tokens: added, truncation: null, padding: null },
+    special: specialTokens(files, defaults),
+    specialContents: new Set(
+      added.filter((token) => token.special).map((token) => token.content),
+    ),
+  };
+}
+
+function isLlamaClass({ config, modelConfig }: TokenizerFiles): boolean {
+  const name = config["tokenizer_class"] ?? modelConfig["tokenizer_class"];
+  return (name === "LlamaTokenizer" || name === "LlamaTokenizerFast") &&
+    !KEEPS_TOKENIZER_JSON.has(modelConfig["model_type"]);
+}
+
+function isSentencePieceBpe(tokenizer: JsonObject): boolean {
+  const model = tokenizer["model"];
+  const isBpe = isJsonObject(model) && Array.isArray(model["merges"]);
+  const steps = JSON.stringify([
+    tokenizer["pre_tokenizer"],
+    tokenizer["decoder"],
+  ]);
+  return isBpe && !steps.includes('"ByteLevel"');
+}
+
+/** `LlamaTokenizer.__init__` of transformers 5 around the file's vocabulary. */
+function llamaJson({ tokenizer, config }: TokenizerFiles): JsonObject {
+  const addPrefixSpace = (config["add_prefix_space"] ?? true) === true;
+  const scheme = config["legacy"] === true ? "always" : "first";
+  const strip = { type: "Strip", content: " ", start: 1, stop: 0 };
+  return {
+    ...tokenizer,
+    normalizer: null,
+    pre_tokenizer: {
+      type: "Metaspace",
+      replacement: "▁",
+      prepend_scheme: addPrefixSpace ? scheme : "never",
+      split: false,
+    },
+    decoder: {
+      type: "Sequence",
+      decoders: [
+        { type: "Replace", pattern: { String: "▁" }, content: " " },
+        { type: "ByteFallback" },
+        { type: "Fuse" },
+        ...(addPrefixSpace ? [strip] : []),
+      ],
+    },
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: null,
+      end_of_word_suffix: null,
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: false,
+      vocab: vocabularyOf(tokenizer),
+      merges: (tokenizer["model"] as JsonObject)["merges"],
+    },
+  };
+}
+
+/**
+ * The added tokens of the tokenizer as the library would number them: settings
+ * change tokens that are there and append the others.
+ */
+function withIds(
+  files: TokenizerFiles,
+  asLlama: boolean,
+  defaults: SpecialTokens,
+): AddedToken[] {
+  const vocabulary = vocabularyOf(files.tokenizer);
+  const tokens = new Map<string, AddedToken>();
+  let next = Object.keys(vocabulary).length;
+  const add = (token: DeclaredToken, id?: number): void => {
+    if (token.content === "") return;
+    const known = tokens.get(token.content)?.id ?? id ??
+      idOf(vocabulary, token.content) ?? next;
+    next = Math.max(next, known + 1);
+    tokens.set(token.content, { ...token, id: known });
+  };
+  for (
+    const value of asLlama ? [] : jsonList(files.tokenizer["added_tokens"])
+  ) {
+    const token = declaredToken(value, false);
+    if (token) add(token, Number(value["id"]));
+  }
+  for (const token of addedTokens(files)) add(token);
+  for (const token of namedTokens(files, defaults)) {
+    if (!tokens.has(token.content)) add(token);
+  }
+  return [...tokens.values()];
+}
+
+function idOf(vocabulary: JsonObject, content: string): number | undefined {
+  const id = Object.hasOwn(vocabulary, content) ? vocabulary[content] : null;
+  return typeof id === "number" ? id : undefined;
+}
+
+function vocabularyOf(tokenizer: JsonObject): JsonObject {
+  const model = tokenizer["model"];
+  const vocabulary = isJsonObject(model) ? model["vocab"] : undefined;
+  if (Array.isArray(vocabulary)) {
+    return Object.fromEntries(vocabulary.map(([token], id) => [token, id]));
+  }
+  return isJsonObject(vocabulary) ? vocabulary : {};
+}
