@@ -1,0 +1,75 @@
+/**
+ * The recipe's preprocess, read_jsonl and data_collator, run by Python on the
+ * same rows: tests/fixtures/make_data.py made the numbers.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { dataCollator } from "../../lib/data/collator.ts";
+import { loadDataset } from "../../lib/data/load_dataset.ts";
+import { type Feature, readJsonl } from "../../lib/data/preprocess.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+
+interface Run {
+  readonly length: number;
+  readonly skip: boolean;
+  readonly features: Feature[];
+  readonly batches: { input_ids: number[][]; labels: number[][] }[];
+}
+
+const DATA = "tests/fixtures/data";
+const ROWS = `${DATA}/rows.jsonl`;
+
+function runsOf(name: string): Run[] {
+  const text = Deno.readTextFileSync(`${DATA}/golden.json`);
+  return JSON.parse(text).tokenizers[name].runs;
+}
+
+function matrix(values: BigInt64Array, columns: number): number[][] {
+  return Array.from(
+    { length: values.length / columns },
+    (_, row) =>
+      [...values.subarray(row * columns, (row + 1) * columns)].map(Number),
+  );
+}
+
+for (const name of ["legacy", "metaspace", "backend"]) {
+  for (const run of runsOf(name)) {
+    const title = `${name} at ${run.length}${run.skip ? ", skipping" : ""}`;
+    const setting = async () => ({
+      tokenizer: await AutoTokenizer.fromPretrained(`${DATA}/${name}`),
+      config: JSON.parse(Deno.readTextFileSync(`${DATA}/${name}/config.json`)),
+      maxSeqLength: run.length,
+      skipOverlength: run.skip,
+    });
+
+    Deno.test(`readJsonl() gives the recipe's features for ${title}`, async () => {
+      const features = await Array.fromAsync(readJsonl(ROWS, await setting()));
+      assert.deepEqual(features, run.features);
+    });
+
+    Deno.test(`dataCollator() gives the recipe's batches for ${title}`, async () => {
+      const { tokenizer } = await setting();
+      for (const [index, want] of run.batches.entries()) {
+        const rows = run.features.slice(index * 4, index * 4 + 4);
+        const batch = dataCollator(rows, tokenizer);
+        const [, length] = batch.shape;
+        assert.deepEqual(matrix(batch.inputIds, length), want.input_ids);
+        assert.deepEqual(matrix(batch.labels, length), want.labels);
+        const shifted = want.labels.flatMap((row) => row.slice(1));
+        const trained = shifted.filter((label) => label !== -100).length;
+        assert.equal(batch.trainedTokens, trained);
+        const tokens = rows.reduce((sum, row) => sum + row.input_ids.length, 0);
+        assert.equal(batch.tokens, tokens);
+      }
+    });
+
+    if (run.length <= 6) continue;
+    Deno.test(`loadDataset() gives what readJsonl() gives for ${title}`, async () => {
+      const dataset = await loadDataset(ROWS, await setting());
+      assert.deepEqual(dataset.features, run.features);
+      assert.equal(dataset.preflight.rows, run.features.length);
+    });
+  }
+}
