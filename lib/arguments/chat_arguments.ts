@@ -1,0 +1,136 @@
+/**
+ * The arguments of `deno task chat`: which model and adapter answer, and how
+ * the next token is chosen.
+ *
+ * @module
+ */
+import {
+  type HelpRequest,
+  HfArgumentParser,
+  throwComplaints,
+} from "./hf_argument_parser.ts";
+import { deviceComplaints, MODEL_SETTINGS } from "./model_settings.ts";
+import type { SettingsOf, SettingsTable } from "./setting.ts";
+
+/** Settings of `deno task chat`. */
+export const CHAT = {
+  ...MODEL_SETTINGS,
+  adapter: {
+    kind: "str",
+    default: null,
+    help: "Folder of the adapter; none answers with the base model",
+  },
+  prompt: {
+    kind: "str",
+    default: null,
+    help: "Answer this one question and end",
+  },
+  instruction: {
+    kind: "str",
+    default: null,
+    help: "Instruction that stands before every question",
+  },
+  max_new_tokens: {
+    kind: "int",
+    default: 512,
+    help: "Longest answer, in tokens",
+  },
+  do_sample: {
+    kind: "bool",
+    default: true,
+    help: "Draw the next token; otherwise the most likely one is taken",
+  },
+  temperature: {
+    kind: "float",
+    default: 0.3,
+    help: "Sampling: below 1 keeps to likely tokens",
+  },
+  top_k: {
+    kind: "int",
+    default: 50,
+    help: "Sampling: only the k most likely tokens; 0 allows all",
+  },
+  top_p: {
+    kind: "float",
+    default: 0.95,
+    help: "Sampling: only the likeliest tokens that make up this share",
+  },
+  repetition_penalty: {
+    kind: "float",
+    default: 1.3,
+    help: "Above 1 makes tokens that were used already less likely",
+  },
+  seed: {
+    kind: "int",
+    default: 42,
+    help: "Sampling: same seed, same answers",
+  },
+} as const satisfies SettingsTable;
+
+/** What `deno task chat` was told. */
+export type ChatArguments = SettingsOf<typeof CHAT>;
+
+/** Options of {@linkcode parseChatArguments}. */
+export interface ParseChatOptions {
+  /** What the user typed. Default "deno task chat". */
+  readonly prog?: string;
+  /** Columns of the help text. Default 80. */
+  readonly columns?: number;
+}
+
+/**
+ * Parses the arguments of a chat, by the rules of
+ * {@linkcode HfArgumentParser}.
+ *
+ * @throws {InputError} with everything that is wrong and exit code 2.
+ *
+ * @example
+ * ```ts
+ * import { parseChatArguments } from "@lorikeet/lorikeet";
+ *
+ * const parsed = parseChatArguments(["--no_do_sample", "--prompt", "hello"]);
+ * if ("help" in parsed) throw new Error("no help was asked for");
+ * if (parsed.chat.do_sample) throw new Error("expected greedy answers");
+ * ```
+ */
+export function parseChatArguments(
+  args: readonly string[],
+  options: ParseChatOptions = {},
+): { readonly chat: ChatArguments } | HelpRequest {
+  const parser = new HfArgumentParser(
+    [{ title: "chat arguments", table: CHAT }],
+    { prog: "deno task chat", ...options },
+  );
+  const reading = parser.read(args);
+  if ("help" in reading) return reading;
+  const [chat] = reading.dataclasses;
+  throwComplaints([...reading.complaints, ...chatComplaints(chat)]);
+  return { chat };
+}
+
+function chatComplaints(chat: ChatArguments): string[] {
+  const { temperature, top_k, top_p, repetition_penalty } = chat;
+  const { max_new_tokens, seed } = chat;
+  const isPositive = (value: number): boolean => value > 0 && value < Infinity;
+  const greedy = "--do_sample false takes the most likely token";
+  const checks: readonly [keyof ChatArguments, boolean, string][] = [
+    [
+      "temperature",
+      isPositive(temperature),
+      `expected more than 0; ${greedy}`,
+    ],
+    ["top_k", top_k >= 0, "expected 0 or more"],
+    ["top_p", top_p > 0 && top_p <= 1, "expected more than 0 and at most 1"],
+    [
+      "repetition_penalty",
+      isPositive(repetition_penalty),
+      "expected more than 0",
+    ],
+    ["max_new_tokens", max_new_tokens >= 1, "expected 1 or more"],
+    ["seed", seed >= 0 && seed < 2 ** 32, "expected 0 to 4294967295"],
+  ];
+  const wrong = checks.flatMap(([name, legal, expected]) =>
+    legal ? [] : [`Cannot use --${name} ${chat[name]}: ${expected}`]
+  );
+  return [...wrong, ...deviceComplaints(chat.device)];
+}

@@ -1,0 +1,37 @@
+/**
+ * Settings that training and chatting share: where the base model lies, in
+ * which precision its weights are held, and on which device it runs.
+ *
+ * @module
+ */
+import type { SettingsTable } from "./setting.ts";
+
+/** Rows that every command with a model has. */
+export const MODEL_SETTINGS = {
+  model_path: {
+    kind: "str",
+    default: "models/tiny-atom",
+    help: "Folder of the base model in Hugging Face format",
+  },
+  torch_dtype: {
+    kind: "choice",
+    choices: ["auto", "float32", "bfloat16", "float16"],
+    default: "auto",
+    aliases: ["dtype"],
+    help: "Precision of the base weights; auto keeps the checkpoint's own",
+  },
+  device: {
+    kind: "str",
+    default: "auto",
+    help: "auto (CUDA where there is one), cpu, cuda or cuda:N",
+  },
+} as const satisfies SettingsTable;
+
+/** The complaint about a `--device` that names no device, if any. */
+export function deviceComplaints(device: string): string[] {
+  if (/^(auto|cpu|cuda(:\d+)?)$/.test(device)) return [];
+  return [
+    `Cannot use --device "${device}": ` +
+    "expected auto, cpu, cuda or cuda:N",
+  ];
+}

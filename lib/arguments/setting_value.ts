@@ -1,0 +1,255 @@
+/**
+ * Reading one setting's value, from the words of a command line or from the
+ * value in a settings file. A reading is the value or a complaint, never an
+ * exception, so that a caller can gather all complaints.
+ *
+ * @module
+ */
+import type { Setting } from "./setting.ts";
+
+/** A value, or why there is none. */
+export type Reading = { readonly value: unknown } | {
+  readonly complaint: string;
+};
+
+/** What argparse found after a flag: nothing, one word, or several. */
+export type Words = boolean | string | readonly string[];
+
+const TRUE_WORDS = new Set(["yes", "true", "t", "y", "1"]);
+const FALSE_WORDS = new Set(["no", "false", "f", "n", "0"]);
+const INT = /^[+-]?\d+(_\d+)*$/;
+const FLOAT =
+  /^[+-]?(\d+(_\d+)*(\.(\d+(_\d+)*)?)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$/i;
+const NAMES = /^[A-Za-z0-9_.,\s-]+$/;
+
+/**
+ * Reads the words after a flag. Complaints are in argparse's and
+ * HfArgumentParser's own words.
+ */
+export function readWords(setting: Setting, words: Words): Reading {
+  if (typeof words === "boolean") return { value: words };
+  const first = typeof words === "string" ? words : words[0] ?? "";
+  const single = typeof words === "string" || words.length === 1;
+  if (isNullable(setting) && single && /^none$/i.test(first)) {
+    return { value: null };
+  }
+  switch (setting.kind) {
+    case "str":
+      return { value: first };
+    case "int":
+      return readInt(first);
+    case "float":
+      return readFloat(first);
+    case "bool":
+      return readBool(first);
+    case "choice":
+      return readChoice(setting, first);
+    case "list":
+      return readNames(words);
+    case "ints":
+      return readInts(words);
+    case "targets":
+      return single && isPattern(first) ? { value: first } : readNames(words);
+    case "numbers":
+      return readNumbers(first);
+  }
+}
+
+function isNullable(setting: Setting): boolean {
+  return setting.default === null || setting.nullable === true;
+}
+
+/** True for one regular expression or `all-linear`, false for names. */
+function isPattern(text: string): boolean {
+  return text === "all-linear" || (text !== "" && !NAMES.test(text));
+}
+
+function invalid(type: string, text: string): Reading {
+  return { complaint: `invalid ${type} value: ${quote(text)}` };
+}
+
+/** `text` as Python's `repr` shows it. */
+function quote(text: string): string {
+  return text.includes("'") ? JSON.stringify(text) : `'${text}'`;
+}
+
+function readInt(text: string): Reading {
+  const digits = text.trim();
+  const value = Number(digits.replaceAll("_", ""));
+  if (!INT.test(digits) || !Number.isSafeInteger(value)) {
+    return invalid("int", text);
+  }
+  return { value: value === 0 ? 0 : value };
+}
+
+function readFloat(text: string): Reading {
+  const word = text.trim().toLowerCase();
+  if (/^[+-]?nan$/.test(word)) return { value: NaN };
+  if (/^[+-]?inf(inity)?$/.test(word)) {
+    return { value: word.startsWith("-") ? -Infinity : Infinity };
+  }
+  if (!FLOAT.test(word)) return invalid("float", text);
+  return { value: Number(word.replaceAll("_", "")) };
+}
+
+function readBool(text: string): Reading {
+  const word = text.toLowerCase();
+  if (TRUE_WORDS.has(word)) return { value: true };
+  if (FALSE_WORDS.has(word)) return { value: false };
+  return {
+    complaint: `Truthy value expected: got ${text} but expected one of ` +
+      "yes/no, true/false, t/f, y/n, 1/0 (case insensitive).",
+  };
+}
+
+function readChoice(setting: Setting, text: string): Reading {
+  const choices = setting.choices ?? [];
+  const value = choices.find((choice) =>
+    typeof choice === "boolean"
+      ? String(choice) === text.toLowerCase()
+      : choice === text
+  );
+  if (value !== undefined) return { value };
+  return {
+    complaint: `invalid choice: ${quote(text)} (choose from ${
+      choices.map((choice) =>
+        typeof choice === "string" ? quote(choice) : String(choice)
+      ).join(", ")
+    })`,
+  };
+}
+
+function splitNames(words: string | readonly string[]): string[] {
+  const all = typeof words === "string" ? [words] : words;
+  return all.flatMap((word) => word.split(NAMES.test(word) ? /[\s,]+/ : ","))
+    .filter((name) => name !== "");
+}
+
+function readNames(words: string | readonly string[]): Reading {
+  const value = splitNames(words);
+  if (value.length === 0) return { complaint: "expected at least one name" };
+  return { value };
+}
+
+function readInts(words: string | readonly string[]): Reading {
+  const values: unknown[] = [];
+  for (const word of splitNames(words)) {
+    const reading = readInt(word);
+    if ("complaint" in reading) return reading;
+    values.push(reading.value);
+  }
+  if (values.length === 0) return { complaint: "expected at least one number" };
+  return { value: values };
+}
+
+function readNumbers(text: string): Reading {
+  try {
+    const reading = readJson({ kind: "numbers", default: {}, help: "" }, {
+      value: JSON.parse(text),
+    });
+    if ("value" in reading) return reading;
+  } catch {
+    // text that is no JSON gets the same complaint as JSON of the wrong shape
+  }
+  return {
+    complaint: `invalid value: ${quote(text)} ` +
+      '(expected a JSON object such as {"q_proj": 16})',
+  };
+}
+
+/** Reads the value that a settings file gives; types must fit exactly. */
+export function readJson(
+  setting: Setting,
+  given: { readonly value: unknown },
+): Reading {
+  const { value } = given;
+  if (value === null && isNullable(setting)) return { value };
+  if (setting.kind === "targets" && typeof value === "string") {
+    return readWords(setting, value);
+  }
+  if (setting.kind === "list" && typeof value === "string") {
+    return readNames(value);
+  }
+  if (setting.kind === "ints" && Number.isSafeInteger(value)) {
+    return { value: [value] };
+  }
+  if (fits(setting, value)) {
+    // parsers differ in their objects' prototypes
+    return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
+  }
+  const shown = JSON.stringify(value) ?? String(value);
+  return { complaint: `is ${shown}, expected ${expectation(setting)}` };
+}
+
+function fits(setting: Setting, value: unknown): boolean {
+  switch (setting.kind) {
+    case "str":
+      return typeof value === "string";
+    case "int":
+      return Number.isSafeInteger(value);
+    case "float":
+      return typeof value === "number";
+    case "bool":
+      return typeof value === "boolean";
+    case "choice":
+      return (setting.choices ?? []).some((choice) => choice === value);
+    case "list":
+    case "targets":
+      return isListOf(value, (item) => typeof item === "string") ||
+        isSame(value, []) && isSame(setting.default, []);
+    case "ints":
+      return isListOf(value, Number.isSafeInteger);
+    case "numbers":
+      return typeof value === "object" && value !== null &&
+        !Array.isArray(value) &&
+        Object.values(value).every(Number.isSafeInteger);
+  }
+}
+
+function isListOf(value: unknown, fit: (item: unknown) => boolean): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every(fit);
+}
+
+function expectation(setting: Setting): string {
+  const wanted = {
+    str: "text in quotes",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    choice: `one of ${
+      (setting.choices ?? []).map((choice) => JSON.stringify(choice)).join(", ")
+    }`,
+    list: "a list of names",
+    ints: "a list of whole numbers",
+    targets: "a list of names or one regular expression",
+    numbers: "an object from names to whole numbers",
+  }[setting.kind];
+  return isNullable(setting) ? `${wanted}, or null` : wanted;
+}
+
+/**
+ * Why a legal value cannot be used, or undefined where it can; `name` is how
+ * the user wrote the setting.
+ */
+export function refusal(
+  setting: Setting,
+  given: { readonly name: string; readonly value: unknown },
+): string | undefined {
+  const { accepts } = setting;
+  if (accepts === undefined || isSame(given.value, setting.default)) return;
+  if (accepts === "default") {
+    const today = setting.today === undefined
+      ? ""
+      : `, its name today is --${setting.today}`;
+    return `Cannot use ${given.name}: not supported yet${today}`;
+  }
+  if (accepts.some((value) => isSame(value, given.value))) return;
+  const list = accepts.map((value) => JSON.stringify(value)).join(", ");
+  return `Cannot use ${given.name} ${JSON.stringify(given.value)}: ` +
+    `not supported yet, expected ${accepts.length > 1 ? "one of " : ""}${list}`;
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  return Object.is(one, other) ||
+    JSON.stringify(one) === JSON.stringify(other) && !Number.isNaN(one);
+}

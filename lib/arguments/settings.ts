@@ -1,0 +1,17 @@
+/**
+ * The settings tables and the types derived from them, in one place to import
+ * from. What a table row means is in `setting.ts`.
+ *
+ * @module
+ */
+export {
+  FINETUNE,
+  FINETUNE_REFUSED,
+  type FinetuneArguments,
+} from "./finetune_arguments.ts";
+export { TRAINING, type TrainingArguments } from "./training_arguments.ts";
+export {
+  TRAINING_MOVED,
+  TRAINING_REFUSED,
+  TRAINING_REMOVED,
+} from "./refused_arguments.ts";

@@ -1,0 +1,135 @@
+/**
+ * The arguments of `deno task train`: flags or a settings file in, two typed
+ * objects out, every check made that needs no file of the model or the data.
+ *
+ * @module
+ */
+import {
+  type ArgumentsReading,
+  type HelpRequest,
+  HfArgumentParser,
+  throwComplaints,
+} from "./hf_argument_parser.ts";
+import {
+  FINETUNE,
+  FINETUNE_REFUSED,
+  type FinetuneArguments,
+  TRAINING,
+  TRAINING_MOVED,
+  TRAINING_REFUSED,
+  TRAINING_REMOVED,
+  type TrainingArguments,
+} from "./settings.ts";
+import { trainComplaints } from "./train_checks.ts";
+
+const GROUPS = [
+  { title: "finetune arguments", table: FINETUNE },
+  { title: "training arguments", table: TRAINING },
+  { title: "old names", table: TRAINING_MOVED },
+  { title: "LoraConfig, not supported yet", table: FINETUNE_REFUSED },
+  { title: "TrainingArguments, not supported yet", table: TRAINING_REFUSED },
+  { title: "removed from TrainingArguments", table: TRAINING_REMOVED },
+] as const;
+
+type MovedName = keyof typeof TRAINING_MOVED;
+const MOVED_NAMES = Object.entries(TRAINING_MOVED) as [
+  MovedName,
+  (typeof TRAINING_MOVED)[MovedName],
+][];
+
+/** All that a training run was told. */
+export interface TrainArguments {
+  /** Data, model and adapter. */
+  readonly finetune: FinetuneArguments;
+  /** The training itself. */
+  readonly training: TrainingArguments;
+  /** Names of the settings that were given; the others are defaults. */
+  readonly given: ReadonlySet<string>;
+}
+
+/** Options of {@linkcode parseTrainArguments}. */
+export interface ParseTrainOptions {
+  /** What the user typed. Default "deno task train". */
+  readonly prog?: string;
+  /** Columns of the help text. Default 80. */
+  readonly columns?: number;
+}
+
+/**
+ * Parses the arguments of a training run: flags as HfArgumentParser takes
+ * them, or one `.json`, `.jsonc` or `.yaml` file of the same names, or both.
+ *
+ * @throws {InputError} with everything that is wrong and exit code 2.
+ *
+ * @example
+ * ```ts
+ * import { parseTrainArguments } from "@lorikeet/lorikeet";
+ *
+ * const parsed = parseTrainArguments(["--lora_rank", "4", "--max-steps=10"]);
+ * if ("help" in parsed) throw new Error("no help was asked for");
+ * if (parsed.finetune.lora_rank !== 4) throw new Error("wrong rank");
+ * if (parsed.training.max_steps !== 10) throw new Error("wrong steps");
+ * ```
+ */
+export function parseTrainArguments(
+  args: readonly string[],
+  options: ParseTrainOptions = {},
+): TrainArguments | HelpRequest {
+  const parser = new HfArgumentParser(GROUPS, {
+    prog: "deno task train",
+    ...options,
+  });
+  const reading = parser.read(args);
+  if ("help" in reading) return reading;
+  const { finetune, training, given, complaints } = translate(reading);
+  throwComplaints([...complaints, ...trainComplaints(finetune, training)]);
+  return { finetune, training, given };
+}
+
+/**
+ * Gives settings that only moved since transformers 4 their present name, and
+ * `checkpoint_activations` its effect.
+ */
+function translate(
+  reading: ArgumentsReading<typeof GROUPS>,
+): TrainArguments & { readonly complaints: readonly string[] } {
+  const [finetune, training, moved] = reading.dataclasses;
+  const { warmup_ratio, no_cuda, per_gpu_train_batch_size } = moved;
+  const complaints = [...reading.complaints];
+  const given = new Set(reading.given.keys());
+  for (const [old, { today }] of MOVED_NAMES) {
+    if (!given.delete(old) || moved[old] === TRAINING_MOVED[old].default) {
+      continue;
+    }
+    if (training[today] !== TRAINING[today].default) {
+      complaints.push(
+        `Cannot use --${old} with --${today}: expected one of them`,
+      );
+    }
+    given.add(today);
+  }
+  if (!(warmup_ratio >= 0 && warmup_ratio < 1)) {
+    complaints.push(
+      `Cannot use --warmup_ratio ${warmup_ratio}: expected 0 or more and ` +
+        "less than 1",
+    );
+  }
+  const changed: Partial<TrainingArguments> = {
+    ...(warmup_ratio > 0 && warmup_ratio < 1 && { warmup_steps: warmup_ratio }),
+    ...(no_cuda && { use_cpu: true }),
+    ...(per_gpu_train_batch_size !== null &&
+      { per_device_train_batch_size: per_gpu_train_batch_size }),
+    ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
+  };
+  return { finetune, training: { ...training, ...changed }, given, complaints };
+}
+
+/**
+ * The content of `training_args.json`: every setting of the run, flat, by its
+ * name. The file can be given back to `deno task train` as a settings file.
+ */
+export function trainingArgsJson(
+  { finetune, training }: Pick<TrainArguments, "finetune" | "training">,
+): Record<string, unknown> {
+  return { ...training, ...finetune };
+}

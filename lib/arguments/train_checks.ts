@@ -1,0 +1,182 @@
+/**
+ * The checks of a training run's settings that need no file: ranges, and
+ * settings that cannot go together. Wording of `TrainingArguments` and peft is
+ * kept where they check the same thing.
+ *
+ * @module
+ */
+import { deviceComplaints } from "./model_settings.ts";
+import type { FinetuneArguments, TrainingArguments } from "./settings.ts";
+
+/** Everything that is wrong with the settings, one sentence each. */
+export function trainComplaints(
+  finetune: FinetuneArguments,
+  training: TrainingArguments,
+): string[] {
+  return [
+    ...rangeComplaints(finetune, training),
+    ...intervalComplaints(training),
+    ...contradictions(finetune, training),
+    ...deviceComplaints(finetune.device),
+  ];
+}
+
+interface Range {
+  readonly legal: (value: number) => boolean;
+  readonly expected: string;
+}
+
+const AT_LEAST_ONE: Range = {
+  legal: (value) => value >= 1,
+  expected: "expected 1 or more",
+};
+const NOT_NEGATIVE: Range = {
+  legal: (value) => value >= 0 && value < Infinity,
+  expected: "expected 0 or more",
+};
+const BELOW_ONE: Range = {
+  legal: (value) => value >= 0 && value < 1,
+  expected: "expected 0 or more and less than 1",
+};
+/** numpy, which transformers seeds as well, takes 32 bits. */
+const SEED: Range = {
+  legal: (value) => value >= 0 && value < 2 ** 32,
+  expected: "expected 0 to 4294967295",
+};
+/** peft's words, `LoraLayer.update_layer`; the value is added to them. */
+const RANK: Range = {
+  legal: (value) => value > 0,
+  expected: "`r` should be a positive integer value but the value passed is",
+};
+
+const FINETUNE_RANGES = {
+  lora_rank: RANK,
+  lora_alpha: AT_LEAST_ONE,
+  lora_dropout: BELOW_ONE,
+  max_seq_length: AT_LEAST_ONE,
+} satisfies Partial<Record<keyof FinetuneArguments, Range>>;
+
+const TRAINING_RANGES = {
+  per_device_train_batch_size: AT_LEAST_ONE,
+  gradient_accumulation_steps: AT_LEAST_ONE,
+  learning_rate: NOT_NEGATIVE,
+  weight_decay: NOT_NEGATIVE,
+  adam_beta1: BELOW_ONE,
+  adam_beta2: BELOW_ONE,
+  adam_epsilon: NOT_NEGATIVE,
+  max_grad_norm: NOT_NEGATIVE,
+  seed: SEED,
+  data_seed: SEED,
+} satisfies Partial<Record<keyof TrainingArguments, Range>>;
+
+function rangeComplaints(
+  finetune: FinetuneArguments,
+  training: TrainingArguments,
+): string[] {
+  const complaints = [
+    ...outside(FINETUNE_RANGES, finetune),
+    ...outside(TRAINING_RANGES, training),
+  ];
+  const { max_steps, num_train_epochs } = training;
+  const runs = num_train_epochs > 0 && num_train_epochs < Infinity;
+  if (max_steps <= 0 && !runs) {
+    complaints.push(
+      `Cannot use --num_train_epochs ${num_train_epochs}: expected more than ` +
+        "0, or --max_steps",
+    );
+  }
+  return complaints;
+}
+
+function outside<R extends Readonly<Record<string, Range>>>(
+  ranges: R,
+  values: Readonly<Record<keyof R, number | null>>,
+): string[] {
+  return Object.entries(ranges).flatMap(([name, { legal, expected }]) => {
+    const value = values[name];
+    if (value === undefined || value === null || legal(value)) return [];
+    const end = expected === RANK.expected ? ` ${value}` : "";
+    return [`Cannot use --${name} ${value}: ${expected}${end}`];
+  });
+}
+
+/** transformers, `TrainingArguments._validate_args`. */
+function intervalComplaints(training: TrainingArguments): string[] {
+  const { warmup_steps } = training;
+  const complaints = [
+    ...stepsComplaints("logging", training),
+    ...stepsComplaints("save", training),
+  ];
+  if (!(warmup_steps >= 0 && warmup_steps < Infinity)) {
+    complaints.push(
+      `Cannot use --warmup_steps ${warmup_steps}: warmup_steps must be an ` +
+        "integer or a float, expected 0 or more",
+    );
+  }
+  if (warmup_steps > 1 && warmup_steps < Infinity && warmup_steps % 1 !== 0) {
+    complaints.push(
+      `Cannot use --warmup_steps ${warmup_steps}: --warmup_steps must be an ` +
+        `integer if bigger than 1: ${warmup_steps}`,
+    );
+  }
+  return complaints;
+}
+
+function stepsComplaints(
+  what: "logging" | "save",
+  training: TrainingArguments,
+): string[] {
+  if (training[`${what}_strategy`] !== "steps") return [];
+  const steps = training[`${what}_steps`];
+  const start = `Cannot use --${what}_steps ${steps}: `;
+  if (steps === 0) {
+    return [
+      `${start}${what} strategy steps requires non-zero --${what}_steps`,
+    ];
+  }
+  if (!(steps > 0 && steps < Infinity)) return [`${start}expected more than 0`];
+  if (steps > 1 && steps % 1 !== 0) {
+    return [
+      `${start}--${what}_steps must be an integer if bigger than 1: ${steps}`,
+    ];
+  }
+  return [];
+}
+
+function contradictions(
+  finetune: FinetuneArguments,
+  training: TrainingArguments,
+): string[] {
+  const { checkpoint, continue_training, device } = finetune;
+  const complaints: string[] = [];
+  if (training.fp16 && training.bf16) {
+    complaints.push(
+      "Cannot use --fp16 with --bf16: " +
+        "At most one of fp16 and bf16 can be True, but not both",
+    );
+  }
+  if (continue_training && checkpoint === null) {
+    complaints.push(
+      "Cannot use --continue_training: --checkpoint is not given, " +
+        "expected the folder of an adapter",
+    );
+  }
+  if (!continue_training && checkpoint !== null) {
+    complaints.push(
+      `Cannot use --checkpoint "${checkpoint}": ` +
+        "it has no effect without --continue_training",
+    );
+  }
+  if (training.use_cpu && device.startsWith("cuda")) {
+    complaints.push(
+      `Cannot use --use_cpu with --device "${device}": expected one of them`,
+    );
+  }
+  if (finetune.layers_pattern !== null && !finetune.layers_to_transform) {
+    complaints.push(
+      "Cannot use --layers_pattern: When `layers_pattern` is specified, " +
+        "`layers_to_transform` must also be specified.",
+    );
+  }
+  return complaints;
+}

@@ -1,0 +1,200 @@
+/**
+ * The fields of transformers' TrainingArguments that this trainer really uses,
+ * with the names and defaults of transformers 5.18. The other fields stand in
+ * `refused_arguments.ts`.
+ *
+ * @module
+ */
+import type { SettingsOf, SettingsTable } from "./setting.ts";
+
+const STEPS_OR_EPOCH = ["no", "steps", "epoch"] as const;
+
+/** The training settings of `deno task train`. */
+export const TRAINING = {
+  output_dir: {
+    kind: "str",
+    default: "output",
+    help: "Folder for the adapter, the checkpoints and the logs",
+  },
+  overwrite_output_dir: {
+    kind: "bool",
+    default: false,
+    help: "Changes nothing, as in transformers 5: the folder is written into",
+  },
+  do_train: {
+    kind: "bool",
+    default: false,
+    help: "Changes nothing: this command always trains",
+  },
+  per_device_train_batch_size: {
+    kind: "int",
+    default: 8,
+    help: "Rows per micro-batch",
+  },
+  gradient_accumulation_steps: {
+    kind: "int",
+    default: 1,
+    help: "Micro-batches per optimizer step",
+  },
+  num_train_epochs: {
+    kind: "float",
+    default: 3,
+    help: "Passes over the rows, unless --max_steps is set",
+  },
+  max_steps: {
+    kind: "int",
+    default: -1,
+    help: "Optimizer steps; 0 or less leaves it to --num_train_epochs",
+  },
+  learning_rate: {
+    kind: "float",
+    default: 5e-5,
+    help: "Highest learning rate",
+  },
+  lr_scheduler_type: {
+    kind: "choice",
+    choices: [
+      "linear",
+      "cosine",
+      "cosine_with_restarts",
+      "polynomial",
+      "constant",
+      "constant_with_warmup",
+      "inverse_sqrt",
+      "reduce_lr_on_plateau",
+      "cosine_with_min_lr",
+      "cosine_warmup_with_min_lr",
+      "warmup_stable_decay",
+      "greedy",
+    ],
+    accepts: ["linear", "cosine", "constant", "constant_with_warmup"],
+    default: "linear",
+    help: "How the learning rate falls",
+  },
+  warmup_steps: {
+    kind: "float",
+    default: 0,
+    help: "Steps until the learning rate is reached; below 1 a share of all",
+  },
+  optim: {
+    kind: "str",
+    accepts: ["adamw_torch", "adamw_torch_fused"],
+    default: "adamw_torch_fused",
+    help: "Optimizer; both names mean the same AdamW",
+  },
+  weight_decay: {
+    kind: "float",
+    default: 0,
+    help: "Decoupled weight decay",
+  },
+  adam_beta1: { kind: "float", default: 0.9, help: "AdamW's first decay rate" },
+  adam_beta2: {
+    kind: "float",
+    default: 0.999,
+    help: "AdamW's second decay rate",
+  },
+  adam_epsilon: {
+    kind: "float",
+    default: 1e-8,
+    help: "AdamW's guard against division by zero",
+  },
+  max_grad_norm: {
+    kind: "float",
+    default: 1,
+    help: "Gradients are clipped to this norm; 0 does not clip",
+  },
+  bf16: { kind: "bool", default: false, help: "Compute in bfloat16" },
+  fp16: { kind: "bool", default: false, help: "Compute in float16" },
+  gradient_checkpointing: {
+    kind: "bool",
+    default: false,
+    help: "Recompute activations in the backward pass to save memory",
+  },
+  logging_strategy: {
+    kind: "choice",
+    choices: STEPS_OR_EPOCH,
+    default: "steps",
+    help: "When losses are logged",
+  },
+  logging_steps: {
+    kind: "float",
+    default: 500,
+    help: "Steps between logs; below 1 a share of all",
+  },
+  logging_first_step: {
+    kind: "bool",
+    default: false,
+    help: "Log the first step as well",
+  },
+  logging_nan_inf_filter: {
+    kind: "bool",
+    default: true,
+    help: "Log the mean so far in place of a NaN or infinite loss",
+  },
+  save_strategy: {
+    kind: "choice",
+    choices: [...STEPS_OR_EPOCH, "best"],
+    accepts: STEPS_OR_EPOCH,
+    default: "steps",
+    help: "When checkpoints are saved",
+  },
+  save_steps: {
+    kind: "float",
+    default: 500,
+    help: "Steps between checkpoints; below 1 a share of all",
+  },
+  save_total_limit: {
+    kind: "int",
+    default: null,
+    help: "Checkpoints to keep, oldest removed first; none keeps all",
+  },
+  save_only_model: {
+    kind: "bool",
+    default: false,
+    help: "Save no optimizer state: such a checkpoint cannot be resumed",
+  },
+  seed: {
+    kind: "int",
+    default: 42,
+    help: "Seed of initialisation, sampling order and dropout",
+  },
+  data_seed: {
+    kind: "int",
+    default: null,
+    help: "Own seed of the sampling order; none uses --seed",
+  },
+  use_cpu: {
+    kind: "bool",
+    default: false,
+    help: "Stay on the CPU where there is a GPU; same as --device cpu",
+  },
+  disable_tqdm: {
+    kind: "bool",
+    default: null,
+    help: "No progress bar; none shows one in a terminal",
+  },
+  remove_unused_columns: {
+    kind: "bool",
+    default: true,
+    help: "Changes nothing: batches are made of the known columns only",
+  },
+  dataloader_drop_last: {
+    kind: "bool",
+    default: false,
+    help: "Leave out an epoch's last micro-batch where it is not full",
+  },
+  resume_from_checkpoint: {
+    kind: "str",
+    default: null,
+    help: "Checkpoint folder to resume from, or true for the newest",
+  },
+  report_to: {
+    kind: "str",
+    accepts: ["none"],
+    default: "none",
+    help: "Trackers to report to; trainer_state.json holds every log row",
+  },
+} as const satisfies SettingsTable;
+
+/** What `deno task train` was told about the training itself. */
+export type TrainingArguments = SettingsOf<typeof TRAINING>;

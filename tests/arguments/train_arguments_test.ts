@@ -1,0 +1,422 @@
+/**
+ * The training command's arguments: every setting arrives or is refused by
+ * name, the seed's script parses, files and flags mix, all complaints at once.
+ *
+ * @module
+ */
+import { strict as assert } from "node:assert";
+import { InputError } from "../../lib/input_error.ts";
+import type { Setting } from "../../lib/arguments/setting.ts";
+import {
+  FINETUNE,
+  FINETUNE_REFUSED,
+  TRAINING,
+  TRAINING_MOVED,
+  TRAINING_REFUSED,
+  TRAINING_REMOVED,
+} from "../../lib/arguments/settings.ts";
+import {
+  parseTrainArguments,
+  type TrainArguments,
+  trainingArgsJson,
+} from "../../lib/arguments/train_arguments.ts";
+
+function parse(...args: string[]): TrainArguments {
+  const parsed = parseTrainArguments(args);
+  assert.ok(!("help" in parsed), "unexpected help");
+  return parsed;
+}
+
+function complaints(...args: string[]): string[] {
+  try {
+    parseTrainArguments(args);
+  } catch (error) {
+    assert.ok(error instanceof InputError);
+    assert.equal(error.exitCode, 2);
+    return error.message.split("\n");
+  }
+  assert.fail("expected complaints");
+}
+
+/** Runs `body` with a settings file of that name and content. */
+function withFile(
+  name: string,
+  content: string,
+  body: (path: string) => void,
+): void {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const path = `${folder}/${name}`;
+    Deno.writeTextFileSync(path, content);
+    body(path);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** A legal value other than the default: its words, and what they mean. */
+function otherValue(setting: Setting): { words: string[]; value: unknown } {
+  const { kind, default: usual } = setting;
+  const choices = (Array.isArray(setting.accepts) ? setting.accepts : null) ??
+    setting.choices;
+  if (choices !== undefined) {
+    const value = choices.find((choice) => choice !== usual) ?? usual;
+    return { words: [String(value)], value };
+  }
+  switch (kind) {
+    case "bool":
+      return { words: [String(usual !== true)], value: usual !== true };
+    case "int":
+      return { words: ["7"], value: 7 };
+    case "float":
+      return { words: ["0.25"], value: 0.25 };
+    case "ints":
+      return { words: ["0", "2"], value: [0, 2] };
+    case "list":
+    case "targets":
+      return { words: ["one,two"], value: ["one", "two"] };
+    case "numbers":
+      return { words: ['{"one": 2}'], value: { one: 2 } };
+    default:
+      return { words: ["other"], value: "other" };
+  }
+}
+
+const COMPANIONS: Readonly<Record<string, readonly string[]>> = {
+  continue_training: ["--checkpoint", "adapter"],
+  checkpoint: ["--continue_training"],
+  layers_pattern: ["--layers_to_transform", "1"],
+};
+
+Deno.test("parseTrainArguments gives every supported setting its non-default value", () => {
+  const tables = { finetune: FINETUNE, training: TRAINING } as const;
+  for (const [part, table] of Object.entries(tables)) {
+    for (const [name, setting] of Object.entries(table)) {
+      const { words, value } = name === "device"
+        ? { words: ["cuda:1"], value: "cuda:1" }
+        : otherValue(setting);
+      const parsed = parse(`--${name}`, ...words, ...COMPANIONS[name] ?? []);
+      const values: Readonly<Record<string, unknown>> =
+        parsed[part as keyof typeof tables];
+      assert.deepEqual(values[name], value, name);
+      assert.ok(parsed.given.has(name), name);
+    }
+  }
+});
+
+Deno.test("parseTrainArguments refuses every unsupported setting by name, all at once", () => {
+  const table: Readonly<Record<string, Setting>> = {
+    ...FINETUNE_REFUSED,
+    ...TRAINING_REFUSED,
+    ...TRAINING_REMOVED,
+  };
+  const args = Object.entries(table).flatMap(([name, setting]) => [
+    `--${name}`,
+    ...otherValue(setting).words,
+  ]);
+  const found = complaints(...args);
+  for (const name of Object.keys(table)) {
+    assert.ok(
+      found.some((line) =>
+        line.startsWith(`Cannot use --${name}: not supported yet`)
+      ),
+      name,
+    );
+  }
+  assert.equal(found.length, Object.keys(table).length);
+});
+
+Deno.test("parseTrainArguments accepts unsupported settings at their default", () => {
+  const args = Object.entries({ ...TRAINING_REFUSED, ...FINETUNE_REFUSED })
+    .flatMap(([name, { default: usual }]: [string, Setting]) =>
+      Array.isArray(usual) ? [] : [`--${name}=${usual ?? "none"}`]
+    );
+  assert.ok(args.length > 90);
+  parse(...args);
+});
+
+Deno.test("parseTrainArguments takes the seed's train.sh flags", () => {
+  const { finetune, training } = parse(
+    ..."--dataset_path d.jsonl --model_path m --lora_rank 8 --max_steps 120000"
+      .split(" "),
+    ..."--per_device_train_batch_size 16 --gradient_accumulation_steps 1"
+      .split(" "),
+    ..."--save_steps 40000 --save_total_limit 3 --learning_rate 1e-4 --fp16"
+      .split(" "),
+    ..."--remove_unused_columns false --logging_steps 10 --output_dir out"
+      .split(" "),
+  );
+  assert.equal(finetune.dataset_path, "d.jsonl");
+  assert.equal(training.per_device_train_batch_size, 16);
+  assert.equal(training.max_steps, 120000);
+  assert.equal(training.save_steps, 40000);
+  assert.equal(training.save_total_limit, 3);
+  assert.equal(training.learning_rate, 1e-4);
+  assert.equal(training.fp16, true);
+  assert.equal(training.remove_unused_columns, false);
+  assert.equal(training.output_dir, "out");
+});
+
+Deno.test("parseTrainArguments trains the shipped model without flags", () => {
+  const { finetune, training, given } = parse();
+  assert.equal(finetune.model_path, "models/tiny-atom");
+  assert.equal(training.output_dir, "output");
+  assert.equal(given.size, 0);
+});
+
+Deno.test("target_modules are names apart or joined, all-linear, or one regular expression", () => {
+  const targets = (...words: string[]): unknown =>
+    parse("--target_modules", ...words).finetune.target_modules;
+  assert.deepEqual(targets("q_proj", "v_proj"), ["q_proj", "v_proj"]);
+  assert.deepEqual(targets("q_proj,v_proj"), ["q_proj", "v_proj"]);
+  assert.deepEqual(targets("q_proj"), ["q_proj"]);
+  assert.equal(targets("all-linear"), "all-linear");
+  assert.equal(targets(".*\\.[qv]_proj"), ".*\\.[qv]_proj");
+  assert.equal(targets(".*(q|v)_proj{1,2}"), ".*(q|v)_proj{1,2}");
+});
+
+Deno.test("init_lora_weights is true, false or gaussian", () => {
+  const init = (word: string): unknown =>
+    parse("--init_lora_weights", word).finetune.init_lora_weights;
+  assert.equal(init("False"), false);
+  assert.equal(init("true"), true);
+  assert.equal(init("gaussian"), "gaussian");
+  assert.deepEqual(complaints("--init_lora_weights", "pissa"), [
+    "argument --init_lora_weights/--init-lora-weights: invalid choice: " +
+    "'pissa' (choose from true, false, 'gaussian')",
+  ]);
+});
+
+Deno.test("none empties optional settings only", () => {
+  assert.equal(
+    parse("--save_total_limit", "none").training.save_total_limit,
+    null,
+  );
+  assert.equal(
+    parse("--sample_question", "none").finetune.sample_question,
+    null,
+  );
+  assert.equal(parse("--disable_tqdm", "None").training.disable_tqdm, null);
+  assert.deepEqual(complaints("--seed", "none"), [
+    "argument --seed: invalid int value: 'none'",
+  ]);
+});
+
+Deno.test("flags of transformers 4 get their present name", () => {
+  const { training, given } = parse(
+    ..."--warmup_ratio 0.1 --no_cuda --per_gpu_train_batch_size 2".split(" "),
+    ..."--overwrite_output_dir --save_safetensors true".split(" "),
+  );
+  assert.equal(training.warmup_steps, 0.1);
+  assert.equal(training.use_cpu, true);
+  assert.equal(training.per_device_train_batch_size, 2);
+  assert.ok(given.has("warmup_steps"));
+  for (const old of Object.keys(TRAINING_MOVED)) assert.ok(!given.has(old));
+  assert.deepEqual(complaints("--warmup_ratio", "0.1", "--warmup_steps", "9"), [
+    "Cannot use --warmup_ratio with --warmup_steps: expected one of them",
+  ]);
+  assert.deepEqual(complaints("--evaluation_strategy", "steps"), [
+    "Cannot use --evaluation_strategy: not supported yet, its name today is " +
+    "--eval_strategy",
+  ]);
+});
+
+Deno.test("other spellings: --check_point, --dtype, and recipe.py's --checkpoint_activations", () => {
+  const { finetune, training } = parse(
+    ..."--check-point c --continue_training --dtype bfloat16".split(" "),
+    "--checkpoint_activations",
+  );
+  assert.equal(finetune.checkpoint, "c");
+  assert.equal(finetune.torch_dtype, "bfloat16");
+  assert.equal(training.gradient_checkpointing, true);
+});
+
+Deno.test("choices that are not supported yet say which are", () => {
+  assert.deepEqual(
+    complaints("--lr_scheduler_type", "polynomial", "--report_to", "wandb"),
+    [
+      'Cannot use --lr_scheduler_type "polynomial": not supported yet, ' +
+      'expected one of "linear", "cosine", "constant", "constant_with_warmup"',
+      'Cannot use --report_to "wandb": not supported yet, expected "none"',
+    ],
+  );
+});
+
+Deno.test("parseTrainArguments tells everything that is wrong at once", () => {
+  assert.deepEqual(
+    complaints(
+      ..."--lora_rnk 3 --lora_rank 1e3 --neftune_noise_alpha 5".split(" "),
+      ..."--lora_dropout 1 --fp16 --bf16 --logging_steps 2.5".split(" "),
+    ),
+    [
+      "argument --lora_rank/--lora-rank: invalid int value: '1e3'",
+      "unrecognized arguments: --lora_rnk 3 (did you mean --lora_rank?)",
+      "Cannot use --neftune_noise_alpha: not supported yet",
+      "Cannot use --lora_dropout 1: expected 0 or more and less than 1",
+      "Cannot use --logging_steps 2.5: " +
+      "--logging_steps must be an integer if bigger than 1: 2.5",
+      "Cannot use --fp16 with --bf16: " +
+      "At most one of fp16 and bf16 can be True, but not both",
+    ],
+  );
+});
+
+Deno.test("parseTrainArguments checks ranges", () => {
+  const cases: readonly [string, string][] = [
+    [
+      "--lora_rank 0",
+      "Cannot use --lora_rank 0: `r` should be a positive integer value but " +
+      "the value passed is 0",
+    ],
+    [
+      "--per_device_train_batch_size 0",
+      "Cannot use --per_device_train_batch_size 0: expected 1 or more",
+    ],
+    [
+      "--gradient_accumulation_steps 0",
+      "Cannot use --gradient_accumulation_steps 0: expected 1 or more",
+    ],
+    [
+      "--learning_rate nan",
+      "Cannot use --learning_rate NaN: expected 0 or more",
+    ],
+    ["--learning_rate=-1", "Cannot use --learning_rate -1: expected 0 or more"],
+    ["--max_seq_length 0", "Cannot use --max_seq_length 0: expected 1 or more"],
+    [
+      "--logging_steps 0",
+      "Cannot use --logging_steps 0: logging strategy steps requires " +
+      "non-zero --logging_steps",
+    ],
+    [
+      "--warmup_steps=-1",
+      "Cannot use --warmup_steps -1: warmup_steps must be an integer or a " +
+      "float, expected 0 or more",
+    ],
+    [
+      "--warmup_ratio 1",
+      "Cannot use --warmup_ratio 1: expected 0 or more and less than 1",
+    ],
+    [
+      "--num_train_epochs 0",
+      "Cannot use --num_train_epochs 0: expected more than 0, or --max_steps",
+    ],
+    ["--seed=-1", "Cannot use --seed -1: expected 0 to 4294967295"],
+  ];
+  for (const [line, expected] of cases) {
+    assert.deepEqual(complaints(...line.split(" ")), [expected], line);
+  }
+});
+
+Deno.test("parseTrainArguments refuses settings that contradict each other", () => {
+  const cases: readonly [string, string][] = [
+    [
+      "--continue_training",
+      "Cannot use --continue_training: --checkpoint is not given, expected " +
+      "the folder of an adapter",
+    ],
+    [
+      "--checkpoint c",
+      'Cannot use --checkpoint "c": it has no effect without ' +
+      "--continue_training",
+    ],
+    [
+      "--use_cpu --device cuda:0",
+      'Cannot use --use_cpu with --device "cuda:0": expected one of them',
+    ],
+    [
+      "--device gpu",
+      'Cannot use --device "gpu": expected auto, cpu, cuda or cuda:N',
+    ],
+  ];
+  for (const [line, expected] of cases) {
+    assert.deepEqual(complaints(...line.split(" ")), [expected], line);
+  }
+});
+
+Deno.test("a settings file may stand before flags, which win", () => {
+  const yaml = "# a run\nlora_rank: 4\nlearning_rate: 1e-4\n" +
+    "target_modules: [q_proj, v_proj]\nsave_total_limit: null\n";
+  withFile("run.yaml", yaml, (path) => {
+    const { finetune, training, given } = parse(path, "--lora_rank", "2");
+    assert.equal(finetune.lora_rank, 2);
+    assert.equal(training.learning_rate, 1e-4);
+    assert.deepEqual(finetune.target_modules, ["q_proj", "v_proj"]);
+    assert.equal(training.save_total_limit, null);
+    assert.equal(given.size, 4);
+  });
+  const jsonc = '{ // a run\n  "lora_rank": 4,\n  "dtype": "float32",\n}';
+  withFile("run.jsonc", jsonc, (path) => {
+    assert.equal(parse(path).finetune.lora_rank, 4);
+    assert.equal(parse(path).finetune.torch_dtype, "float32");
+  });
+});
+
+Deno.test("a settings file's mistakes are told with their lines, all at once", () => {
+  const yaml = "lora_rnk: 4\nlora_rank: notint\nneftune_noise_alpha: 5\n" +
+    "bf16: 'yes'\nseed: 1\nseed: 2\n";
+  withFile("run.yml", yaml, (path) => {
+    assert.deepEqual(complaints(path), [
+      `Cannot use "${path}" line 1: unknown key "lora_rnk" ` +
+      "(did you mean lora_rank?)",
+      `Cannot use "${path}" line 2: "lora_rank" is "notint", ` +
+      "expected a whole number",
+      `Cannot use "${path}" line 4: "bf16" is "yes", expected true or false`,
+      `Cannot use "${path}" line 6: "seed" is given twice`,
+      `Cannot use "neftune_noise_alpha" ("${path}" line 3): not supported yet`,
+    ]);
+  });
+  withFile("run.json", '{\n "seed": 1\n "lora_rank": 2,\n', (path) => {
+    assert.deepEqual(complaints(path), [
+      `Cannot read "${path}": line 3: comma expected`,
+      `Cannot read "${path}": line 4: property name expected`,
+    ]);
+  });
+  withFile("run.json", "[1]", (path) => {
+    assert.deepEqual(complaints(path), [
+      `Cannot read "${path}": expected one object of settings`,
+    ]);
+  });
+  assert.deepEqual(complaints("missing.yaml"), [
+    'Cannot read "missing.yaml": no such file',
+  ]);
+  assert.deepEqual(complaints("rows.txt"), [
+    'Cannot read "rows.txt": expected flags, or a settings file that ends in ' +
+    ".json, .jsonc, .yaml or .yml",
+  ]);
+  assert.deepEqual(complaints("--seed", "1", "run.yaml"), [
+    "unrecognized arguments: run.yaml (a settings file comes first)",
+  ]);
+});
+
+Deno.test("trainingArgsJson holds every setting and can be given back as a file", () => {
+  const first = parse("--lora_rank", "4", "--target_modules", ".*[qv]_proj");
+  const json = trainingArgsJson(first);
+  assert.equal(json["lora_rank"], 4);
+  assert.equal(
+    Object.keys(json).length,
+    Object.keys(FINETUNE).length + Object.keys(TRAINING).length,
+  );
+  withFile("training_args.json", JSON.stringify(json), (path) => {
+    const second = parse(path);
+    assert.deepEqual(second.finetune, first.finetune);
+    assert.deepEqual(second.training, first.training);
+  });
+});
+
+Deno.test("--help shows every supported flag with its default and names the others", () => {
+  const parsed = parseTrainArguments(["--lora_rank", "x", "--help"]);
+  if (!("help" in parsed)) assert.fail("expected help");
+  // argparse breaks lines anywhere between words
+  const help = parsed.help.replace(/\s+/g, " ");
+  for (const name of Object.keys({ ...FINETUNE, ...TRAINING })) {
+    assert.match(help, new RegExp(`--${name}[ ,]`), name);
+  }
+  assert.match(help, /Rank of the adapter matrices \(default: 8\)/);
+  assert.match(
+    help,
+    /AdamW's guard against division by zero \(default: 1e-8\)/,
+  );
+  assert.match(help, /not supported yet: .*neftune_noise_alpha/);
+  assert.doesNotMatch(help, /--neftune_noise_alpha/);
+  assert.ok(parsed.help.split("\n").every((line) => line.length <= 100));
+});
