@@ -7,6 +7,12 @@
 
 export { operator } from "./dispatch.ts";
 export {
+  ensureLibtorch,
+  fetchLibtorch,
+  type FetchOptions,
+  type Libtorch,
+} from "./fetch.ts";
+export {
   cudaIsAvailable,
   libraries,
   librariesAreOpen,

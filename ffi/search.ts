@@ -8,6 +8,7 @@
 /** The PyTorch release that lorikeet is built and tested on, and fetches. */
 export const TORCH_VERSION = "2.13.0";
 const OLDEST = [2, 11] as const;
+const NO_TORCH = "is not installed";
 
 /** File names of the libraries on this operating system. */
 export interface LibraryNames {
@@ -61,7 +62,10 @@ export function* searchLibtorch(): Generator<Place> {
   if (own) yield examine(`LIBTORCH=${own}`, [`${own}/lib`, own]);
   else yield { origin: "LIBTORCH", folder: null, problem: "is not set" };
   for (const python of ["python3", "python"]) {
-    yield examinePython(python);
+    const place = examinePython(python);
+    yield place;
+    // Where both names exist they are the same Python.
+    if (place.folder !== null || place.problem === NO_TORCH) break;
   }
   const fetched = fetchedFolder();
   yield examine(fetched, [`${fetched}/torch/lib`]);
@@ -91,9 +95,8 @@ function examinePython(python: string): Place {
       stderr: "null",
     }).outputSync();
     const folder = new TextDecoder().decode(stdout).trim();
-    if (!success || folder === "") {
-      return { origin, folder: null, problem: "is not installed" };
-    }
+    if (!success) return { origin, folder: null, problem: "does not run" };
+    if (folder === "") return { origin, folder: null, problem: NO_TORCH };
     return examine(origin, [`${folder}/lib`]);
   } catch (error) {
     const problem = error instanceof Deno.errors.NotFound

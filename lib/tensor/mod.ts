@@ -7,6 +7,9 @@
 
 export {
   type Device,
+  ensureLibtorch,
+  type FetchOptions,
+  type Libtorch,
   LibtorchNotFoundError,
   setThreads,
   threads,

@@ -1,0 +1,226 @@
+/**
+ * Gets libtorch once where a machine has none: pip installs PyTorch into the
+ * cache, and of it the libraries are kept. Which index pip asks is the user's
+ * settings for pip; no address is known here.
+ *
+ * @module
+ */
+
+import {
+  cudaIsAvailable,
+  libraries,
+  LibtorchNotFoundError,
+} from "./library.ts";
+import {
+  cacheFolder,
+  fetchedFolder,
+  libraryNames,
+  TORCH_VERSION,
+} from "./search.ts";
+import { type Pip, runPip } from "./pip.ts";
+
+/** Options of {@linkcode fetchLibtorch} and {@linkcode ensureLibtorch}. */
+export interface FetchOptions {
+  /** Gets a line of text whenever there is something to tell. */
+  readonly onProgress?: (line: string) => void;
+  /** Whether to fetch the CUDA libraries too. Default: whether there is an NVIDIA driver. */
+  readonly gpu?: boolean;
+}
+
+/** A libtorch that opens. */
+export interface Libtorch {
+  /** The folder of its libraries. */
+  readonly folder: string;
+  /** Its release, such as `2.13.0`. */
+  readonly version: string;
+  /** Whether it can compute on a CUDA device of this machine. */
+  readonly cuda: boolean;
+}
+
+/** Libraries that a CPU never opens, and Python's own. */
+const SPARE = /^torch\/.*(cuda|nvshmem|nvrtc|torch_python|libshm)|nvperf/;
+const DAY = 24 * 60 * 60 * 1000;
+
+/**
+ * Finds and opens libtorch, fetching it first where no place has one.
+ *
+ * @throws {LibtorchNotFoundError} when one was found or fetched but will not open.
+ * @throws {Error} when it cannot be fetched, with pip's last words.
+ *
+ * @example
+ * ```ts
+ * import { ensureLibtorch } from "@lorikeet/lorikeet";
+ *
+ * const { version } = await ensureLibtorch();
+ * if (!/^2\./.test(version)) throw new Error("unexpected version");
+ * ```
+ */
+export async function ensureLibtorch(
+  options: FetchOptions = {},
+): Promise<Libtorch> {
+  try {
+    libraries();
+  } catch (error) {
+    if (!(error instanceof LibtorchNotFoundError)) throw error;
+    if (exists(fetchedFolder())) throw error;
+    await fetchLibtorch(options);
+  }
+  const { folder, version } = libraries();
+  const part = (shift: bigint): bigint => (version >> shift) & 0xffn;
+  return {
+    folder,
+    version: `${part(56n)}.${part(48n)}.${part(40n)}`,
+    cuda: cudaIsAvailable(),
+  };
+}
+
+/**
+ * Installs PyTorch into the cache with the pip of the Python on PATH and gives
+ * the folder. What is installed appears there complete or not at all.
+ *
+ * @throws {Error} when there is no pip, or with pip's last words.
+ */
+export async function fetchLibtorch(
+  options: FetchOptions = {},
+): Promise<string> {
+  const final = fetchedFolder();
+  if (exists(final)) return final;
+  const { onProgress = () => {}, gpu = await hasNvidiaDriver() } = options;
+  const partial = `${final}.partial-${Deno.pid}`;
+  removeStale();
+  Deno.mkdirSync(`${partial}/tmp`, { recursive: true });
+  try {
+    const pip: Pip = {
+      site: `${partial}/site`,
+      tmp: `${partial}/tmp`,
+      onProgress,
+    };
+    const whole = await install(pip, gpu);
+    onProgress("Keeping the libraries of PyTorch");
+    const kept = gpu ? whole : keepCpu(whole, `${partial}/kept`);
+    await tryToOpen(`${kept}/torch/lib/${libraryNames().cpu}`);
+    moveInto(kept, final);
+  } finally {
+    Deno.removeSync(partial, { recursive: true });
+  }
+  return final;
+}
+
+async function install(pip: Pip, gpu: boolean): Promise<string> {
+  const torch = `torch==${TORCH_VERSION}`;
+  await runPip(pip, gpu ? [torch] : ["--no-deps", torch]);
+  const { cpu } = libraryNames();
+  if (!exists(`${pip.site}/torch/lib/${cpu}`)) {
+    throw new Error(
+      `Cannot use the PyTorch that pip installed: it has no torch/lib/${cpu}`,
+    );
+  }
+  const toolkit = gpu ? null : cudaToolkitOf(pip.site);
+  if (toolkit !== null) await runPip(pip, [toolkit]);
+  return pip.site;
+}
+
+/** Opens a library in another process, since this one may yet open another copy. */
+async function tryToOpen(path: string): Promise<void> {
+  const code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
+  for (const python of ["python3", "python"]) {
+    try {
+      const { success, stderr } = await new Deno.Command(python, {
+        args: ["-c", code, path],
+      }).output();
+      if (success) return;
+      const words = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
+      throw new TypeError(
+        `Cannot use the PyTorch that pip installed: it does not open (${words})`,
+      );
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+}
+
+/**
+ * What a CUDA build's `libtorch_cpu` needs to open without a GPU, as a requirement
+ * with the version that torch itself asks for; `null` for a CPU build.
+ */
+function cudaToolkitOf(site: string): string | null {
+  if (Deno.build.os !== "linux") return null;
+  for (const entry of Deno.readDirSync(site)) {
+    if (!/^torch-.*\.dist-info$/.test(entry.name)) continue;
+    const metadata = Deno.readTextFileSync(`${site}/${entry.name}/METADATA`);
+    const pinned = /^Requires-Dist: cuda-toolkit\[[^\]]*\](==[\w.]+)/m.exec(
+      metadata,
+    );
+    if (pinned !== null) return `cuda-toolkit[cudart,cupti]${pinned[1]}`;
+  }
+  return null;
+}
+
+/** Moves what a CPU needs from `site` to `kept`: libraries, licences and versions. */
+function keepCpu(site: string, kept: string): string {
+  for (const path of filesBelow(site)) {
+    if (!isForCpu(path)) continue;
+    const folder = `${kept}/${path}`.replace(/\/[^/]*$/, "");
+    Deno.mkdirSync(folder, { recursive: true });
+    Deno.renameSync(`${site}/${path}`, `${kept}/${path}`);
+  }
+  return kept;
+}
+
+function isForCpu(path: string): boolean {
+  if (path === "torch/version.py" || path.includes(".dist-info/")) return true;
+  if (!/\.(so|dylib)(\.\d+)*$/.test(path) || SPARE.test(path)) return false;
+  return /^(torch\/lib|torch\.libs|nvidia)\//.test(path);
+}
+
+function* filesBelow(root: string, folder = ""): Generator<string> {
+  for (const entry of Deno.readDirSync(`${root}/${folder}`)) {
+    const path = `${folder}${entry.name}`;
+    if (entry.isDirectory) yield* filesBelow(root, `${path}/`);
+    else yield path;
+  }
+}
+
+function moveInto(folder: string, final: string): void {
+  try {
+    Deno.renameSync(folder, final);
+  } catch (error) {
+    // Another run that finished first has put the same there.
+    if (!exists(final)) throw error;
+  }
+}
+
+/** Removes what a run that was killed long ago has left. */
+function removeStale(): void {
+  const cache = cacheFolder();
+  if (!exists(cache)) return;
+  for (const { name } of Deno.readDirSync(cache)) {
+    if (!/^torch-.*\.partial-\d+$/.test(name)) continue;
+    const changed = Deno.statSync(`${cache}/${name}`).mtime?.getTime();
+    if (changed !== undefined && Date.now() - changed > DAY) {
+      Deno.removeSync(`${cache}/${name}`, { recursive: true });
+    }
+  }
+}
+
+async function hasNvidiaDriver(): Promise<boolean> {
+  try {
+    const { success } = await new Deno.Command("nvidia-smi", {
+      stdout: "null",
+      stderr: "null",
+    }).output();
+    return success;
+  } catch {
+    return false;
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
