@@ -49,31 +49,42 @@ export type DeviceCode = bigint;
 type Spelled<S extends string> = S extends `SymInt${infer Rest}` ? `int${Rest}`
   : S;
 
-type ArgumentOf<S extends string> = S extends `${infer Base}?`
-  ? ArgumentOf<Base> | null
-  : Spelled<S> extends keyof ArgumentTypes ? ArgumentTypes[Spelled<S>]
-  : never;
+type BaseOf<S extends string> = S extends `${infer Base}?` ? Spelled<Base>
+  : Spelled<S>;
 
-type Parameter<S extends string> = S extends `${infer Type} ${string}=${string}`
-  ? [value?: ArgumentOf<Type>]
-  : S extends `${infer Type} ${string}` ? [value: ArgumentOf<Type>]
-  : [];
+type ArgumentOf<S extends string> =
+  | (BaseOf<S> extends keyof ArgumentTypes ? ArgumentTypes[BaseOf<S>] : never)
+  | (S extends `${string}?` ? null : never);
+
+// An unknown type makes the whole list `never`, which spreading carries along.
+type Parameter<S extends string> = S extends `${infer Type} ${infer Name}`
+  ? BaseOf<Type> extends keyof ArgumentTypes
+    ? Name extends `${string}=${string}` ? [value?: ArgumentOf<Type>]
+    : [value: ArgumentOf<Type>]
+  : never
+  : S extends "" ? []
+  : never;
 
 type Parameters<S extends string> = S extends `${infer Head}, ${infer Tail}`
   ? [...Parameter<Head>, ...Parameters<Tail>]
   : Parameter<S>;
 
 type ResultOf<S extends string, T> = Spelled<S> extends keyof ResultTypes<T>
-  ? ResultTypes<T>[Spelled<S>]
+  ? [ResultTypes<T>[Spelled<S>]]
   : never;
 
 type ResultTuple<S extends string, T> = S extends `${infer Head}, ${infer Tail}`
-  ? [ResultOf<Head, T>, ...ResultTuple<Tail, T>]
-  : [ResultOf<S, T>];
+  ? [...ResultOf<Head, T>, ...ResultTuple<Tail, T>]
+  : ResultOf<S, T>;
 
 type Result<S extends string, T> = S extends "()" ? void
   : S extends `(${infer Inner})` ? ResultTuple<Inner, T>
-  : ResultOf<S, T>;
+  : ResultOf<S, T>[0];
+
+type FunctionOf<Values extends unknown[], Returned> = [Values] extends [never]
+  ? never
+  : [Returned] extends [never] ? never
+  : (...values: Values) => Returned;
 
 /**
  * The typed function that a schema text describes. `T` is what stands for a
@@ -81,7 +92,7 @@ type Result<S extends string, T> = S extends "()" ? void
  */
 export type OperatorOf<S extends string, T> = S extends
   `aten::${string}(${infer Arguments}) -> ${infer Returned}`
-  ? (...values: Parameters<Arguments>) => Result<Returned, T>
+  ? FunctionOf<Parameters<Arguments>, Result<Returned, T>>
   : never;
 
 /** One argument of a schema, ready for writing. */
