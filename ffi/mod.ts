@@ -41,6 +41,7 @@ export {
   fill,
   gradientOf,
   isContiguous,
+  isWhole,
   memoryOf,
   newEmpty,
   setGradient,

@@ -136,6 +136,17 @@ export function dtypeOf(handle: TensorHandle): DType {
   );
 }
 
+/** Whether the elements are whole numbers or truth values. */
+export function isWhole(handle: TensorHandle): boolean {
+  const { torch } = libraries();
+  const code = outInt(
+    "aoti_torch_get_dtype",
+    (out) => torch.aoti_torch_get_dtype(handle, out),
+  );
+  // c10::ScalarType: uint8, int8, int16, int32, int64; then floats; then bool
+  return code <= 4 || code === 11;
+}
+
 /** Where the elements lie. */
 export function deviceOf(handle: TensorHandle): Device {
   const { torch } = libraries();

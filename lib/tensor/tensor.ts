@@ -17,6 +17,7 @@ import {
   gradientOf,
   type HandleOwner,
   isContiguous,
+  isWhole,
   memoryOf,
   newEmpty,
   operator,
@@ -128,8 +129,17 @@ export class Tensor implements HandleOwner, Disposable {
     return this;
   }
 
-  /** `this + alpha · other`, broadcast as in PyTorch. */
+  /**
+   * `this + alpha · other`, broadcast as in PyTorch. Two tensors of whole numbers
+   * are added as doubles, exact below 2⁵³, to one of this tensor's type.
+   */
   add(other: Tensor, alpha = 1): Tensor {
+    if (isWhole(this.unsafeHandle) && isWhole(other.unsafeHandle)) {
+      using a = copyTo(this, deviceCode(this.device), "float64");
+      using b = copyTo(other, deviceCode(other.device), "float64");
+      using sum = new Tensor(addScaled(a.unsafeHandle, b.unsafeHandle, alpha));
+      return copyTo(sum, deviceCode(this.device), this.dtype);
+    }
     return new Tensor(
       addScaled(this.unsafeHandle, other.unsafeHandle, alpha),
     );
