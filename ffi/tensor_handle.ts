@@ -42,18 +42,25 @@ export function deviceCode(device: Device): DeviceCode {
   return (BigInt(deviceTypeCode(device.type)) << 32n) | index;
 }
 
-function stridesOf(shape: readonly number[]): BigInt64Array<ArrayBuffer> {
-  const strides = new BigInt64Array(shape.length);
+// libtorch's own limit. Arrays made per call would be freed by the garbage collector
+// only, and until then split the memory that freed tensors leave.
+const MAX_RANK = 64;
+const sizes = new BigInt64Array(MAX_RANK);
+const strides = new BigInt64Array(MAX_RANK);
+
+/** Writes `shape` and its row-major strides where the next C call reads them. */
+function writeLayout(shape: readonly number[]): void {
+  if (shape.length > MAX_RANK) {
+    throw new RangeError(
+      `Cannot make tensor of ${shape.length} dimensions: at most ${MAX_RANK} are possible`,
+    );
+  }
   let step = 1;
   for (let axis = shape.length - 1; axis >= 0; axis--) {
+    sizes[axis] = BigInt(shape[axis]!);
     strides[axis] = BigInt(step);
     step *= shape[axis]!;
   }
-  return strides;
-}
-
-function wideShape(shape: readonly number[]): BigInt64Array<ArrayBuffer> {
-  return BigInt64Array.from(shape, (size) => BigInt(size));
 }
 
 /** A contiguous tensor of `shape` whose elements are not set. */
@@ -62,13 +69,14 @@ export function newEmpty(
   options: { readonly dtype: DType; readonly device: Device },
 ): TensorHandle {
   const { torch } = libraries();
+  writeLayout(shape);
   return outWord(
     "aoti_torch_empty_strided",
     (out) =>
       torch.aoti_torch_empty_strided(
         BigInt(shape.length),
-        wideShape(shape),
-        stridesOf(shape),
+        sizes,
+        strides,
         dtypeCode(options.dtype),
         deviceTypeCode(options.device.type),
         options.device.type === "cpu" ? -1 : options.device.index,
@@ -84,14 +92,15 @@ export function borrowMemory(
 ): TensorHandle {
   const { torch } = libraries();
   const { shape, dtype } = options;
+  writeLayout(shape);
   return outWord(
     "aoti_torch_create_tensor_from_blob",
     (out) =>
       torch.aoti_torch_create_tensor_from_blob(
         pointer,
         BigInt(shape.length),
-        wideShape(shape),
-        stridesOf(shape),
+        sizes,
+        strides,
         0n,
         dtypeCode(dtype),
         0,

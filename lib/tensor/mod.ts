@@ -21,7 +21,12 @@ export { type Nested, sameDevice, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
 export { MappedFile } from "./mapped_file.ts";
 export { manualSeed, randomPermutation } from "./random.ts";
-export { currentScope, TensorScope, tensorScope } from "./scope.ts";
+export {
+  currentScope,
+  DetachedScope,
+  TensorScope,
+  tensorScope,
+} from "./scope.ts";
 export {
   CPU,
   empty,

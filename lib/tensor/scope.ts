@@ -41,9 +41,19 @@ export class TensorScope implements Disposable {
     current = this.#outer;
     for (const tensor of this.#held) {
       if (!this.#kept.has(tensor)) tensor[Symbol.dispose]();
-      else this.#outer?.add(tensor);
+      else this.adopt(tensor);
     }
   }
+
+  /** Hands a kept tensor on. */
+  protected adopt(tensor: Held): void {
+    this.#outer?.add(tensor);
+  }
+}
+
+/** A scope whose kept tensors belong to nobody but their holder: for caches. */
+export class DetachedScope extends TensorScope {
+  protected override adopt(): void {}
 }
 
 /**

@@ -64,6 +64,7 @@ export function liveTensors(): number {
 export class Tensor implements HandleOwner, Disposable {
   #handle: TensorHandle | null;
   #shape: readonly number[] | undefined;
+  #requiresGrad = false;
 
   /** Takes over `handle`. */
   constructor(handle: TensorHandle) {
@@ -118,6 +119,11 @@ export class Tensor implements HandleOwner, Disposable {
     return handle === null ? null : new Tensor(handle);
   }
 
+  /** Whether this leaf is trained: what {@linkcode Tensor.requireGrad} was last told. */
+  get requiresGrad(): boolean {
+    return this.#requiresGrad;
+  }
+
   /** Makes autograd add this leaf's gradients into `gradient` from here on. */
   setGrad(gradient: Tensor): void {
     setGradient(this.unsafeHandle, gradient.unsafeHandle);
@@ -126,6 +132,7 @@ export class Tensor implements HandleOwner, Disposable {
   /** Marks this leaf so that autograd follows it; gives the tensor back. */
   requireGrad(value = true): this {
     setRequiresGrad(this.unsafeHandle, value);
+    this.#requiresGrad = value;
     return this;
   }
 

@@ -1,0 +1,232 @@
+/**
+ * Llama: the whole model on one page. Atom, Yi, DeepSeek-LLM and many others are
+ * the same model with other numbers, which all come from `config.json`.
+ *
+ * @module
+ */
+
+import {
+  causalAttention,
+  Embedding,
+  type KeyValueCache,
+  Linear,
+  Module,
+  ModuleList,
+  type Projection,
+  RmsNorm,
+  RotaryEmbedding,
+  rotate,
+} from "../nn/mod.ts";
+import { aten, CPU, type Device, type Tensor } from "../tensor/mod.ts";
+import { CausalLm, DecoderLayer, type SegmentContext } from "./causal_lm.ts";
+import type { LlamaConfig } from "./llama_config.ts";
+
+/** Attention with rotary positions and grouped queries. */
+export class LlamaAttention extends Module {
+  q_proj: Projection;
+  k_proj: Projection;
+  v_proj: Projection;
+  o_proj: Projection;
+
+  /** Makes the four projections without weights. */
+  constructor(readonly config: LlamaConfig) {
+    super();
+    const { hiddenSize, heads, keyValueHeads, headSize } = config;
+    const bias = config.attentionBias;
+    const project = (outFeatures: number): Linear =>
+      new Linear({ inFeatures: hiddenSize, outFeatures, bias });
+    this.q_proj = project(heads * headSize);
+    this.k_proj = project(keyValueHeads * headSize);
+    this.v_proj = project(keyValueHeads * headSize);
+    this.o_proj = new Linear({
+      inFeatures: heads * headSize,
+      outFeatures: hiddenSize,
+      bias,
+    });
+  }
+
+  /** `residual + o_proj(attention(input))`, all `[batch·length, hidden]`. */
+  forward(input: Tensor, residual: Tensor, context: AttentionContext): Tensor {
+    const { batch, length, rotation } = context;
+    const { heads, keyValueHeads, headSize } = this.config;
+    const shape = { batch, length, heads, headSize };
+    const keyShape = { batch, length, heads: keyValueHeads, headSize };
+    const turn = (projected: Tensor, of: typeof shape): Tensor =>
+      aten.transpose(rotate(projected, { table: rotation, shape: of }), 1, 2);
+    // [batch, heads, length, headSize]
+    const query = turn(this.q_proj.forward(input), shape);
+    const ownKeys = turn(this.k_proj.forward(input), keyShape);
+    const ownValues = aten.transpose(
+      aten.view(
+        this.v_proj.forward(input),
+        [batch, length, keyValueHeads, headSize],
+      ),
+      1,
+      2,
+    );
+    const seen = context.cache?.append(ownKeys, ownValues) ??
+      { keys: ownKeys, values: ownValues };
+    const mixed = aten.transpose(causalAttention(query, seen), 1, 2);
+    return this.o_proj.forward(
+      aten.reshape(mixed, [batch * length, heads * headSize]),
+      residual,
+    );
+  }
+}
+
+interface AttentionContext extends SegmentContext {
+  readonly cache?: KeyValueCache | undefined;
+}
+
+/** `residual + down(silu(gate(x)) ∘ up(x))` (Shazeer, arXiv:2002.05202). */
+export class LlamaMlp extends Module {
+  gate_proj: Projection;
+  up_proj: Projection;
+  down_proj: Projection;
+
+  /** Makes the three projections without weights. */
+  constructor(config: LlamaConfig) {
+    super();
+    const { hiddenSize, intermediateSize, mlpBias: bias } = config;
+    const wide = {
+      inFeatures: hiddenSize,
+      outFeatures: intermediateSize,
+      bias,
+    };
+    this.gate_proj = new Linear(wide);
+    this.up_proj = new Linear(wide);
+    this.down_proj = new Linear({
+      inFeatures: intermediateSize,
+      outFeatures: hiddenSize,
+      bias,
+    });
+  }
+
+  /** Maps `[rows, hidden]` and adds `residual`. */
+  forward(input: Tensor, residual: Tensor): Tensor {
+    const gate = aten.silu(this.gate_proj.forward(input));
+    return this.down_proj.forward(
+      aten.mul(gate, this.up_proj.forward(input)),
+      residual,
+    );
+  }
+}
+
+/** One decoder layer: attention, then the gated MLP, each after a norm. */
+export class LlamaDecoderLayer extends DecoderLayer {
+  self_attn: LlamaAttention;
+  mlp: LlamaMlp;
+  input_layernorm: RmsNorm;
+  post_attention_layernorm: RmsNorm;
+
+  /** Makes the layer without weights. */
+  constructor(config: LlamaConfig) {
+    super();
+    this.self_attn = new LlamaAttention(config);
+    this.mlp = new LlamaMlp(config);
+    this.input_layernorm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
+    this.post_attention_layernorm = new RmsNorm(
+      config.hiddenSize,
+      config.rmsNormEps,
+    );
+  }
+
+  override forward(
+    hidden: Tensor,
+    context: SegmentContext,
+    cache?: KeyValueCache,
+  ): Tensor {
+    const attended = this.self_attn.forward(
+      this.input_layernorm.forward(hidden),
+      hidden,
+      { ...context, cache },
+    );
+    return this.mlp.forward(
+      this.post_attention_layernorm.forward(attended),
+      attended,
+    );
+  }
+}
+
+/** The decoder without its head. */
+export class LlamaModel extends Module {
+  embed_tokens: Embedding;
+  layers: ModuleList<LlamaDecoderLayer>;
+  norm: RmsNorm;
+
+  /** Makes the decoder without weights. */
+  constructor(config: LlamaConfig) {
+    super();
+    this.embed_tokens = new Embedding(config.vocabSize, config.hiddenSize);
+    this.layers = new ModuleList(
+      Array.from(
+        { length: config.layers },
+        () => new LlamaDecoderLayer(config),
+      ),
+    );
+    this.norm = new RmsNorm(config.hiddenSize, config.rmsNormEps);
+  }
+}
+
+/** `LlamaForCausalLM`. */
+export class LlamaForCausalLm extends CausalLm {
+  override readonly config: LlamaConfig;
+  override readonly outputEmbeddingsPath = "lm_head";
+  model: LlamaModel;
+  lm_head: Projection;
+  readonly #rotary: RotaryEmbedding;
+  #device: Device = CPU;
+  #owned: readonly Disposable[] = [];
+
+  /** Makes the tree without weights: enough to ask for names and shapes. */
+  constructor(config: LlamaConfig) {
+    super();
+    this.config = config;
+    this.model = new LlamaModel(config);
+    this.lm_head = new Linear({
+      inFeatures: config.hiddenSize,
+      outFeatures: config.vocabSize,
+    });
+    this.#rotary = new RotaryEmbedding(config.rope);
+  }
+
+  override get device(): Device {
+    return this.#device;
+  }
+
+  override get rotary(): RotaryEmbedding {
+    return this.#rotary;
+  }
+
+  override get decoderLayers(): readonly LlamaDecoderLayer[] {
+    return this.model.layers.items;
+  }
+
+  override inputEmbeddings(): Embedding {
+    return this.model.embed_tokens;
+  }
+
+  override embed(ids: Tensor): Tensor {
+    const [batch = 0, length = 0] = ids.shape;
+    return aten.view(
+      this.model.embed_tokens.forward(ids),
+      [batch * length, this.config.hiddenSize],
+    );
+  }
+
+  override head(hidden: Tensor): Tensor {
+    return this.lm_head.forward(this.model.norm.forward(hidden));
+  }
+
+  /** Says where the weights lie and what must be freed with the model. */
+  attachStorage(device: Device, owned: readonly Disposable[]): void {
+    this.#device = device;
+    this.#owned = owned;
+  }
+
+  override [Symbol.dispose](): void {
+    this.#rotary[Symbol.dispose]();
+    for (const each of this.#owned) each[Symbol.dispose]();
+    this.#owned = [];
+  }
+}

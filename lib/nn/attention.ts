@@ -1,0 +1,70 @@
+/**
+ * Causal self-attention over heads, with keys and values shared between groups of
+ * heads (Ainslie et al., arXiv:2305.13245), and the cache used when generating.
+ *
+ * @module
+ */
+
+import { aten, DetachedScope, type Tensor } from "../tensor/mod.ts";
+
+/** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
+export class KeyValueCache implements Disposable {
+  #keys: Tensor | null = null;
+  #values: Tensor | null = null;
+
+  /** Appends keys and values of new positions and gives all of them. */
+  append(keys: Tensor, values: Tensor): { keys: Tensor; values: Tensor } {
+    const all = this.#keys === null || this.#values === null
+      ? { keys, values }
+      : {
+        keys: aten.cat([this.#keys, keys], 2),
+        values: aten.cat([this.#values, values], 2),
+      };
+    this.#hold(all.keys, all.values);
+    return all;
+  }
+
+  /** Copies belong to the cache alone, whatever scope the caller has open. */
+  #hold(keys: Tensor, values: Tensor): void {
+    using scope = new DetachedScope();
+    const held = [
+      scope.keep(aten.detach(keys)),
+      scope.keep(aten.detach(values)),
+    ];
+    this[Symbol.dispose]();
+    [this.#keys = null, this.#values = null] = held;
+  }
+
+  /** Frees keys and values. */
+  [Symbol.dispose](): void {
+    this.#keys?.[Symbol.dispose]();
+    this.#values?.[Symbol.dispose]();
+    this.#keys = this.#values = null;
+  }
+}
+
+/**
+ * `softmax(q kᵀ / √d) v` with a causal mask, all `[batch, heads, length, headSize]`.
+ * Keys may have fewer heads, each serving a group of consecutive query heads; with
+ * one query the mask is not needed, since it sees every key.
+ */
+export function causalAttention(
+  query: Tensor,
+  options: { readonly keys: Tensor; readonly values: Tensor },
+): Tensor {
+  const heads = query.shape[1]!;
+  const keys = repeatHeads(options.keys, heads);
+  const values = repeatHeads(options.values, heads);
+  const causal = query.shape[2]! > 1;
+  return aten.scaledDotProductAttention(query, keys, values, null, 0, causal);
+}
+
+function repeatHeads(tensor: Tensor, heads: number): Tensor {
+  const [batch = 0, own = 0, length = 0, size = 0] = tensor.shape;
+  if (own === heads) return tensor;
+  const wide = aten.expand(
+    aten.unsqueeze(tensor, 2),
+    [batch, own, heads / own, length, size],
+  );
+  return aten.reshape(wide, [batch, heads, length, size]);
+}

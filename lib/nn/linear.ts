@@ -1,0 +1,58 @@
+/**
+ * `y = x Wᵀ + b`, and the seam that adapters wrap.
+ *
+ * @module
+ */
+
+import { aten, type Tensor } from "../tensor/mod.ts";
+import { Module } from "./module.ts";
+
+/** A layer that maps the last dimension, with the residual sum built in. */
+export abstract class Projection extends Module {
+  /** Size of the last dimension of the input. */
+  abstract readonly inFeatures: number;
+  /** Size of the last dimension of the output. */
+  abstract readonly outFeatures: number;
+
+  /**
+   * Maps `input` of shape `[rows, inFeatures]` to `[rows, outFeatures]` and adds
+   * `residual` of that shape: one matrix product with a start value costs less
+   * than a product and a sum.
+   */
+  abstract forward(input: Tensor, residual?: Tensor | null): Tensor;
+}
+
+/** Sizes of a {@linkcode Linear}. */
+export interface LinearOptions {
+  readonly inFeatures: number;
+  readonly outFeatures: number;
+  /** Whether it has a bias. Default no. */
+  readonly bias?: boolean;
+}
+
+/** `torch.nn.Linear`; the weights are put in when a checkpoint is loaded. */
+export class Linear extends Projection {
+  override readonly inFeatures: number;
+  override readonly outFeatures: number;
+  /** Whether a checkpoint must bring a bias. */
+  readonly hasBias: boolean;
+  /** `[outFeatures, inFeatures]` */
+  declare weight: Tensor;
+  /** `[outFeatures]` */
+  declare bias: Tensor | undefined;
+
+  /** Makes a layer without weights. */
+  constructor(options: LinearOptions) {
+    super();
+    this.inFeatures = options.inFeatures;
+    this.outFeatures = options.outFeatures;
+    this.hasBias = options.bias ?? false;
+  }
+
+  override forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    if (this.bias === undefined || residual === null) {
+      return aten.linear(input, this.weight, this.bias ?? residual);
+    }
+    return aten.linear(input, this.weight, this.bias).add(residual);
+  }
+}

@@ -1,0 +1,19 @@
+/**
+ * Layers: a module tree whose names are the checkpoint's.
+ *
+ * @module
+ */
+
+export { causalAttention, KeyValueCache } from "./attention.ts";
+export { Embedding } from "./embedding.ts";
+export { Linear, type LinearOptions, Projection } from "./linear.ts";
+export {
+  joinPath,
+  Module,
+  moduleAt,
+  ModuleList,
+  type NamedParameter,
+} from "./module.ts";
+export { RmsNorm } from "./rms_norm.ts";
+export { type RopeParameters } from "./rope_scaling.ts";
+export { type HeadShape, RotaryEmbedding, rotate } from "./rotary_embedding.ts";

@@ -1,0 +1,115 @@
+/**
+ * The module tree. Fields that hold a `Module`, a `ModuleList` or a `Tensor` are
+ * children and parameters; their names are the checkpoint's, so a path such as
+ * `model.layers.0.self_attn.q_proj` means the same here and on disk.
+ *
+ * @module
+ */
+
+import { Tensor } from "../tensor/mod.ts";
+
+/** A parameter and the place where it hangs. */
+export interface NamedParameter {
+  /** Path from the root, such as `model.norm.weight`. */
+  readonly path: string;
+  /** The module that holds it. */
+  readonly owner: Module;
+  /** The field of `owner` that holds it. */
+  readonly field: string;
+  /** The tensor itself. */
+  readonly tensor: Tensor;
+}
+
+/** A node of the tree. Buffers that are not saved live in `#private` fields. */
+export abstract class Module {
+  /** Whether dropout is active; set by {@linkcode Module.train}. */
+  training = false;
+
+  /** The direct children with their names. */
+  children(): [string, Module][] {
+    return Object.entries(this).filter((entry): entry is [string, Module] =>
+      entry[1] instanceof Module
+    );
+  }
+
+  /** This module and all below it with their paths, parents first, as PyTorch walks. */
+  *namedModules(prefix = ""): Generator<[string, Module]> {
+    yield [prefix, this];
+    for (const [name, child] of this.children()) {
+      yield* child.namedModules(joinPath(prefix, name));
+    }
+  }
+
+  /** All parameters below this module. */
+  *namedParameters(): Generator<NamedParameter> {
+    for (const [path, owner] of this.namedModules()) {
+      for (const [field, value] of Object.entries(owner)) {
+        if (value instanceof Tensor) {
+          yield { path: joinPath(path, field), owner, field, tensor: value };
+        }
+      }
+    }
+  }
+
+  /** Puts `tensor` into the parameter field `field`. */
+  setParameter(field: string, tensor: Tensor): void {
+    (this as unknown as Record<string, Tensor>)[field] = tensor;
+  }
+
+  /** Puts `child` in the place of the child `name`. */
+  replaceChild(name: string, child: Module): void {
+    (this as unknown as Record<string, Module>)[name] = child;
+  }
+
+  /** Turns dropout on or off, here and below; gives the module back. */
+  train(mode = true): this {
+    for (const [, module] of this.namedModules()) module.training = mode;
+    return this;
+  }
+}
+
+/** Children that are numbered. */
+export class ModuleList<T extends Module> extends Module {
+  readonly #items: T[];
+
+  /** Makes a list of `items`. */
+  constructor(items: Iterable<T>) {
+    super();
+    this.#items = [...items];
+  }
+
+  /** The items in order. */
+  get items(): readonly T[] {
+    return this.#items;
+  }
+
+  override children(): [string, Module][] {
+    return this.#items.map((item, index) => [String(index), item]);
+  }
+
+  override replaceChild(name: string, child: Module): void {
+    this.#items[Number(name)] = child as T;
+  }
+}
+
+/** `name` below `prefix`; the root's path is empty. */
+export function joinPath(prefix: string, name: string): string {
+  return prefix === "" ? name : `${prefix}.${name}`;
+}
+
+/**
+ * The module at `path` below `root`.
+ *
+ * @throws {RangeError} when there is none.
+ */
+export function moduleAt(root: Module, path: string): Module {
+  let module = root;
+  for (const name of path === "" ? [] : path.split(".")) {
+    const child = module.children().find(([each]) => each === name);
+    if (child === undefined) {
+      throw new RangeError(`Cannot find module "${path}": no "${name}" there`);
+    }
+    module = child[1];
+  }
+  return module;
+}

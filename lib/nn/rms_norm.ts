@@ -1,0 +1,24 @@
+/**
+ * Root mean square norm (Zhang and Sennrich, arXiv:1910.07467).
+ *
+ * @module
+ */
+
+import { aten, type Tensor } from "../tensor/mod.ts";
+import { Module } from "./module.ts";
+
+/** `y = w ∘ x / √(mean(x²) + ε)` over the last dimension, in `float32` inside. */
+export class RmsNorm extends Module {
+  /** `[size]` */
+  declare weight: Tensor;
+
+  /** Makes a norm over `size` elements without weights. */
+  constructor(readonly size: number, readonly eps: number) {
+    super();
+  }
+
+  /** Normalises the last dimension of `input`. */
+  forward(input: Tensor): Tensor {
+    return aten.rmsNorm(input, [this.size], this.weight, this.eps);
+  }
+}

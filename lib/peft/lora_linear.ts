@@ -1,0 +1,108 @@
+/**
+ * LoRA on a linear layer (Hu et al., arXiv:2106.09685):
+ * `y = W₀x + b + (α/r) · B A dropout(x)`, with `W₀` frozen.
+ *
+ * @module
+ */
+
+import { Module, Projection } from "../nn/mod.ts";
+import {
+  aten,
+  DetachedScope,
+  type Device,
+  empty,
+  type Tensor,
+  tensor,
+  to,
+} from "../tensor/mod.ts";
+
+/** One of the two matrices, under the name peft gives it. */
+export class LoraMatrix extends Module {
+  /** A: `[r, in]`, B: `[out, r]`; float32 whatever the base is stored in. */
+  declare weight: Tensor;
+}
+
+/** Numbers of one {@linkcode LoraLinear}. */
+export interface LoraLinearOptions {
+  readonly rank: number;
+  readonly scaling: number;
+  readonly dropout: number;
+}
+
+/** A linear layer with a trained low-rank product beside it. */
+export class LoraLinear extends Projection {
+  override readonly inFeatures: number;
+  override readonly outFeatures: number;
+  readonly rank: number;
+  readonly scaling: number;
+  readonly dropout: number;
+  readonly base_layer: Projection;
+  readonly lora_A: LoraMatrix = new LoraMatrix();
+  readonly lora_B: LoraMatrix = new LoraMatrix();
+  #scale: Tensor | null = null;
+
+  /** Wraps `base`; the matrices are put in by {@linkcode LoraLinear.initialize} or from a file. */
+  constructor(base: Projection, options: LoraLinearOptions) {
+    super();
+    this.base_layer = base;
+    this.inFeatures = base.inFeatures;
+    this.outFeatures = base.outFeatures;
+    this.rank = options.rank;
+    this.scaling = options.scaling;
+    this.dropout = options.dropout;
+  }
+
+  /**
+   * Draws fresh matrices from the CPU's default generator in peft's own order: both
+   * layers' constructors draw first, then A is drawn again and B is zeroed.
+   */
+  initialize(kind: boolean | "gaussian", device: Device): void {
+    using scope = new DetachedScope();
+    const a = empty([this.rank, this.inFeatures]);
+    const b = empty([this.outFeatures, this.rank]);
+    kaimingUniform(a);
+    kaimingUniform(b);
+    if (kind === true) kaimingUniform(a);
+    if (kind === "gaussian") aten.normal_(a, 0, 1 / this.rank);
+    if (kind !== false) b.fill(0);
+    this.lora_A.weight = scope.keep(to(a, { device }));
+    this.lora_B.weight = scope.keep(to(b, { device }));
+  }
+
+  override forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    const base = this.base_layer.forward(input, residual);
+    const dropped = this.training && this.dropout > 0
+      ? aten.dropout(input, this.dropout, true)
+      : input;
+    // Masters are float32; the product runs in the type of the hidden states.
+    const a = aten.toDtype(this.lora_A.weight, input.dtype);
+    const b = aten.toDtype(this.lora_B.weight, input.dtype);
+    const low = aten.mul(aten.linear(dropped, a), this.#scaleLike(input));
+    return aten.linear(low, b, base);
+  }
+
+  #scaleLike(input: Tensor): Tensor {
+    if (this.#scale?.dtype !== input.dtype) {
+      using scope = new DetachedScope();
+      const made = tensor(this.scaling, { device: input.device });
+      this.#scale?.[Symbol.dispose]();
+      this.#scale = scope.keep(to(made, { dtype: input.dtype }));
+    }
+    return this.#scale;
+  }
+
+  /** Frees the matrices. */
+  [Symbol.dispose](): void {
+    this.#scale?.[Symbol.dispose]();
+    this.lora_A.weight?.[Symbol.dispose]();
+    this.lora_B.weight?.[Symbol.dispose]();
+  }
+}
+
+/** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, with its own rounding. */
+function kaimingUniform(weight: Tensor): void {
+  const fanIn = weight.shape[1]!;
+  const gain = Math.sqrt(2 / (1 + Math.sqrt(5) ** 2));
+  const bound = Math.sqrt(3) * (gain / Math.sqrt(fanIn));
+  aten.uniform_(weight, -bound, bound);
+}

@@ -1,0 +1,22 @@
+/**
+ * LoRA: configuration, injection by module name, adapter files.
+ *
+ * @module
+ */
+
+export { writeAdapterArchive } from "./adapter_files.ts";
+export { type LoraConfig, loraConfig } from "./lora_config.ts";
+export { LoraLinear, type LoraLinearOptions } from "./lora_linear.ts";
+export {
+  getPeftModel,
+  type ParameterCount,
+  PeftModel,
+  type PeftOptions,
+  targetTree,
+} from "./peft_model.ts";
+export {
+  describeTargets,
+  matchTargets,
+  type TargetReport,
+  type TargetTree,
+} from "./targets.ts";

@@ -1,0 +1,229 @@
+/**
+ * A base model with LoRA injected: `get_peft_model` and `PeftModel` of peft.
+ *
+ * @module
+ */
+
+import type { CausalLm } from "../architectures/mod.ts";
+import { type Module, moduleAt, Projection } from "../nn/mod.ts";
+import { manualSeed, type Tensor } from "../tensor/mod.ts";
+import { readAdapter, writeAdapter } from "./adapter_files.ts";
+import {
+  type LoraConfig,
+  loraConfig,
+  rankAt,
+  scalingAt,
+} from "./lora_config.ts";
+import { LoraLinear } from "./lora_linear.ts";
+import { matchTargets, type TargetReport, type TargetTree } from "./targets.ts";
+
+/** Trained and untrained sizes, as `print_trainable_parameters` counts them. */
+export interface ParameterCount {
+  readonly trainable: number;
+  readonly all: number;
+}
+
+/**
+ * A base model whose targeted layers are wrapped in {@linkcode LoraLinear}.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, getPeftModel } from "@lorikeet/lorikeet";
+ *
+ * using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+ * using model = getPeftModel(base, { r: 4, target_modules: ["q_proj"] });
+ * if (model.report.trainedNames.join() !== "q_proj") throw new Error("unexpected");
+ * ```
+ */
+export class PeftModel implements Disposable {
+  readonly #adapters: ReadonlyMap<string, LoraLinear>;
+
+  /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
+  constructor(
+    /** The base model, its layers wrapped. */
+    readonly base: CausalLm,
+    /** The adapter's configuration. */
+    readonly config: LoraConfig,
+    /** Which modules are adapted and which names matched nothing. */
+    readonly report: TargetReport,
+    adapters: ReadonlyMap<string, LoraLinear>,
+  ) {
+    this.#adapters = adapters;
+  }
+
+  /**
+   * Injects the adapter in the folder `path` into `base`. Unlike peft's, it is
+   * trainable: nobody loads an adapter here to train nothing.
+   *
+   * @throws {InputError} when files are missing or broken, or names or shapes differ.
+   *
+   * @example
+   * ```ts
+   * import { AutoModelForCausalLM, getPeftModel, PeftModel } from "@lorikeet/lorikeet";
+   *
+   * const folder = Deno.makeTempDirSync();
+   * {
+   *   using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+   *   using model = getPeftModel(base, { r: 2 });
+   *   model.savePretrained(folder);
+   * }
+   * using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+   * using model = PeftModel.fromPretrained(base, folder);
+   * if (model.config.r !== 2) throw new Error("unexpected rank");
+   * Deno.removeSync(folder, { recursive: true });
+   * ```
+   */
+  static fromPretrained(base: CausalLm, path: string): PeftModel {
+    const { config, tensors } = readAdapter(path);
+    const report = matchTargets(targetTree(base), config);
+    const adapters = inject(base, { config, report });
+    for (const [module, adapter] of adapters) {
+      const shapes = {
+        lora_A: [adapter.rank, adapter.inFeatures],
+        lora_B: [adapter.outFeatures, adapter.rank],
+      };
+      adapter.lora_A.weight = tensors.take(module, {
+        matrix: "lora_A",
+        shape: shapes.lora_A,
+        device: base.device,
+      });
+      adapter.lora_B.weight = tensors.take(module, {
+        matrix: "lora_B",
+        shape: shapes.lora_B,
+        device: base.device,
+      });
+    }
+    tensors.finish();
+    return new PeftModel(base, config, report, adapters);
+  }
+
+  /** The adapters by the paths of the layers they wrap, in the order of the tree. */
+  get adapters(): ReadonlyMap<string, LoraLinear> {
+    return this.#adapters;
+  }
+
+  /** How many numbers are trained, and how many there are with the base's. */
+  countParameters(): ParameterCount {
+    let trainable = 0;
+    for (const adapter of this.#adapters.values()) {
+      trainable += adapter.rank * (adapter.inFeatures + adapter.outFeatures);
+    }
+    let all = 0;
+    const seen = new Set<Tensor>();
+    for (const { tensor } of this.base.namedParameters()) {
+      if (!seen.has(tensor)) all += tensor.size;
+      seen.add(tensor);
+    }
+    return { trainable, all };
+  }
+
+  /** The line that `model.print_trainable_parameters()` prints in peft. */
+  trainableParametersLine(): string {
+    const { trainable, all } = this.countParameters();
+    const count = (value: number): string => value.toLocaleString("en-US");
+    return `trainable params: ${count(trainable)} || all params: ${
+      count(all)
+    } || ` +
+      `trainable%: ${(100 * trainable / all).toFixed(4)}`;
+  }
+
+  /** Trained tensors under the names of `adapter_model.safetensors`, in the order of the tree. */
+  *stateDict(): Generator<[string, Tensor]> {
+    for (const [path, adapter] of this.#adapters) {
+      yield [`base_model.model.${path}.lora_A.weight`, adapter.lora_A.weight];
+      yield [`base_model.model.${path}.lora_B.weight`, adapter.lora_B.weight];
+    }
+  }
+
+  /** Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `path`. */
+  savePretrained(path: string): void {
+    const named = this.report.targeted;
+    const targets = typeof this.config.target_modules === "string"
+      ? this.config.target_modules.toLowerCase() === "all-linear"
+        ? [...named]
+        : this.config.target_modules
+      : this.config.target_modules.filter((name) =>
+        !this.report.unmatched.includes(name)
+      ).toSorted();
+    writeAdapter(path, {
+      config: { ...this.config, target_modules: targets },
+      tensors: this.stateDict(),
+    });
+  }
+
+  /** Frees the adapters; the base model stays. */
+  [Symbol.dispose](): void {
+    for (const adapter of this.#adapters.values()) adapter[Symbol.dispose]();
+  }
+}
+
+/** Options of {@linkcode getPeftModel}. */
+export interface PeftOptions {
+  /** Seeds PyTorch's random stream before the matrices are drawn. Default: not seeded. */
+  readonly seed?: number;
+}
+
+/**
+ * Wraps the targeted layers of `base` with fresh adapters, drawn from PyTorch's
+ * CPU random stream in peft's order, so that the same seed gives peft's numbers.
+ *
+ * @throws {InputError} when no module matches, naming those that exist.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, getPeftModel } from "@lorikeet/lorikeet";
+ *
+ * using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+ * using model = getPeftModel(base, { r: 8, target_modules: "all-linear" }, {
+ *   seed: 42,
+ * });
+ * if (model.countParameters().trainable === 0) throw new Error("nothing to train");
+ * ```
+ */
+export function getPeftModel(
+  base: CausalLm,
+  given: Partial<LoraConfig> = {},
+  options: PeftOptions = {},
+): PeftModel {
+  const config = loraConfig({
+    base_model_name_or_path: base.config.path,
+    ...given,
+  });
+  const report = matchTargets(targetTree(base), config);
+  const adapters = inject(base, { config, report });
+  if (options.seed !== undefined) manualSeed(options.seed);
+  for (const adapter of adapters.values()) {
+    adapter.initialize(config.init_lora_weights, base.device);
+  }
+  return new PeftModel(base, config, report, adapters);
+}
+
+/** The names of `base` as far as matching needs them; works without weights. */
+export function targetTree(base: CausalLm): TargetTree {
+  const modules = [...base.namedModules()];
+  return {
+    allPaths: modules.map(([path]) => path),
+    linearPaths: modules.filter(([, module]) => module instanceof Projection)
+      .map(([path]) => path),
+    outputPath: base.outputEmbeddingsPath,
+  };
+}
+
+function inject(
+  base: CausalLm,
+  plan: { config: LoraConfig; report: TargetReport },
+): Map<string, LoraLinear> {
+  const adapters = new Map<string, LoraLinear>();
+  for (const path of plan.report.targeted) {
+    const dot = path.lastIndexOf(".");
+    const parent: Module = moduleAt(base, path.slice(0, Math.max(dot, 0)));
+    const adapter = new LoraLinear(moduleAt(base, path) as Projection, {
+      rank: rankAt(plan.config, path),
+      scaling: scalingAt(plan.config, path),
+      dropout: plan.config.lora_dropout,
+    });
+    parent.replaceChild(path.slice(dot + 1), adapter);
+    adapters.set(path, adapter);
+  }
+  return adapters;
+}

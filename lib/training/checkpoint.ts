@@ -1,0 +1,252 @@
+/**
+ * `checkpoint-N` folders: written beside their place and moved into it when they
+ * are whole, found again, checked, read back, and the oldest removed.
+ *
+ * @module
+ */
+
+import { elementCount, type TensorData } from "../formats/dtype.ts";
+import { readJsonFile } from "../formats/json_file.ts";
+import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
+import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
+import { InputError } from "../input_error.ts";
+import {
+  aten,
+  fromData,
+  type Tensor,
+  tensorScope,
+  toData,
+} from "../tensor/mod.ts";
+import type { AdamW } from "./adamw.ts";
+import type { FlatParameters } from "./flat_parameters.ts";
+import type { LossScalerState } from "./loss_scaler.ts";
+
+/** The state that transformers' files have no place for. */
+export interface ResumeState {
+  /** Sum of the losses of all steps, for `train_loss`. */
+  readonly lossSum: number;
+  /** Sum and number of the losses since the last log row. */
+  readonly unlogged: { readonly sum: number; readonly count: number };
+  /** Optimizer steps taken: skipped ones do not count. */
+  readonly optimizerSteps: number;
+  /** What `dynamic` rotary embeddings have seen. */
+  readonly rotaryReach: number;
+  /** Loss scaling, for float16. */
+  readonly lossScaler: LossScalerState | null;
+  /** What fixes the order of the rows; another value breaks exactness. */
+  readonly order: Readonly<Record<string, number>>;
+}
+
+const OPTIMIZER = "optimizer.safetensors";
+const RESUME = "resume_state.json";
+/** transformers' name of the state file. */
+export const TRAINER_STATE = "trainer_state.json";
+
+/** What goes into a checkpoint. */
+export interface CheckpointContent {
+  readonly parameters: FlatParameters;
+  readonly optimizer: AdamW;
+  readonly state: PythonJson;
+  readonly resume: ResumeState;
+  /** Leave out what only resuming needs. */
+  readonly onlyModel: boolean;
+  /** Writes weights and arguments into a folder. */
+  readonly saveModel: (folder: string) => void;
+}
+
+/** Writes `output/checkpoint-step` and gives its path; never half of one. */
+export function writeCheckpoint(
+  output: string,
+  content: CheckpointContent & { readonly step: number },
+): string {
+  const final = `${output}/checkpoint-${content.step}`;
+  const partial = `${output}/tmp-checkpoint-${content.step}`;
+  removeFolder(partial);
+  Deno.mkdirSync(partial, { recursive: true });
+  content.saveModel(partial);
+  if (!content.onlyModel) {
+    writeOptimizer(partial, content);
+    writePythonJson(
+      `${partial}/${RESUME}`,
+      content.resume as unknown as PythonJson,
+      { trailingNewline: true },
+    );
+  }
+  writePythonJson(`${partial}/${TRAINER_STATE}`, content.state, {
+    trailingNewline: true,
+  });
+  removeFolder(final);
+  Deno.renameSync(partial, final);
+  return final;
+}
+
+function removeFolder(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+function moments(
+  optimizer: AdamW,
+): readonly (readonly [string, Tensor])[] {
+  return [
+    ["exp_avg", optimizer.firstMoments],
+    ["exp_avg_sq", optimizer.secondMoments],
+  ];
+}
+
+function writeOptimizer(folder: string, content: CheckpointContent): void {
+  const tensors = new Map<string, TensorData>();
+  for (const [name, flat] of moments(content.optimizer)) {
+    const { bytes } = toData(flat);
+    for (const { path, shape, start, end } of content.parameters.entries) {
+      tensors.set(`${name}.${path}`, {
+        dtype: "float32",
+        shape,
+        bytes: bytes.subarray(start * 4, end * 4),
+      });
+    }
+  }
+  writeSafetensors(`${folder}/${OPTIMIZER}`, tensors, {
+    metadata: { format: "pt" },
+  });
+}
+
+/** A checkpoint as read back. */
+export interface CheckpointReading {
+  readonly state: Record<string, unknown>;
+  readonly resume: ResumeState;
+}
+
+/**
+ * Puts the weights and moments in `folder` into `parameters` and `optimizer`.
+ *
+ * @throws {InputError} when a file is missing or a tensor is missing or misshapen.
+ */
+export function readCheckpoint(
+  folder: string,
+  target: {
+    readonly parameters: FlatParameters;
+    readonly optimizer: AdamW;
+    readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
+  },
+): CheckpointReading {
+  const state = readJsonFile(`${folder}/${TRAINER_STATE}`);
+  const resume = readJsonFile(`${folder}/${RESUME}`) as unknown as ResumeState;
+  const { parameters, optimizer } = target;
+  fillFlat(parameters.values, {
+    folder,
+    parameters,
+    stored: target.weights(folder),
+    prefix: "",
+  });
+  const stored = readSafetensors(`${folder}/${OPTIMIZER}`);
+  for (const [name, flat] of moments(optimizer)) {
+    fillFlat(flat, { folder, parameters, stored, prefix: `${name}.` });
+  }
+  optimizer.steps = resume.optimizerSteps;
+  return { state, resume };
+}
+
+function fillFlat(
+  flat: Tensor,
+  source: {
+    folder: string;
+    parameters: FlatParameters;
+    stored: ReadonlyMap<string, TensorData>;
+    prefix: string;
+  },
+): void {
+  using _scope = tensorScope();
+  const { folder, parameters, stored, prefix } = source;
+  const joined = new Uint8Array(elementCount(flat.shape) * 4);
+  for (const { path, shape, start } of parameters.entries) {
+    const data = stored.get(prefix + path);
+    if (data === undefined || data.shape.join() !== shape.join()) {
+      throw new InputError(
+        `Cannot resume from "${folder}": "${prefix}${path}" ${
+          data === undefined
+            ? "is missing"
+            : `has shape [${data.shape.join(", ")}], this run has [${
+              shape.join(", ")
+            }]`
+        }`,
+      );
+    }
+    joined.set(data.bytes, start * 4);
+  }
+  aten.copy_(
+    flat,
+    fromData({ dtype: "float32", shape: flat.shape, bytes: joined }),
+  );
+}
+
+/** The checkpoints in `output` that are whole, oldest step first. */
+export function listCheckpoints(output: string): string[] {
+  const found: [number, string][] = [];
+  for (const entry of readFolder(output)) {
+    const step = /^checkpoint-(\d+)$/.exec(entry.name)?.[1];
+    if (
+      step !== undefined && isFile(`${output}/${entry.name}/${TRAINER_STATE}`)
+    ) {
+      found.push([Number(step), `${output}/${entry.name}`]);
+    }
+  }
+  return found.sort(([a], [b]) => a - b).map(([, path]) => path);
+}
+
+function readFolder(path: string): Iterable<Deno.DirEntry> {
+  try {
+    return [...Deno.readDirSync(path)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+/** Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. */
+export function rotateCheckpoints(output: string, limit: number | null): void {
+  if (limit === null || limit <= 0) return;
+  for (const path of listCheckpoints(output).slice(0, -limit)) {
+    removeFolder(path);
+  }
+}
+
+/**
+ * The folder that `--resume_from_checkpoint` means: itself, or for `true` the
+ * newest checkpoint in `output`.
+ *
+ * @throws {InputError} when there is none, or it cannot be resumed from.
+ */
+export function resolveCheckpoint(output: string, asked: string): string {
+  const newest = /^(true|yes|y|t|1)$/i.test(asked);
+  const folder = newest
+    ? listCheckpoints(output).at(-1)
+    : asked.replace(/\/+$/, "");
+  if (folder === undefined) {
+    throw new InputError(
+      `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${output}"`,
+    );
+  }
+  const missing = [TRAINER_STATE, RESUME, OPTIMIZER].filter((name) =>
+    !isFile(`${folder}/${name}`)
+  );
+  if (missing.length > 0) {
+    throw new InputError(
+      `Cannot resume from "${folder}": it has no ${missing.join(", no ")}, ` +
+        "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed",
+    );
+  }
+  return folder;
+}

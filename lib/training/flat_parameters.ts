@@ -1,0 +1,127 @@
+/**
+ * All trained parameters, their gradients and the optimizer's moments, each as one
+ * contiguous float32 tensor; the modules hold views. Zeroing, norm, clipping and
+ * the step are then one call each.
+ *
+ * @module
+ */
+
+import type { NamedParameter } from "../nn/mod.ts";
+import {
+  aten,
+  DetachedScope,
+  type Device,
+  noGrad,
+  type Tensor,
+  zeros,
+} from "../tensor/mod.ts";
+
+/** A parameter and where it lies in the flat tensors. */
+export interface FlatEntry {
+  /** The first path under which the tree knows it. */
+  readonly path: string;
+  readonly shape: readonly number[];
+  /** First element in the flat tensors. */
+  readonly start: number;
+  /** One past the last element. */
+  readonly end: number;
+  /** The view that the modules hold. */
+  readonly view: Tensor;
+}
+
+/** Elements that share a weight decay. */
+export interface FlatGroup {
+  readonly decays: boolean;
+  readonly start: number;
+  readonly end: number;
+}
+
+const NO_DECAY = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/i;
+
+/** The flat tensors; making them moves the parameters into them. */
+export class FlatParameters implements Disposable {
+  /** All values. */
+  readonly values: Tensor;
+  /** All gradients; autograd adds into it. */
+  readonly gradients: Tensor;
+  /** The parameters: those that decay first, each part in the order of the tree. */
+  readonly entries: readonly FlatEntry[];
+  /** One or two groups, as transformers' Trainer makes them. */
+  readonly groups: readonly FlatGroup[];
+  readonly #views: Tensor[] = [];
+
+  /**
+   * Copies `parameters` into new flat tensors on `device` and puts views in their
+   * places, marked for training. A tensor that hangs in two places is moved once.
+   */
+  constructor(parameters: readonly NamedParameter[], device: Device) {
+    using scope = new DetachedScope();
+    const places = groupByTensor(parameters);
+    const ordered = [
+      ...places.filter(([first]) => !NO_DECAY.test(first!.path)),
+      ...places.filter(([first]) => NO_DECAY.test(first!.path)),
+    ];
+    const size = ordered.reduce((sum, [first]) => sum + first!.tensor.size, 0);
+    this.values = scope.keep(zeros([size], { device }));
+    this.gradients = scope.keep(zeros([size], { device }));
+    let start = 0;
+    this.entries = ordered.map((same) => {
+      const entry = this.#move(same, start);
+      start = entry.end;
+      return entry;
+    });
+    this.groups = groupsOf(this.entries);
+  }
+
+  #move(same: readonly NamedParameter[], start: number): FlatEntry {
+    using scope = new DetachedScope();
+    using _frozen = noGrad();
+    const { path, tensor: old } = same[0]!;
+    const { shape } = old;
+    const end = start + old.size;
+    const viewOf = (flat: Tensor): Tensor =>
+      scope.keep(
+        aten.detach(aten.view(aten.slice(flat, 0, start, end), [...shape])),
+      );
+    const view = viewOf(this.values);
+    const gradient = viewOf(this.gradients);
+    aten.copy_(view, old);
+    view.requireGrad().setGrad(gradient);
+    for (const { owner, field } of same) owner.setParameter(field, view);
+    this.#views.push(view, gradient);
+    old[Symbol.dispose]();
+    return { path, shape: [...shape], start, end, view };
+  }
+
+  /** Sets all gradients to zero. */
+  zeroGradients(): void {
+    this.gradients.fill(0);
+  }
+
+  /** Frees all: the modules that hold views cannot be used any more. */
+  [Symbol.dispose](): void {
+    for (const view of this.#views) view[Symbol.dispose]();
+    this.values[Symbol.dispose]();
+    this.gradients[Symbol.dispose]();
+  }
+}
+
+function groupByTensor(
+  parameters: readonly NamedParameter[],
+): NamedParameter[][] {
+  const places = new Map<Tensor, NamedParameter[]>();
+  for (const each of parameters) {
+    places.set(each.tensor, [...places.get(each.tensor) ?? [], each]);
+  }
+  return [...places.values()];
+}
+
+function groupsOf(entries: readonly FlatEntry[]): FlatGroup[] {
+  const border = entries.find((entry) => NO_DECAY.test(entry.path))?.start;
+  const end = entries.at(-1)?.end ?? 0;
+  if (border === undefined) return [{ decays: true, start: 0, end }];
+  return [
+    { decays: true, start: 0, end: border },
+    { decays: false, start: border, end },
+  ].filter((group) => group.end > group.start);
+}

@@ -1,0 +1,172 @@
+/**
+ * Forward and backward of one micro-batch, with or without activation
+ * checkpointing (Chen et al., arXiv:1604.06174). Checkpointing keeps each
+ * segment's input only and computes the segment again when its gradient is due.
+ *
+ * @module
+ */
+
+import type { CausalLm, SegmentContext } from "../architectures/mod.ts";
+import type { Batch } from "../data/collator.ts";
+import type { DType } from "../formats/dtype.ts";
+import type { Module } from "../nn/mod.ts";
+import {
+  aten,
+  autocast,
+  manualSeed,
+  noGrad,
+  type Tensor,
+  tensor,
+  tensorScope,
+} from "../tensor/mod.ts";
+import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
+import { mixSeed } from "./seeds.ts";
+
+/** How a micro-batch is computed. */
+export interface GradientOptions {
+  /** What the sum of the losses is multiplied with. */
+  readonly factor: number;
+  /** Recompute activations instead of keeping them. */
+  readonly checkpointing: boolean;
+  /** Run matrix products in this type, or `null`. */
+  readonly autocast: DType | null;
+  /** Seeds dropout; the same numbers give the same masks. */
+  readonly seed: readonly number[];
+}
+
+/**
+ * Adds the gradients of one micro-batch to the trained parameters' and gives the
+ * loss, `factor · Σ −log p`. A batch without trained tokens gives 0.
+ */
+export function accumulateGradients(
+  model: CausalLm,
+  batch: Batch,
+  options: GradientOptions,
+): number {
+  using _scope = tensorScope();
+  using _cast = options.autocast === null
+    ? null
+    : autocast(model.device, options.autocast);
+  const pass = preparePass(model, { batch, options });
+  if (pass === null) return 0;
+  return options.checkpointing ? recomputed(pass) : recorded(pass);
+}
+
+/** One micro-batch on its way through the model. */
+interface Pass {
+  readonly model: CausalLm;
+  readonly ids: Tensor;
+  readonly context: SegmentContext;
+  readonly options: GradientOptions;
+  /** The loss of the last hidden states. */
+  readonly lossOf: (hidden: Tensor) => Tensor;
+}
+
+function preparePass(
+  model: CausalLm,
+  input: { batch: Batch; options: GradientOptions },
+): Pass | null {
+  const { batch, options } = input;
+  const targets = lossTargets(batch, model.device);
+  // The rotation is asked for in any case: dynamic frequencies follow the lengths seen.
+  const context = model.context(batch.shape);
+  if (targets === null) return null;
+  const factor = tensor(options.factor, { device: model.device });
+  return {
+    model,
+    options,
+    context,
+    ids: inputIdsOf(batch, model.device),
+    lossOf: (hidden) =>
+      tokenLoss(model.head(aten.indexSelect(hidden, 0, targets.rows)), {
+        labels: targets.labels,
+        factor,
+      }),
+  };
+}
+
+/** Runs layer `index`; dropout draws the same masks each time it is run. */
+function runLayer(pass: Pass, index: number, hidden: Tensor): Tensor {
+  using scope = tensorScope();
+  const { model, options, context } = pass;
+  manualSeed(mixSeed([...options.seed, index]), model.device);
+  return scope.keep(model.decoderLayers[index]!.forward(hidden, context));
+}
+
+function trained(module: Module): Tensor[] {
+  const found = new Set<Tensor>();
+  for (const { tensor: each } of module.namedParameters()) {
+    if (each.requiresGrad) found.add(each);
+  }
+  return [...found];
+}
+
+/** Autograd keeps what it needs. */
+function recorded(pass: Pass): number {
+  const { model } = pass;
+  let hidden = model.embed(pass.ids);
+  for (let index = 0; index < model.decoderLayers.length; index++) {
+    hidden = runLayer(pass, index, hidden);
+  }
+  const loss = pass.lossOf(hidden);
+  aten.backward(loss, trained(model));
+  return loss.item();
+}
+
+/** Only inputs of layers are kept; each layer is run again with recording on. */
+function recomputed(pass: Pass): number {
+  const { model } = pass;
+  const inputs = layerInputs(pass);
+  const last = aten.detach(inputs.pop()!).requireGrad();
+  const loss = pass.lossOf(last);
+  aten.backward(loss, [last, ...headParameters(model)]);
+  let gradient = last.grad!;
+  const trainsEmbedding = trained(model.inputEmbeddings()).length > 0;
+  const lowest = trainsEmbedding
+    ? -1
+    : model.decoderLayers.findIndex((layer) => trained(layer).length > 0);
+  for (let index = inputs.length - 1; index >= Math.max(lowest, 0); index--) {
+    gradient = layerGradient(pass, {
+      index,
+      input: inputs.pop()!,
+      gradient,
+      wanted: index > lowest,
+    });
+  }
+  if (trainsEmbedding) {
+    const parameters = trained(model.inputEmbeddings());
+    aten.backward(model.embed(pass.ids), parameters, gradient);
+  }
+  return loss.item();
+}
+
+/** The inputs of all layers, and the output of the last. */
+function layerInputs(pass: Pass): Tensor[] {
+  using _frozen = noGrad();
+  const inputs = [pass.model.embed(pass.ids)];
+  for (let index = 0; index < pass.model.decoderLayers.length; index++) {
+    inputs.push(runLayer(pass, index, inputs[index]!));
+  }
+  return inputs;
+}
+
+function headParameters(model: CausalLm): Tensor[] {
+  const layers = new Set(
+    model.decoderLayers.flatMap((layer) => trained(layer)),
+  );
+  return trained(model).filter((each) => !layers.has(each));
+}
+
+/** The gradient of one layer's input; of its parameters on the way. */
+function layerGradient(
+  pass: Pass,
+  layer: { index: number; input: Tensor; gradient: Tensor; wanted: boolean },
+): Tensor {
+  using scope = tensorScope();
+  const parameters = trained(pass.model.decoderLayers[layer.index]!);
+  const input = aten.detach(layer.input).requireGrad(layer.wanted);
+  const output = runLayer(pass, layer.index, input);
+  const wanted = layer.wanted ? [input, ...parameters] : parameters;
+  aten.backward(output, wanted, layer.gradient);
+  return scope.keep(layer.wanted ? input.grad! : layer.gradient);
+}

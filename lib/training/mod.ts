@@ -1,0 +1,37 @@
+/**
+ * Training: the Trainer and what it is made of.
+ *
+ * @module
+ */
+
+export { AdamW, type AdamWOptions } from "./adamw.ts";
+export type { StepReport, TrainerCallback } from "./callbacks.ts";
+export {
+  listCheckpoints,
+  resolveCheckpoint,
+  type ResumeState,
+} from "./checkpoint.ts";
+export {
+  type FlatEntry,
+  type FlatGroup,
+  FlatParameters,
+} from "./flat_parameters.ts";
+export { accumulateGradients, type GradientOptions } from "./gradients.ts";
+export {
+  ModifiedTrainer,
+  type ModifiedTrainerOptions,
+} from "./modified_trainer.ts";
+export { planTraining, type TrainingPlan } from "./plan.ts";
+export { epochBatches, type SamplerOptions } from "./sampler.ts";
+export {
+  type Schedule,
+  scheduleFactor,
+  type ScheduleName,
+} from "./schedule.ts";
+export {
+  Trainer,
+  type TrainerOptions,
+  type TrainOptions,
+  type TrainOutput,
+} from "./trainer.ts";
+export type { LogRow, TrainerState } from "./trainer_state.ts";

@@ -1,0 +1,32 @@
+/**
+ * The seed's `ModifiedTrainer`: saves the adapter only, and as `adapter_model.bin`
+ * too, which `torch.load(weights_only=True)` opens.
+ *
+ * @module
+ */
+
+import { writeAdapterArchive } from "../peft/mod.ts";
+import type { PeftModel } from "../peft/mod.ts";
+import { Trainer, type TrainerOptions } from "./trainer.ts";
+
+/** Options of {@linkcode ModifiedTrainer}: the model has an adapter. */
+export interface ModifiedTrainerOptions extends TrainerOptions {
+  readonly model: PeftModel;
+}
+
+/** A {@linkcode Trainer} of adapters that writes the seed's file beside peft's. */
+export class ModifiedTrainer extends Trainer {
+  readonly #model: PeftModel;
+
+  /** Makes a trainer of `options.model`'s adapter. */
+  constructor(options: ModifiedTrainerOptions) {
+    super(options);
+    this.#model = options.model;
+  }
+
+  override saveModel(folder?: string): string {
+    const path = super.saveModel(folder);
+    writeAdapterArchive(path, this.#model.stateDict());
+    return path;
+  }
+}

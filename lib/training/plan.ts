@@ -1,0 +1,85 @@
+/**
+ * Steps, epochs and intervals of a run, with the arithmetic of transformers'
+ * Trainer. Numbers in, numbers out.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+
+/** The settings that a plan depends on, spelled as in `TrainingArguments`. */
+export interface PlanArguments {
+  readonly per_device_train_batch_size: number;
+  readonly gradient_accumulation_steps: number;
+  readonly dataloader_drop_last: boolean;
+  readonly max_steps: number;
+  readonly num_train_epochs: number;
+  readonly warmup_steps: number;
+  readonly logging_steps: number;
+  readonly save_steps: number;
+}
+
+/** How long a run is. */
+export interface TrainingPlan {
+  /** Micro-batches of one epoch. */
+  readonly batchesPerEpoch: number;
+  /** Optimizer steps of one epoch. */
+  readonly stepsPerEpoch: number;
+  /** Optimizer steps of the run. */
+  readonly maxSteps: number;
+  /** Epochs begun. */
+  readonly epochs: number;
+  readonly warmupSteps: number;
+  /** Steps between log rows. */
+  readonly loggingSteps: number;
+  /** Steps between checkpoints. */
+  readonly saveSteps: number;
+}
+
+/**
+ * Plans a run over `rows` rows.
+ *
+ * @throws {InputError} when no micro-batch can be made of them.
+ */
+export function planTraining(rows: number, args: PlanArguments): TrainingPlan {
+  const size = args.per_device_train_batch_size;
+  const batchesPerEpoch = args.dataloader_drop_last
+    ? Math.floor(rows / size)
+    : Math.ceil(rows / size);
+  if (batchesPerEpoch === 0) {
+    throw new InputError(
+      `Cannot train on ${rows} rows: they do not fill one batch of ${size}` +
+        (args.dataloader_drop_last ? " and dataloader_drop_last is set" : ""),
+    );
+  }
+  const stepsPerEpoch = Math.ceil(
+    batchesPerEpoch / args.gradient_accumulation_steps,
+  );
+  const limited = args.max_steps > 0;
+  const maxSteps = limited
+    ? args.max_steps
+    : Math.ceil(args.num_train_epochs * stepsPerEpoch);
+  const share = (value: number): number =>
+    value < 1 ? Math.ceil(maxSteps * value) : value;
+  return {
+    batchesPerEpoch,
+    stepsPerEpoch,
+    maxSteps,
+    epochs: limited
+      ? Math.ceil(maxSteps / stepsPerEpoch)
+      : Math.ceil(args.num_train_epochs),
+    warmupSteps: share(args.warmup_steps),
+    loggingSteps: share(args.logging_steps),
+    saveSteps: share(args.save_steps),
+  };
+}
+
+/** Micro-batches of the window that makes step `step` of its epoch, the first being 0. */
+export function windowAt(
+  plan: TrainingPlan,
+  options: { readonly step: number; readonly accumulation: number },
+): { readonly start: number; readonly end: number } {
+  const start = options.step * options.accumulation;
+  const end = Math.min(start + options.accumulation, plan.batchesPerEpoch);
+  return { start, end };
+}

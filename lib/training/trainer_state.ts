@@ -1,0 +1,97 @@
+/**
+ * What a run knows of itself, in the shape of transformers' `trainer_state.json`.
+ *
+ * @module
+ */
+
+import { PyFloat, type PythonJson } from "../formats/python_json.ts";
+import type { TrainingPlan } from "./plan.ts";
+
+/** One row of `log_history`: numbers by name, `step` among them. */
+export type LogRow = Readonly<Record<string, number>>;
+
+/** The state that is written into every checkpoint. */
+export interface TrainerState {
+  /** Optimizer steps done, skipped ones included. */
+  globalStep: number;
+  /** Epochs done, with fraction. */
+  epoch: number;
+  /** Floating point operations so far, by the Trainer's estimate. */
+  totalFlos: number;
+  /** All rows logged so far. */
+  logHistory: LogRow[];
+}
+
+/** A state before the first step. */
+export function freshState(): TrainerState {
+  return { globalStep: 0, epoch: 0, totalFlos: 0, logHistory: [] };
+}
+
+/** What the file says besides the state. */
+export interface StateContext {
+  readonly plan: TrainingPlan;
+  readonly batchSize: number;
+  readonly saving: boolean;
+}
+
+/** The object that `trainer_state.json` holds; losses and norms are not rounded. */
+export function stateToJson(
+  state: TrainerState,
+  context: StateContext,
+): PythonJson {
+  const { plan, batchSize, saving } = context;
+  return {
+    best_global_step: null,
+    best_metric: null,
+    best_model_checkpoint: null,
+    epoch: new PyFloat(state.epoch),
+    eval_steps: 500,
+    global_step: state.globalStep,
+    is_hyper_param_search: false,
+    is_local_process_zero: true,
+    is_world_process_zero: true,
+    log_history: state.logHistory.map(rowToJson),
+    logging_steps: plan.loggingSteps,
+    max_steps: plan.maxSteps,
+    num_input_tokens_seen: 0,
+    num_train_epochs: plan.epochs,
+    save_steps: plan.saveSteps,
+    stateful_callbacks: {
+      TrainerControl: {
+        args: {
+          should_epoch_stop: false,
+          should_evaluate: false,
+          should_log: false,
+          should_save: saving,
+          should_training_stop: state.globalStep >= plan.maxSteps,
+        },
+        attributes: {},
+      },
+    },
+    total_flos: new PyFloat(state.totalFlos),
+    train_batch_size: batchSize,
+    trial_name: null,
+    trial_params: null,
+  };
+}
+
+function rowToJson(row: LogRow): PythonJson {
+  return Object.fromEntries(
+    Object.entries(row).map(([name, value]) => [
+      name,
+      name === "step" ? value : new PyFloat(value),
+    ]),
+  );
+}
+
+/** The state in the object of a `trainer_state.json`. */
+export function stateFromJson(
+  json: Readonly<Record<string, unknown>>,
+): TrainerState {
+  return {
+    globalStep: Number(json.global_step),
+    epoch: Number(json.epoch),
+    totalFlos: Number(json.total_flos),
+    logHistory: json.log_history as LogRow[],
+  };
+}
