@@ -5,7 +5,8 @@
   python bench/parity/compare.py SCRATCH [--recipe ../shared/reference/recipe.py] [--only gqa tied] [--reference-only]
 
 Run from the repository root with torch 2.13, transformers 5.18, peft 0.21, accelerate and datasets installed. Each case
-continues its adapter for twelve steps; `fresh` starts a new one on the gqa model. The recipe draws a new adapter before
+continues its adapter for twelve steps; `fresh` starts a new one on the gqa model, `sharp` is gqa with a clip that is on in
+some steps only and a decay that can be seen. The recipe draws a new adapter before
 anything seeds torch, whose default generator starts from the operating system's entropy, so its own fresh adapter
 differs from run to run; for `fresh` the reference is the recipe run after transformers.set_seed(seed).
 Compared: every step's loss, gradient norm, learning rate and epoch, the logits of the saved adapters under peft, and
@@ -26,7 +27,9 @@ FLAGS = f"""--lora_rank 8 --lora_alpha 16 --lora_dropout 0 --target_modules q_pr
 --lr_scheduler_type cosine --warmup_steps 2 --max_grad_norm 0.3 --weight_decay 0.01 --logging_steps 1 --seed {SEED}
 --torch_dtype float32 --use_cpu true --remove_unused_columns false --save_strategy no --report_to none
 --disable_tqdm true""".split()
-CASES = {"gqa": "gqa", "llama3": "llama3", "dynamic": "dynamic", "tied": "tied", "fresh": "gqa"}
+CASES = {"gqa": "gqa", "llama3": "llama3", "dynamic": "dynamic", "tied": "tied", "fresh": "gqa", "sharp": "gqa"}
+# Adam hides a clip that is always on (it is blind to a constant factor) and a small decay; these values show both.
+SHARP = {"--max_grad_norm": "1.3", "--weight_decay": "0.3", "--learning_rate": "5e-3"}
 SEEDED = "import runpy, sys, transformers; transformers.set_seed({seed}); sys.argv = sys.argv[1:]; " \
          "runpy.run_path(sys.argv[0], run_name='__main__')"
 
@@ -36,6 +39,9 @@ def flags_for(case, scratch, output):
     flags = ["--model_path", folder / "model", "--dataset_path", scratch / "rows.jsonl", "--output_dir", output, *FLAGS]
     if case != "fresh":
         flags += ["--continue_training", "true", "--checkpoint", folder / "adapter"]
+    if case == "sharp":
+        for name, value in SHARP.items():
+            flags[flags.index(name) + 1] = value
     return [str(flag) for flag in flags]
 
 
