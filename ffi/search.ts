@@ -43,7 +43,7 @@ export function cacheFolder(): string {
   const own = Deno.env.get("LORIKEET_CACHE");
   if (own) return own;
   const home = Deno.env.get("HOME") ?? ".";
-  const base = Deno.env.get("XDG_CACHE_HOME") ??
+  const base = Deno.env.get("XDG_CACHE_HOME") ||
     (Deno.build.os === "darwin" ? `${home}/Library/Caches` : `${home}/.cache`);
   return `${base}/lorikeet`;
 }
