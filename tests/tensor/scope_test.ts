@@ -94,9 +94,9 @@ Deno.test("1000 tensors of 4 MiB in scopes leave memory flat", () => {
   assert.ok(grown < 64, `memory grew by ${grown} MiB`);
 });
 
-Deno.test("300 refused calls with a list and an optional leave memory flat", () => {
+Deno.test("100 refused calls with a list and an optional leave memory flat", () => {
   const live = liveTensors();
-  const grown = growth(300, () => {
+  const grown = growth(100, () => {
     using _scope = tensorScope();
     const big = zeros([1024, 1024]);
     assert.throws(() => aten.cat([big, zeros([3])]), TorchError);

@@ -1,0 +1,132 @@
+/**
+ * Opening libtorch: lazily, with the permission it needs named, and with every
+ * place tried named where there is none.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+
+const TENSOR_MODULE = new URL("../../lib/tensor/mod.ts", import.meta.url).href;
+
+/** Runs `code` in another Deno with these flags and environment, nothing else. */
+async function runDeno(
+  code: string,
+  options: {
+    readonly flags?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+  } = {},
+): Promise<{ success: boolean; text: string }> {
+  const script = await Deno.makeTempFile({ suffix: ".ts" });
+  try {
+    await Deno.writeTextFile(script, code);
+    const { success, stdout, stderr } = await new Deno.Command(
+      Deno.execPath(),
+      {
+        args: [
+          "run",
+          "-q",
+          "--no-prompt",
+          "--no-config",
+          ...options.flags ?? [],
+          script,
+        ],
+        env: {
+          HOME: Deno.env.get("HOME") ?? "",
+          ...options.env,
+          NO_COLOR: "1",
+        },
+        clearEnv: true,
+      },
+    ).output();
+    const decoder = new TextDecoder();
+    return { success, text: decoder.decode(stdout) + decoder.decode(stderr) };
+  } finally {
+    await Deno.remove(script);
+  }
+}
+
+Deno.test("importing lib/tensor/mod.ts needs no permission", async () => {
+  const { success, text } = await runDeno(
+    `import { aten } from "${TENSOR_MODULE}"; console.log(typeof aten.mul);`,
+  );
+  assert.equal(text, "function\n");
+  assert.ok(success);
+});
+
+Deno.test("the first tensor without permissions names the one that is missing", async () => {
+  const code = `import { tensor } from "${TENSOR_MODULE}"; tensor([1]);`;
+  const none = await runDeno(code);
+  assert.equal(none.success, false);
+  assert.match(none.text, /NotCapable: Requires env access to "LIBTORCH"/);
+  const noFfi = await runDeno(code, {
+    flags: ["--allow-env", "--allow-read", "--allow-run"],
+    env: environmentWithLibtorch(),
+  });
+  assert.equal(noFfi.success, false);
+  assert.match(noFfi.text, /NotCapable: Requires ffi access .*--allow-ffi/);
+});
+
+function environmentWithLibtorch(): Record<string, string> {
+  const names = ["LIBTORCH", "LORIKEET_CACHE", "XDG_CACHE_HOME", "PATH"];
+  return Object.fromEntries(
+    names.map((name) => [name, Deno.env.get(name) ?? ""]),
+  );
+}
+
+Deno.test("LibtorchNotFoundError names every place that was tried and what to do", async () => {
+  const { success, text } = await runDeno(
+    `import { LibtorchNotFoundError, tensor } from "${TENSOR_MODULE}";
+    try {
+      tensor([1]);
+    } catch (error) {
+      if (!(error instanceof LibtorchNotFoundError)) throw error;
+      console.log(error.message);
+    }`,
+    {
+      flags: ["-A"],
+      env: {
+        LIBTORCH: "no/torch",
+        LORIKEET_CACHE: "no/cache",
+        PATH: "no/path",
+      },
+    },
+  );
+  assert.ok(success, text);
+  const library = Deno.build.os === "darwin"
+    ? "libtorch_cpu.dylib"
+    : "libtorch_cpu.so";
+  assert.equal(
+    text,
+    `Cannot find libtorch: no place has one that opens, run "deno task setup" ` +
+      `(it fetches PyTorch 2.13.0 with pip into no/cache/torch-2.13.0) or set ` +
+      `LIBTORCH to a folder that has lib/${library}
+Tried:
+  LIBTORCH=no/torch: has no ${library}
+  the torch of python3 on PATH: there is no such Python
+  the torch of python on PATH: there is no such Python
+  no/cache/torch-2.13.0: has no ${library}
+`,
+  );
+});
+
+Deno.test("a library that does not open is passed over with the loader's words", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const names = ["libtorch_cpu.so", "libtorch_cpu.dylib"];
+    for (const name of names) {
+      await Deno.writeTextFile(`${folder}/${name}`, "not a library");
+    }
+    const { text } = await runDeno(
+      `import { tensor } from "${TENSOR_MODULE}"; tensor([1]);`,
+      {
+        flags: ["-A"],
+        env: { LIBTORCH: folder, LORIKEET_CACHE: "no/cache", PATH: "no/path" },
+      },
+    );
+    assert.match(text, /LIBTORCH=\S+: Could not open library: .+/);
+    assert.match(text, /no\/cache\/torch-2\.13\.0: has no libtorch_cpu/);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
