@@ -21,11 +21,9 @@ import {
   rotationScale,
 } from "./rope_scaling.ts";
 
-const TABLES_KEPT = 32;
-
 /** Rotates queries and keys by their positions. */
 export class RotaryEmbedding implements Disposable {
-  readonly #tables = new Map<string, Tensor>();
+  #table: { key: string; end: number; pairs: Tensor } | null = null;
   #reach: number;
 
   /** Makes the rotation that `parameters` describe. */
@@ -48,18 +46,20 @@ export class RotaryEmbedding implements Disposable {
 
   /**
    * `cos + i sin` for positions `start … start+length-1`: complex
-   * `[length, 1, headSize/2]`. The table stays this object's; do not free it.
+   * `[length, 1, headSize/2]`. One table is kept, and grows by doubling.
    */
   table(start: number, options: RotationOptions): Tensor {
     const { length, device } = options;
-    const basis = this.#basis(start + length);
-    const key = `${deviceName(device)} ${start} ${length} ${basis}`;
-    const known = this.#tables.get(key);
-    if (known !== undefined) return known;
-    if (this.#tables.size >= TABLES_KEPT) this[Symbol.dispose]();
-    const made = this.#make(start, { ...options, basis });
-    this.#tables.set(key, made);
-    return made;
+    const end = start + length;
+    const basis = this.#basis(end);
+    const key = `${deviceName(device)} ${basis}`;
+    if (this.#table?.key !== key || this.#table.end < end) {
+      const reach = Math.max(end, 2 * (this.#table?.end ?? 0));
+      this[Symbol.dispose]();
+      const pairs = this.#make(reach, { device, basis });
+      this.#table = { key, end: reach, pairs };
+    }
+    return aten.slice(this.#table.pairs, 0, start, end);
   }
 
   /** The length to compute frequencies for, moving {@linkcode reach} as transformers does. */
@@ -75,15 +75,15 @@ export class RotaryEmbedding implements Disposable {
     return this.#reach;
   }
 
-  #make(start: number, options: RotationOptions & { basis: number }): Tensor {
-    const { length, device, basis } = options;
+  #make(length: number, options: { device: Device; basis: number }): Tensor {
+    const { device, basis } = options;
     const frequencies = inverseFrequencies(this.parameters, basis);
     const scale = rotationScale(this.parameters);
     const half = frequencies.length;
     const parts = new Float32Array(2 * length * half);
     for (let row = 0; row < length; row++) {
       for (let column = 0; column < half; column++) {
-        const angle = Math.fround((start + row) * frequencies[column]!);
+        const angle = Math.fround(row * frequencies[column]!);
         const at = 2 * (row * half + column);
         parts[at] = Math.cos(angle) * scale;
         parts[at + 1] = Math.sin(angle) * scale;
@@ -98,10 +98,10 @@ export class RotaryEmbedding implements Disposable {
     return scope.keep(aten.viewAsComplex(to(pairs, { device })));
   }
 
-  /** Frees the tables. */
+  /** Frees the table. */
   [Symbol.dispose](): void {
-    for (const table of this.#tables.values()) table[Symbol.dispose]();
-    this.#tables.clear();
+    this.#table?.pairs[Symbol.dispose]();
+    this.#table = null;
   }
 }
 
