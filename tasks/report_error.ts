@@ -1,0 +1,39 @@
+/**
+ * How a command ends when something is wrong: what a user can put right is told
+ * in one sentence, anything else keeps its stack, since it is our mistake.
+ *
+ * @module
+ */
+
+import { InputError } from "../lib/input_error.ts";
+import { LibtorchNotFoundError, TorchError } from "../lib/tensor/mod.ts";
+
+/** What the command prints for `error`, and the code it exits with. */
+export function reportOf(error: unknown): { text: string; exitCode: number } {
+  if (error instanceof InputError) {
+    return { text: error.message, exitCode: error.exitCode };
+  }
+  const isTold = error instanceof LibtorchNotFoundError ||
+    error instanceof TorchError || isMissingPermission(error);
+  if (isTold) return { text: error.message, exitCode: 1 };
+  const text = error instanceof Error
+    ? error.stack ?? error.message
+    : String(error);
+  return { text, exitCode: 1 };
+}
+
+/** `main` is a command started without its task: Deno says which flag lacks. */
+function isMissingPermission(error: unknown): error is Error {
+  return error instanceof Deno.errors.NotCapable;
+}
+
+/** Runs a command; what it throws is written to standard error and sets the exit code. */
+export async function runCommand(main: () => Promise<void>): Promise<void> {
+  try {
+    await main();
+  } catch (error) {
+    const { text, exitCode } = reportOf(error);
+    console.error(text);
+    Deno.exitCode = exitCode;
+  }
+}
