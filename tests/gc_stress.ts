@@ -8,6 +8,7 @@
 import { strict as assert } from "node:assert";
 import {
   aten,
+  DetachedScope,
   liveTensors,
   MappedFile,
   type Tensor,
@@ -67,11 +68,18 @@ function gradientBuffer(): void {
   assert.deepEqual([...flat.toArray()], [2, 4, 6, 8]);
 }
 
-/** Tensors that nobody frees, made outside every scope: the net gets them. */
+/** Tensors that nobody frees, made outside every scope or kept: the net gets them. */
 function dropped(): void {
   for (let round = 0; round < 100; round++) {
     const x: Tensor = tensor([round]);
     assert.equal(x.item(), round);
+    using _scope = tensorScope();
+    using detached = new DetachedScope();
+    detached.keep(tensor([round]));
+  }
+  {
+    using scope = tensorScope();
+    scope.keep(tensor([1]));
   }
 }
 

@@ -9,6 +9,8 @@
 interface Held extends Disposable {
   /** Whether the memory has been given back already. */
   readonly disposed: boolean;
+  /** Has the garbage collector free it, should its holder drop it. */
+  leaveToHolder(): void;
 }
 
 let current: TensorScope | null = null;
@@ -47,13 +49,16 @@ export class TensorScope implements Disposable {
 
   /** Hands a kept tensor on. */
   protected adopt(tensor: Held): void {
-    this.#outer?.add(tensor);
+    if (this.#outer === null) tensor.leaveToHolder();
+    else this.#outer.add(tensor);
   }
 }
 
 /** A scope whose kept tensors belong to nobody but their holder: for caches. */
 export class DetachedScope extends TensorScope {
-  protected override adopt(): void {}
+  protected override adopt(tensor: Held): void {
+    tensor.leaveToHolder();
+  }
 }
 
 /**

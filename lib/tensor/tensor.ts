@@ -71,8 +71,13 @@ export class Tensor implements HandleOwner, Disposable {
     this.#handle = handle;
     live++;
     const scope = currentScope();
-    if (scope === null) net.register(this, handle, this);
+    if (scope === null) this.leaveToHolder();
     else scope.add(this);
+  }
+
+  /** Has the garbage collector free the tensor, should its holder drop it. */
+  leaveToHolder(): void {
+    if (this.#handle !== null) net.register(this, this.#handle, this);
   }
 
   /** The native handle; only `ffi` knows what to do with it. */
