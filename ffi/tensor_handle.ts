@@ -244,10 +244,10 @@ export function setGradient(
 /** `self + alpha · other`, recorded by autograd; `add` has no C twin, `sub` has. */
 export function addScaled(
   self: TensorHandle,
-  other: TensorHandle,
-  alpha: number,
+  term: { readonly other: TensorHandle; readonly alpha: number },
 ): TensorHandle {
   const { torch } = libraries();
+  const { other, alpha } = term;
   return outWord(
     "aten::add.Tensor",
     (out) => torch.aoti_torch_aten_subtract_Tensor(self, other, -alpha, out),

@@ -6,7 +6,7 @@
  */
 
 import { type Device, deviceCode } from "../../ffi/mod.ts";
-import type { DType, TensorData } from "../formats/dtype.ts";
+import type { TensorData } from "../formats/dtype.ts";
 import { aten } from "./aten.ts";
 import { CPU, empty, type Tensor, type TensorOptions } from "./tensor.ts";
 

@@ -23,7 +23,6 @@ export class TensorScope implements Disposable {
 
   /** Opens a scope inside the current one. */
   constructor() {
-    // deno-lint-ignore no-this-alias
     current = this;
   }
 

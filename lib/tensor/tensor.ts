@@ -149,11 +149,13 @@ export class Tensor implements HandleOwner, Disposable {
     if (isWhole(this.unsafeHandle) && isWhole(other.unsafeHandle)) {
       using a = copyTo(this, deviceCode(this.device), "float64");
       using b = copyTo(other, deviceCode(other.device), "float64");
-      using sum = new Tensor(addScaled(a.unsafeHandle, b.unsafeHandle, alpha));
+      using sum = new Tensor(
+        addScaled(a.unsafeHandle, { other: b.unsafeHandle, alpha }),
+      );
       return copyTo(sum, deviceCode(this.device), this.dtype);
     }
     return new Tensor(
-      addScaled(this.unsafeHandle, other.unsafeHandle, alpha),
+      addScaled(this.unsafeHandle, { other: other.unsafeHandle, alpha }),
     );
   }
 
