@@ -1,0 +1,22 @@
+/**
+ * The order of strings in Python and Rust: by code point, where JavaScript
+ * compares UTF-16 units. They differ beyond U+FFFF only.
+ *
+ * @module
+ */
+
+/** Compares two strings by code point, for `sort`. */
+export function compareCodePoints(left: string, right: string): number {
+  const length = Math.min(left.length, right.length);
+  for (let index = 0; index < length; index++) {
+    const a = left.charCodeAt(index);
+    const b = right.charCodeAt(index);
+    if (a !== b) return rank(a) - rank(b);
+  }
+  return left.length - right.length;
+}
+
+/** Surrogates stand for code points above all other units. */
+function rank(unit: number): number {
+  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
+}

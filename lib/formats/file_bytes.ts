@@ -1,0 +1,96 @@
+/**
+ * A file open for reading at any place: exact byte ranges, and a clear sentence
+ * where there is no file or the range passes its end.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+
+const LFS_START = "version https://git-lfs";
+
+/** A file open for reading; close it with `using`. */
+export class FileBytes implements Disposable {
+  readonly #file: Deno.FsFile;
+  /** The path as given. */
+  readonly path: string;
+  /** Length of the file in bytes. */
+  readonly size: number;
+
+  /**
+   * Opens the file at `path`.
+   *
+   * @throws {InputError} when there is none, or a folder.
+   */
+  constructor(path: string) {
+    this.path = path;
+    this.#file = openFile(path);
+    const info = this.#file.statSync();
+    this.size = info.size;
+    if (info.isFile) return;
+    this.#file.close();
+    throw new InputError(`Cannot load "${path}": it is no file`);
+  }
+
+  /**
+   * The `length` bytes from `offset` on.
+   *
+   * @throws {InputError} when the file has fewer.
+   */
+  read(offset: number, length: number): Uint8Array<ArrayBuffer> {
+    if (offset < 0 || length < 0 || offset + length > this.size) {
+      this.#cutShort(offset + length);
+    }
+    const bytes = new Uint8Array(length);
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    for (let done = 0; done < length;) {
+      const count = this.#file.readSync(bytes.subarray(done));
+      if (count === null) this.#cutShort(offset + length);
+      else done += count;
+    }
+    return bytes;
+  }
+
+  /**
+   * Refuses what Git leaves in place of a large file that was not fetched.
+   *
+   * @throws {InputError} with the remedy.
+   */
+  refuseLfsPointer(): void {
+    const start = this.read(0, Math.min(this.size, LFS_START.length));
+    if (new TextDecoder().decode(start) !== LFS_START) return;
+    throw new InputError(
+      `Cannot load "${this.path}": it is a Git LFS pointer, fetch the real file with \`git lfs pull\``,
+    );
+  }
+
+  #cutShort(end: number): never {
+    throw new InputError(
+      `Cannot load "${this.path}": byte ${end} was wanted, the file has ${this.size}`,
+    );
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
+
+function openFile(path: string): Deno.FsFile {
+  try {
+    return Deno.openSync(path);
+  } catch (cause) {
+    if (
+      cause instanceof Deno.errors.NotFound ||
+      cause instanceof Deno.errors.NotADirectory
+    ) {
+      throw new InputError(`Cannot load "${path}": there is no such file`, {
+        cause,
+      });
+    }
+    if (cause instanceof Deno.errors.IsADirectory) {
+      throw new InputError(`Cannot load "${path}": it is a folder`, { cause });
+    }
+    throw cause;
+  }
+}

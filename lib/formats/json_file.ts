@@ -1,0 +1,51 @@
+/**
+ * Reading a JSON file that holds one object, as every configuration of the
+ * Hugging Face world does.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+import { FileBytes } from "./file_bytes.ts";
+import { parseJson } from "./json_text.ts";
+
+/**
+ * Reads the JSON object in the file at `path`. A byte order mark is skipped;
+ * `NaN` and `Infinity` are read as Python writes them.
+ *
+ * @throws {InputError} when the file is missing, not UTF-8, not JSON or no object.
+ */
+export function readJsonFile(path: string): Record<string, unknown> {
+  using file = new FileBytes(path);
+  const bytes = file.read(0, file.size);
+  const value = parse(path, decode(path, bytes));
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>;
+  }
+  const found = Array.isArray(value) ? "an array" : JSON.stringify(value);
+  throw new InputError(
+    `Cannot load "${path}": it holds ${found}, a JSON object is needed`,
+  );
+}
+
+function decode(path: string, bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new InputError(
+      `Cannot load "${path}": it is not UTF-8 text, save it as UTF-8`,
+      { cause },
+    );
+  }
+}
+
+function parse(path: string, text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch (cause) {
+    throw new InputError(
+      `Cannot load "${path}": it is not JSON, ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+}

@@ -1,0 +1,133 @@
+/**
+ * Strict JSON text as Python reads it: `NaN` and `Infinity` are numbers. Says where
+ * a text stops being JSON and whether an object has a key twice.
+ *
+ * @module
+ */
+
+/** One token and where it starts. */
+interface Token {
+  readonly text: string;
+  readonly at: number;
+}
+
+const TOKEN =
+  /"[^"\\]*(?:\\[^][^"\\]*)*"|-?Infinity\b|NaN\b|-?\d[\d.eE+-]*|(?:true|false|null)\b|[{}[\]:,]/y;
+const SPACE = /[ \t\n\r]*/y;
+const NAN_MARK = "\u{f0000}NaN";
+
+/** The tokens of `text`, up to the first thing that is none, which comes as "". */
+function* tokens(text: string): Generator<Token> {
+  for (let at = 0;;) {
+    SPACE.lastIndex = at;
+    at += SPACE.exec(text)?.[0].length ?? 0;
+    if (at >= text.length) return;
+    TOKEN.lastIndex = at;
+    const found = TOKEN.exec(text)?.[0] ?? "";
+    yield { text: found, at };
+    if (found === "") return;
+    at += found.length;
+  }
+}
+
+/**
+ * Reads JSON text.
+ *
+ * @throws {SyntaxError} whose message says where and what: `line 2, column 5 has "abc"`.
+ */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    const fault = firstFault(text);
+    if (fault === undefined && /NaN|Infinity/.test(text)) {
+      return parseNonFinite(text);
+    }
+    throw new SyntaxError(describe(text, fault ?? text.length), { cause });
+  }
+}
+
+/** The first key that an object in the JSON text `text` has twice. */
+export function duplicateKey(text: string): string | undefined {
+  const open: Set<string>[] = [];
+  let last = "";
+  for (const token of tokens(text)) {
+    if (token.text === "{" || token.text === "[") open.push(new Set());
+    else if (token.text === "}" || token.text === "]") open.pop();
+    else if (token.text === ":") {
+      const key = String(JSON.parse(last));
+      const keys = open.at(-1);
+      if (keys?.has(key)) return key;
+      keys?.add(key);
+    }
+    last = token.text;
+  }
+  return undefined;
+}
+
+/** JSON has no word for these; the reviver finds a mark that no text holds. */
+function parseNonFinite(text: string): unknown {
+  const parts: string[] = [];
+  for (const token of tokens(text)) {
+    if (token.text === "NaN") parts.push(JSON.stringify(NAN_MARK));
+    else if (token.text === "Infinity") parts.push("1e999");
+    else if (token.text === "-Infinity") parts.push("-1e999");
+    else parts.push(token.text);
+  }
+  try {
+    return JSON.parse(
+      parts.join(" "),
+      (_key, value: unknown) => value === NAN_MARK ? NaN : value,
+    );
+  } catch (cause) {
+    throw new SyntaxError((cause as Error).message, { cause });
+  }
+}
+
+type Expected = "value" | "value or ]" | "key" | "key or }" | ":" | ", or end";
+
+/** Where the grammar is first broken; undefined when by a token's inside only. */
+function firstFault(text: string): number | undefined {
+  const open: string[] = [];
+  let expected: Expected = "value";
+  for (const token of tokens(text)) {
+    const next = follow(token.text, { expected, open });
+    if (next === undefined) return token.at;
+    expected = next;
+  }
+  return expected === ", or end" && open.length === 0 ? undefined : text.length;
+}
+
+/** What may come after `token`; undefined where it may not stand. Keeps `open`. */
+function follow(
+  token: string,
+  state: { readonly expected: Expected; readonly open: string[] },
+): Expected | undefined {
+  const { expected, open } = state;
+  if (expected.startsWith("key") && token.startsWith('"')) return ":";
+  if (expected === ":") return token === ":" ? "value" : undefined;
+  const mayClose = expected.includes(" or ");
+  if (token === "}" || token === "]") {
+    const isClosing = mayClose && !(expected === "value or ]" && token === "}");
+    return isClosing && open.pop() === token ? ", or end" : undefined;
+  }
+  if (expected === ", or end") {
+    if (token !== "," || open.length === 0) return undefined;
+    return open.at(-1) === "}" ? "key" : "value";
+  }
+  if (expected.startsWith("key") || /^[,:]?$/.test(token)) return undefined;
+  if (token === "{" || token === "[") open.push(token === "{" ? "}" : "]");
+  if (token === "{") return "key or }";
+  return token === "[" ? "value or ]" : ", or end";
+}
+
+/** A place in `text` in words. */
+function describe(text: string, at: number): string {
+  if (at >= text.length) {
+    return text.trim() === "" ? "it is empty" : "it ends too early";
+  }
+  const before = text.slice(0, at).split("\n");
+  const column = (before.at(-1) ?? "").length + 1;
+  const word = /^[\w.+-]+|^[^]/u.exec(text.slice(at, at + 40))?.[0] ?? "";
+  return `line ${before.length}, column ${column} has ${JSON.stringify(word)}`;
+}
