@@ -1,0 +1,67 @@
+/**
+ * What a file of tensors is written from: tensors in memory, or their type and
+ * shape first and the bytes when their turn comes.
+ *
+ * @module
+ */
+
+import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import type { DType, TensorData } from "./dtype.ts";
+
+/** A tensor whose bytes are made when they are written, so that a large model streams. */
+export interface LazyTensor {
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions; empty for a scalar. */
+  readonly shape: readonly number[];
+  /** Gives the bytes: little-endian, row-major. Called once. */
+  readonly read: () => Uint8Array;
+}
+
+/** A tensor to be written. */
+export type TensorSource = TensorData | LazyTensor;
+
+/** Named tensors to be written: a map, or its entries. */
+export type NamedTensors = Iterable<readonly [string, TensorSource]>;
+
+/** Bytes that `source` takes. */
+export function byteLength(source: TensorSource): number {
+  return elementCount(source.shape) * DTYPE_BYTES[source.dtype];
+}
+
+/**
+ * The bytes of `source`, made if need be.
+ *
+ * @throws {RangeError} when they are not `product(shape)` elements.
+ */
+export function bytesOf(name: string, source: TensorSource): Uint8Array {
+  const bytes = "read" in source ? source.read() : source.bytes;
+  const expected = byteLength(source);
+  if (bytes.length === expected) return bytes;
+  throw new RangeError(
+    `Cannot write tensor "${name}": it has ${bytes.length} bytes, ${source.dtype} of shape [${
+      source.shape.join(", ")
+    }] takes ${expected}`,
+  );
+}
+
+/**
+ * The entries of `tensors`, each name once.
+ *
+ * @throws {RangeError} when a name comes twice.
+ */
+export function uniqueEntries(
+  tensors: NamedTensors,
+): (readonly [string, TensorSource])[] {
+  const entries = [...tensors];
+  const seen = new Set<string>();
+  for (const [name] of entries) {
+    if (seen.has(name)) {
+      throw new RangeError(
+        `Cannot write tensors: "${name}" is there twice, names must differ`,
+      );
+    }
+    seen.add(name);
+  }
+  return entries;
+}
