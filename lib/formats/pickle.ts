@@ -1,0 +1,343 @@
+/**
+ * Reading pickles of protocol 2 as data, never as code: a global is looked up in the
+ * caller's table and nowhere else, and only functions of that table are called.
+ *
+ * @module
+ */
+
+/** A Python tuple. */
+export class PickleTuple {
+  /** The members. */
+  readonly items: readonly PickleValue[];
+
+  /** Makes a tuple of `items`. */
+  constructor(items: readonly PickleValue[]) {
+    this.items = items;
+  }
+}
+
+/** A name of the caller's table; does nothing by itself. */
+export class PickleGlobal {
+  /** Module and name, as `torch.FloatStorage`. */
+  readonly name: string;
+
+  /** Stands for `name`. */
+  constructor(name: string) {
+    this.name = name;
+  }
+}
+
+/** Something that a function of the caller's table made. */
+export interface PickleObject {
+  /** Tells the caller's objects from maps and tuples. */
+  readonly kind: string;
+}
+
+/** Whatever a pickle can hold here: dicts are maps, lists arrays. */
+export type PickleValue =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | PickleValue[]
+  | Map<PickleValue, PickleValue>
+  | PickleTuple
+  | PickleGlobal
+  | PickleObject;
+
+/** Calls an allowed global with its arguments. */
+export type PickleFunction = (args: readonly PickleValue[]) => PickleValue;
+
+/** What a pickle may name. */
+export interface UnpickleOptions {
+  /** Allowed globals, `module.name`: a function that may be called, or null for a mere name. */
+  readonly globals: ReadonlyMap<string, PickleFunction | null>;
+  /** Gives the object of a persistent id. */
+  readonly persistent: (id: PickleValue) => PickleValue;
+}
+
+/**
+ * Reads the one object in the pickle `bytes`.
+ *
+ * @throws {SyntaxError} when the pickle is damaged, or names or does what is not allowed;
+ *   the message says what, for the caller to put the file's name before.
+ */
+export function unpickle(
+  bytes: Uint8Array,
+  options: UnpickleOptions,
+): PickleValue {
+  return new Unpickler(bytes, options).run();
+}
+
+const MARK = Symbol("mark");
+const PROTOCOL = 0x80;
+const STOP = 0x2e;
+
+class Unpickler {
+  readonly #bytes: Uint8Array;
+  readonly #view: DataView;
+  readonly #options: UnpickleOptions;
+  readonly #stack: (PickleValue | typeof MARK)[] = [];
+  readonly #memo = new Map<number, PickleValue>();
+  #at = 0;
+
+  constructor(bytes: Uint8Array, options: UnpickleOptions) {
+    this.#bytes = bytes;
+    this.#view = new DataView(
+      bytes.buffer,
+      bytes.byteOffset,
+      bytes.byteLength,
+    );
+    this.#options = options;
+  }
+
+  run(): PickleValue {
+    if (this.#byte() !== PROTOCOL || this.#byte() !== 2) {
+      throw new SyntaxError("its pickle is not of protocol 2");
+    }
+    for (;;) {
+      const opcode = this.#byte();
+      if (opcode === STOP) return this.#pop();
+      const isKnown = this.#literal(opcode) || this.#container(opcode) ||
+        this.#reference(opcode);
+      if (isKnown) continue;
+      const shown = opcode.toString(16).padStart(2, "0");
+      throw new SyntaxError(
+        `its pickle uses the opcode 0x${shown} at byte ${
+          this.#at - 1
+        }, which no state dict needs`,
+      );
+    }
+  }
+
+  /** Numbers, strings and constants. */
+  #literal(opcode: number): boolean {
+    switch (opcode) {
+      case 0x4e: // NONE
+        return this.#push(null);
+      case 0x88: // NEWTRUE
+        return this.#push(true);
+      case 0x89: // NEWFALSE
+        return this.#push(false);
+      case 0x4b: // BININT1
+        return this.#push(this.#byte());
+      case 0x4d: // BININT2
+        return this.#push(this.#view.getUint16(this.#take(2), true));
+      case 0x4a: // BININT
+        return this.#push(this.#view.getInt32(this.#take(4), true));
+      case 0x8a: // LONG1
+        return this.#push(this.#long(this.#byte()));
+      case 0x47: // BINFLOAT
+        return this.#push(this.#view.getFloat64(this.#take(8)));
+      case 0x58: // BINUNICODE
+        return this.#push(
+          this.#text(this.#view.getUint32(this.#take(4), true)),
+        );
+      case 0x55: // SHORT_BINSTRING
+        return this.#push(this.#text(this.#byte()));
+      default:
+        return false;
+    }
+  }
+
+  /** Tuples, lists and dicts. */
+  #container(opcode: number): boolean {
+    switch (opcode) {
+      case 0x28: // MARK
+        this.#stack.push(MARK);
+        return true;
+      case 0x29: // EMPTY_TUPLE
+        return this.#push(new PickleTuple([]));
+      case 0x5d: // EMPTY_LIST
+        return this.#push([]);
+      case 0x7d: // EMPTY_DICT
+        return this.#push(new Map());
+      case 0x74: // TUPLE
+        return this.#push(new PickleTuple(this.#popToMark()));
+      case 0x85: // TUPLE1
+      case 0x86: // TUPLE2
+      case 0x87: // TUPLE3
+        return this.#push(new PickleTuple(this.#popMany(opcode - 0x84)));
+      case 0x61: // APPEND
+        return this.#append(this.#popMany(1));
+      case 0x65: // APPENDS
+        return this.#append(this.#popToMark());
+      case 0x73: // SETITEM
+        return this.#setItems(this.#popMany(2));
+      case 0x75: // SETITEMS
+        return this.#setItems(this.#popToMark());
+      default:
+        return false;
+    }
+  }
+
+  /** The memo, and all that names something outside the pickle. */
+  #reference(opcode: number): boolean {
+    switch (opcode) {
+      case 0x71: // BINPUT
+        return this.#remember(this.#byte());
+      case 0x72: // LONG_BINPUT
+        return this.#remember(this.#view.getUint32(this.#take(4), true));
+      case 0x68: // BINGET
+        return this.#recall(this.#byte());
+      case 0x6a: // LONG_BINGET
+        return this.#recall(this.#view.getUint32(this.#take(4), true));
+      case 0x63: // GLOBAL
+        return this.#global();
+      case 0x51: // BINPERSID
+        return this.#push(this.#options.persistent(this.#pop()));
+      case 0x52: // REDUCE
+        return this.#reduce();
+      case 0x62: // BUILD
+        return this.#build();
+      default:
+        return false;
+    }
+  }
+
+  #push(value: PickleValue): true {
+    this.#stack.push(value);
+    return true;
+  }
+
+  /** Moves on by `count` bytes; where they start. */
+  #take(count: number): number {
+    const start = this.#at;
+    if (start + count > this.#bytes.length) {
+      throw new SyntaxError("its pickle is cut short");
+    }
+    this.#at += count;
+    return start;
+  }
+
+  #byte(): number {
+    return this.#view.getUint8(this.#take(1));
+  }
+
+  #text(length: number): string {
+    const start = this.#take(length);
+    return decode(this.#bytes.subarray(start, start + length));
+  }
+
+  #line(): string {
+    const end = this.#bytes.indexOf(0x0a, this.#at);
+    if (end < 0) throw new SyntaxError("its pickle is cut short");
+    const text = this.#text(end - this.#at);
+    this.#at = end + 1;
+    return text;
+  }
+
+  /** Little-endian two's complement. */
+  #long(length: number): number | bigint {
+    const start = this.#take(length);
+    let value = 0n;
+    for (let index = length - 1; index >= 0; index--) {
+      value = value << 8n | BigInt(this.#bytes[start + index] ?? 0);
+    }
+    value = BigInt.asIntN(length * 8, value);
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : value;
+  }
+
+  #pop(): PickleValue {
+    const value = this.#stack.pop();
+    if (value === undefined || value === MARK) {
+      throw new SyntaxError("its pickle takes more from the stack than it has");
+    }
+    return value;
+  }
+
+  #popMany(count: number): PickleValue[] {
+    return Array.from({ length: count }, () => this.#pop()).reverse();
+  }
+
+  #popToMark(): PickleValue[] {
+    const mark = this.#stack.lastIndexOf(MARK);
+    if (mark < 0) {
+      throw new SyntaxError("its pickle takes more from the stack than it has");
+    }
+    return this.#stack.splice(mark).slice(1) as PickleValue[];
+  }
+
+  #top(): PickleValue {
+    const value = this.#pop();
+    this.#stack.push(value);
+    return value;
+  }
+
+  #append(items: readonly PickleValue[]): true {
+    const list = this.#top();
+    if (!Array.isArray(list)) {
+      throw new SyntaxError("its pickle appends to what is no list");
+    }
+    for (const item of items) list.push(item);
+    return true;
+  }
+
+  #setItems(items: readonly PickleValue[]): true {
+    const dict = this.#top();
+    if (!(dict instanceof Map) || items.length % 2 !== 0) {
+      throw new SyntaxError("its pickle sets items of what is no dict");
+    }
+    for (let index = 0; index < items.length; index += 2) {
+      dict.set(items[index] ?? null, items[index + 1] ?? null);
+    }
+    return true;
+  }
+
+  #remember(index: number): true {
+    this.#memo.set(index, this.#top());
+    return true;
+  }
+
+  #recall(index: number): true {
+    const value = this.#memo.get(index);
+    if (value === undefined) {
+      throw new SyntaxError(`its pickle recalls ${index}, which it never kept`);
+    }
+    this.#stack.push(value);
+    return true;
+  }
+
+  #global(): true {
+    const name = `${this.#line()}.${this.#line()}`;
+    if (!this.#options.globals.has(name)) {
+      throw new SyntaxError(
+        `its pickle names "${name}", which is not on the list of what tensors need, so it is not loaded`,
+      );
+    }
+    this.#stack.push(new PickleGlobal(name));
+    return true;
+  }
+
+  #reduce(): true {
+    const args = this.#pop();
+    const callee = this.#pop();
+    const call = callee instanceof PickleGlobal
+      ? this.#options.globals.get(callee.name)
+      : undefined;
+    if (!call || !(args instanceof PickleTuple)) {
+      const name = callee instanceof PickleGlobal ? callee.name : "a value";
+      throw new SyntaxError(`its pickle calls ${name}, which is not allowed`);
+    }
+    this.#stack.push(call(args.items));
+    return true;
+  }
+
+  /** An OrderedDict's attributes (`_metadata`) say nothing about its tensors. */
+  #build(): true {
+    this.#pop();
+    if (this.#top() instanceof Map) return true;
+    throw new SyntaxError("its pickle sets attributes of what is no dict");
+  }
+}
+
+function decode(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+      .decode(bytes);
+  } catch (cause) {
+    throw new SyntaxError("its pickle has a text that is not UTF-8", { cause });
+  }
+}

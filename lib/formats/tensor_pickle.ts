@@ -1,0 +1,281 @@
+/**
+ * A dict of tensors in PyTorch's pickle: which storage each is a view of, read by an
+ * allow-list, and the same written.
+ *
+ * @module
+ */
+
+import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import type { DType } from "./dtype.ts";
+import { PickleGlobal, PickleTuple, unpickle } from "./pickle.ts";
+import type { PickleFunction, PickleObject, PickleValue } from "./pickle.ts";
+
+/** A tensor as the pickle tells it: a view of a storage. */
+export interface TensorView {
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions. */
+  readonly shape: readonly number[];
+  /** Elements from one index to the next, by dimension. */
+  readonly strides: readonly number[];
+  /** Elements before the first. */
+  readonly offset: number;
+  /** The storage's name in the archive. */
+  readonly key: string;
+  /** Bytes that the storage must have. */
+  readonly storageBytes: number;
+}
+
+interface Storage extends PickleObject {
+  readonly kind: "storage";
+  readonly key: string;
+  /** Undefined when untyped; then the tensor says it. */
+  readonly dtype: DType | undefined;
+  readonly bytes: number;
+}
+
+interface PickledTensor extends PickleObject {
+  readonly kind: "tensor";
+  readonly view: TensorView;
+}
+
+const STORAGES: ReadonlyMap<DType, string> = new Map([
+  ["float64", "DoubleStorage"],
+  ["float32", "FloatStorage"],
+  ["float16", "HalfStorage"],
+  ["bfloat16", "BFloat16Storage"],
+  ["int64", "LongStorage"],
+  ["int32", "IntStorage"],
+  ["int16", "ShortStorage"],
+  ["int8", "CharStorage"],
+  ["uint8", "ByteStorage"],
+  ["bool", "BoolStorage"],
+]);
+
+/** Element types by the global that stands for them. */
+const DTYPES_BY_GLOBAL: ReadonlyMap<string, DType> = new Map(
+  [...STORAGES].flatMap(([dtype, storage]): [string, DType][] => [
+    [`torch.${storage}`, dtype],
+    [`torch.cuda.${storage}`, dtype],
+    [`torch.${dtype}`, dtype],
+  ]),
+);
+
+const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
+  string,
+  PickleFunction | null
+>([
+  ...[...DTYPES_BY_GLOBAL.keys()].map((name) => [name, null] as const),
+  ["torch.storage.UntypedStorage", null],
+  ["collections.OrderedDict", orderedDict],
+  ["torch.Size", ([size]) => size ?? null],
+  ["torch._utils._rebuild_tensor_v2", (args) => rebuildTensor(args, undefined)],
+  ["torch._utils._rebuild_tensor_v3", (args) => rebuildTensor(args, args[6])],
+  ["torch._utils._rebuild_parameter", ([tensor]) => tensor ?? null],
+]);
+
+/**
+ * Reads a dict of tensors.
+ *
+ * @throws {SyntaxError} when it is damaged, names code, or holds anything but tensors.
+ */
+export function readTensorPickle(bytes: Uint8Array): Map<string, TensorView> {
+  const root = unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
+  if (!(root instanceof Map)) {
+    throw new SyntaxError(`it holds ${describe(root)}, not a dict of tensors`);
+  }
+  const tensors = new Map<string, TensorView>();
+  for (const [name, value] of root) {
+    if (typeof name !== "string") {
+      throw new SyntaxError(`it has ${describe(name)} as a key, not a name`);
+    }
+    if (!isObject(value) || value.kind !== "tensor") {
+      throw new SyntaxError(
+        `"${name}" is ${describe(value)}, only tensors are read`,
+      );
+    }
+    tensors.set(name, (value as PickledTensor).view);
+  }
+  return tensors;
+}
+
+function isObject(value: PickleValue | undefined): value is PickleObject {
+  return typeof value === "object" && value !== null && "kind" in value;
+}
+
+function describe(value: PickleValue): string {
+  if (value === null) return "None";
+  if (value instanceof Map) return "a dict";
+  if (Array.isArray(value)) return "a list";
+  if (value instanceof PickleTuple) return "a tuple";
+  if (value instanceof PickleGlobal) return value.name;
+  if (isObject(value)) return `a ${value.kind}`;
+  return typeof value === "string" ? "a string" : `the value ${value}`;
+}
+
+function orderedDict(args: readonly PickleValue[]): PickleValue {
+  if (args.length === 0) return new Map();
+  throw new SyntaxError("its pickle makes an OrderedDict of arguments");
+}
+
+/** `("storage", type, key, location, elements)` */
+function storageOf(id: PickleValue): Storage {
+  const [tag, type, key, , count] = id instanceof PickleTuple ? id.items : [];
+  const name = type instanceof PickleGlobal ? type.name : undefined;
+  const isUntyped = name === "torch.storage.UntypedStorage";
+  const dtype = DTYPES_BY_GLOBAL.get(name ?? "");
+  if (
+    tag !== "storage" || typeof key !== "string" || !isCount(count) ||
+    (dtype === undefined && !isUntyped)
+  ) {
+    throw new SyntaxError("its pickle names a storage in an unknown way");
+  }
+  const bytes = isUntyped ? count : count * DTYPE_BYTES[dtype ?? "uint8"];
+  return { kind: "storage", key, dtype, bytes };
+}
+
+function isCount(value: PickleValue | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function counts(value: PickleValue | undefined): readonly number[] | undefined {
+  return value instanceof PickleTuple && value.items.every(isCount)
+    ? value.items as readonly number[]
+    : undefined;
+}
+
+/** `(storage, offset, sizes, strides, requires_grad, hooks)`, and the type in v3. */
+function rebuildTensor(
+  args: readonly PickleValue[],
+  type: PickleValue | undefined,
+): PickledTensor {
+  const [storage, offset] = args;
+  const shape = counts(args[2]);
+  const strides = counts(args[3]);
+  if (
+    !isObject(storage) || storage.kind !== "storage" || !isCount(offset) ||
+    shape === undefined || strides?.length !== shape.length
+  ) {
+    throw new SyntaxError("its pickle builds a tensor in an unknown way");
+  }
+  const { key, bytes, dtype: stored } = storage as Storage;
+  const dtype = type instanceof PickleGlobal
+    ? DTYPES_BY_GLOBAL.get(type.name)
+    : stored;
+  if (dtype === undefined) {
+    throw new SyntaxError("its pickle builds a tensor of an unknown type");
+  }
+  const view = { dtype, shape, strides, offset, key, storageBytes: bytes };
+  checkExtent(view);
+  return { kind: "tensor", view };
+}
+
+function checkExtent(view: TensorView): void {
+  const { shape, strides, offset, storageBytes, dtype } = view;
+  const last = elementCount(shape) === 0 ? offset : shape.reduce(
+    (sum, size, axis) => sum + (size - 1) * (strides[axis] ?? 0),
+    offset + 1,
+  );
+  if (elementCount(shape) * DTYPE_BYTES[dtype] > storageBytes) {
+    throw new SyntaxError(
+      `a tensor of shape [${
+        shape.join(", ")
+      }] has more elements than its storage "${view.key}"`,
+    );
+  }
+  if (last * DTYPE_BYTES[dtype] <= storageBytes) return;
+  throw new SyntaxError(
+    `a tensor of shape [${shape.join(", ")}] and strides [${
+      strides.join(", ")
+    }] runs past storage "${view.key}"`,
+  );
+}
+
+/** Strides of a contiguous tensor, as PyTorch counts them. */
+export function contiguousStrides(shape: readonly number[]): number[] {
+  const strides: number[] = [];
+  let stride = 1;
+  for (const size of shape.toReversed()) {
+    strides.unshift(stride);
+    stride *= Math.max(size, 1);
+  }
+  return strides;
+}
+
+/** A tensor to be written, with the whole storage `key` to itself. */
+export interface PickledName {
+  /** Name in the dict. */
+  readonly name: string;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions. */
+  readonly shape: readonly number[];
+  /** The storage's name in the archive. */
+  readonly key: string;
+}
+
+/** The pickle of a plain dict of plain tensors on the CPU, without gradients. */
+export function writeTensorPickle(tensors: Iterable<PickledName>): Uint8Array {
+  const bytes: number[] = [0x80, 2, 0x7d, 0x28]; // protocol 2, {, mark
+  for (const tensor of tensors) pushTensor(bytes, tensor);
+  bytes.push(0x75, 0x2e); // set items, stop
+  return Uint8Array.from(bytes);
+}
+
+function pushTensor(bytes: number[], tensor: PickledName): void {
+  const { name, dtype, shape, key } = tensor;
+  pushText(bytes, name);
+  pushGlobal(bytes, "torch._utils\n_rebuild_tensor_v2\n");
+  bytes.push(0x28, 0x28);
+  pushText(bytes, "storage");
+  pushGlobal(bytes, `torch\n${STORAGES.get(dtype)}\n`);
+  pushText(bytes, key);
+  pushText(bytes, "cpu");
+  pushInteger(bytes, elementCount(shape));
+  bytes.push(0x74, 0x51); // tuple, persistent id
+  pushInteger(bytes, 0);
+  pushIntegers(bytes, shape);
+  pushIntegers(bytes, contiguousStrides(shape));
+  bytes.push(0x89); // requires_grad is False
+  pushGlobal(bytes, "collections\nOrderedDict\n");
+  bytes.push(0x29, 0x52, 0x74, 0x52); // (), call, tuple, call
+}
+
+function pushText(bytes: number[], text: string): void {
+  const encoded = new TextEncoder().encode(text);
+  bytes.push(0x58);
+  pushLittleEndian(bytes, encoded.length, 4);
+  bytes.push(...encoded);
+}
+
+function pushGlobal(bytes: number[], lines: string): void {
+  bytes.push(0x63, ...new TextEncoder().encode(lines));
+}
+
+function pushIntegers(bytes: number[], values: readonly number[]): void {
+  bytes.push(0x28);
+  for (const value of values) pushInteger(bytes, value);
+  bytes.push(0x74);
+}
+
+function pushInteger(bytes: number[], value: number): void {
+  if (value < 0x100) bytes.push(0x4b, value);
+  else if (value < 0x10000) {
+    bytes.push(0x4d);
+    pushLittleEndian(bytes, value, 2);
+  } else if (value < 0x80000000) {
+    bytes.push(0x4a);
+    pushLittleEndian(bytes, value, 4);
+  } else {
+    bytes.push(0x8a, 8);
+    pushLittleEndian(bytes, value, 8);
+  }
+}
+
+function pushLittleEndian(bytes: number[], value: number, count: number): void {
+  let rest = value;
+  for (let index = 0; index < count; index++) {
+    bytes.push(rest % 256);
+    rest = Math.floor(rest / 256);
+  }
+}

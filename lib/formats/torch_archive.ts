@@ -1,0 +1,245 @@
+/**
+ * Files of `torch.save`: a zip of raw storages and a pickle that says which tensors
+ * are in them. Reads and writes a flat dict of tensors; optimizer states and other
+ * pickled objects are refused by name, and nothing in a file is ever run.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+import { writeFileAtomic } from "./atomic_file.ts";
+import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import type { TensorData } from "./dtype.ts";
+import { FileBytes } from "./file_bytes.ts";
+import {
+  contiguousStrides,
+  readTensorPickle,
+  writeTensorPickle,
+} from "./tensor_pickle.ts";
+import type { TensorView } from "./tensor_pickle.ts";
+import { bytesOf, uniqueEntries } from "./tensor_source.ts";
+import type { NamedTensors, TensorSource } from "./tensor_source.ts";
+import { readZipEntries, zipChunks } from "./zip_store.ts";
+import type { ZipEntry, ZipSource } from "./zip_store.ts";
+
+/** A tensor of a torch archive, and where its first element lies in the file. */
+export interface ArchivedTensor extends TensorView {
+  /** Bytes from the start of the file to the first element. */
+  readonly fileOffset: number;
+  /** Whether its elements follow each other in the file. */
+  readonly isContiguous: boolean;
+}
+
+const MAX_PICKLE_BYTES = 64 * 2 ** 20;
+
+/**
+ * Reads which tensors the torch archive at `path` has and where, not their bytes.
+ *
+ * @throws {InputError} naming the file and what is wrong with it.
+ */
+export function readTorchArchiveIndex(
+  path: string,
+): Map<string, ArchivedTensor> {
+  using file = new FileBytes(path);
+  checkKind(file);
+  const entries = readZipEntries(file);
+  const root = rootOf(file, entries);
+  checkByteOrder(file, entries.get(`${root}/byteorder`));
+  const pickle = entries.get(`${root}/data.pkl`);
+  if (pickle === undefined || !entries.has(`${root}/version`)) {
+    fail(path, 'it lacks "data.pkl" or "version", it is no file of torch.save');
+  }
+  if (pickle.size > MAX_PICKLE_BYTES) {
+    fail(
+      path,
+      `its pickle has ${pickle.size} bytes, at most ${MAX_PICKLE_BYTES} are read`,
+    );
+  }
+  const bytes = file.read(pickle.offset, pickle.size);
+  const tensors = new Map<string, ArchivedTensor>();
+  for (const [name, view] of parsePickle(path, bytes)) {
+    const storage = entries.get(`${root}/data/${view.key}`);
+    tensors.set(name, place(path, { name, view, storage }));
+  }
+  return tensors;
+}
+
+/**
+ * Reads all tensors of the torch archive at `path` into memory, contiguous.
+ *
+ * @throws {InputError} naming the file and what is wrong with it.
+ */
+export function readTorchArchive(path: string): Map<string, TensorData> {
+  const index = readTorchArchiveIndex(path);
+  using file = new FileBytes(path);
+  const tensors = new Map<string, TensorData>();
+  for (const [name, tensor] of index) {
+    const { dtype, shape } = tensor;
+    const bytes = tensor.isContiguous
+      ? file.read(tensor.fileOffset, elementCount(shape) * DTYPE_BYTES[dtype])
+      : gather(file, tensor);
+    tensors.set(name, { dtype, shape, bytes });
+  }
+  return tensors;
+}
+
+/**
+ * Writes `tensors` to `path` so that `torch.load(path, weights_only=True)` gives a
+ * dict of them; atomically, the same bytes each time.
+ *
+ * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name comes twice.
+ * @throws {InputError} past 4 GiB.
+ */
+export function writeTorchArchive(path: string, tensors: NamedTensors): void {
+  const entries = uniqueEntries(tensors);
+  const file = path.split(/[\\/]/).at(-1) ?? "";
+  const root = file.replace(/(?<=.)\.[^.]*$/, "") || "archive";
+  writeFileAtomic(path, zipChunks(records(root, entries)));
+}
+
+function* records(
+  root: string,
+  entries: readonly (readonly [string, TensorSource])[],
+): Generator<ZipSource> {
+  const text = (name: string, content: string): ZipSource => ({
+    name: `${root}/${name}`,
+    read: () => new TextEncoder().encode(content),
+  });
+  const names = entries.map(([name, { dtype, shape }], index) => ({
+    name,
+    dtype,
+    shape,
+    key: String(index),
+  }));
+  yield { name: `${root}/data.pkl`, read: () => writeTensorPickle(names) };
+  yield text(".format_version", "1");
+  yield text(".storage_alignment", "64");
+  yield text("byteorder", "little");
+  for (const [index, [name, source]] of entries.entries()) {
+    yield {
+      name: `${root}/data/${index}`,
+      read: () => bytesOf(name, source),
+    };
+  }
+  yield text("version", "3\n");
+}
+
+function fail(path: string, reason: string, cause?: unknown): never {
+  throw new InputError(`Cannot load "${path}": ${reason}`, { cause });
+}
+
+const REMEDY =
+  "load it in Python and save it again with torch.save or as safetensors";
+
+/** Tells files of PyTorch before 1.6 from those that are no torch file at all. */
+function checkKind(file: FileBytes): void {
+  const start = file.read(0, Math.min(file.size, 300));
+  const startsWith = (...bytes: number[]): boolean =>
+    bytes.every((byte, index) => start[index] === byte);
+  if (startsWith(0x50, 0x4b, 3, 4)) return;
+  if (startsWith(0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46)) {
+    fail(file.path, `it is in the format of PyTorch before 1.6, ${REMEDY}`);
+  }
+  if (new TextDecoder().decode(start.subarray(257, 262)) === "ustar") {
+    fail(file.path, `it is a tar file of PyTorch before 0.4, ${REMEDY}`);
+  }
+  file.refuseLfsPointer();
+  fail(file.path, 'it does not start with "PK", it is no file of torch.save');
+}
+
+function rootOf(
+  file: FileBytes,
+  entries: ReadonlyMap<string, ZipEntry>,
+): string {
+  const roots = new Set<string>();
+  for (const name of entries.keys()) {
+    const slash = name.indexOf("/");
+    if (slash <= 0) {
+      fail(file.path, `entry "${name}" is in no folder, it is damaged`);
+    }
+    roots.add(name.slice(0, slash));
+  }
+  const [root, ...others] = roots;
+  if (root === undefined || others.length > 0) {
+    fail(
+      file.path,
+      `it has ${roots.size} folders at the root, torch.save makes one`,
+    );
+  }
+  return root;
+}
+
+function checkByteOrder(file: FileBytes, entry: ZipEntry | undefined): void {
+  if (entry === undefined) return;
+  const bytes = file.read(entry.offset, Math.min(entry.size, 16));
+  const order = new TextDecoder().decode(bytes);
+  if (order !== "little") {
+    fail(file.path, `its byte order is "${order}", only "little" is read`);
+  }
+}
+
+function parsePickle(
+  path: string,
+  bytes: Uint8Array,
+): Map<string, TensorView> {
+  try {
+    return readTensorPickle(bytes);
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause;
+    fail(path, cause.message, cause);
+  }
+}
+
+function place(
+  path: string,
+  found: {
+    readonly name: string;
+    readonly view: TensorView;
+    readonly storage: ZipEntry | undefined;
+  },
+): ArchivedTensor {
+  const { name, view, storage } = found;
+  if (storage === undefined) {
+    fail(path, `storage "${view.key}" of tensor "${name}" is missing`);
+  }
+  if (storage.size !== view.storageBytes) {
+    fail(
+      path,
+      `storage "${view.key}" of tensor "${name}" has ${storage.size} bytes, ${view.storageBytes} are needed`,
+    );
+  }
+  const fileOffset = storage.offset + view.offset * DTYPE_BYTES[view.dtype];
+  return { ...view, fileOffset, isContiguous: isContiguous(view) };
+}
+
+/** A dimension of size 1 may have any stride. */
+function isContiguous({ shape, strides }: TensorView): boolean {
+  const expected = contiguousStrides(shape);
+  return shape.includes(0) ||
+    shape.every((size, axis) => size === 1 || strides[axis] === expected[axis]);
+}
+
+function gather(file: FileBytes, tensor: ArchivedTensor): Uint8Array {
+  const { shape, strides, dtype } = tensor;
+  const width = DTYPE_BYTES[dtype];
+  const span = shape.reduce(
+    (sum, size, axis) => sum + (size - 1) * (strides[axis] ?? 0),
+    1,
+  );
+  const source = file.read(tensor.fileOffset, span * width);
+  const target = new Uint8Array(elementCount(shape) * width);
+  const index = shape.map(() => 0);
+  for (let at = 0, from = 0; at < target.length; at += width) {
+    target.set(source.subarray(from * width, (from + 1) * width), at);
+    // counts `index` up like an odometer, the last axis fastest
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const next = (index[axis] ?? 0) + 1;
+      from += strides[axis] ?? 0;
+      index[axis] = next;
+      if (next < (shape[axis] ?? 0)) break;
+      from -= next * (strides[axis] ?? 0);
+      index[axis] = 0;
+    }
+  }
+  return target;
+}

@@ -1,0 +1,308 @@
+/**
+ * Zip files whose entries are stored as they are: reading where each entry lies,
+ * and writing with aligned entries as PyTorch does. No compression.
+ *
+ * @module
+ */
+
+import { crc32 } from "node:zlib";
+import { InputError } from "../input_error.ts";
+import type { FileBytes } from "./file_bytes.ts";
+
+/** Where the bytes of an entry lie in the zip file. */
+export interface ZipEntry {
+  /** Bytes from the start of the file to the entry's first. */
+  readonly offset: number;
+  /** Length of the entry in bytes. */
+  readonly size: number;
+}
+
+const LOCAL = 0x04034b50;
+const CENTRAL = 0x02014b50;
+const END = 0x06054b50;
+const END64 = 0x06064b50;
+const LOCATOR64 = 0x07064b50;
+const MAX32 = 0xffffffff;
+const MAX16 = 0xffff;
+const END_BYTES = 22;
+const LOCATOR64_BYTES = 20;
+const CENTRAL_BYTES = 46;
+const LOCAL_BYTES = 30;
+const MAX_COMMENT_BYTES = 65535;
+
+/**
+ * The entries of the zip file `file` by name, with their bounds checked. Knows zip64.
+ *
+ * @throws {InputError} when it is no zip file, damaged, compressed or encrypted.
+ */
+export function readZipEntries(file: FileBytes): Map<string, ZipEntry> {
+  const directory = findDirectory(file);
+  const bytes = file.read(directory.offset, directory.size);
+  const entries = new Map<string, ZipEntry>();
+  let at = 0;
+  for (let index = 0; index < directory.count; index++) {
+    const record = centralRecord(file, { bytes, at });
+    at = record.next;
+    if (entries.has(record.name)) {
+      fail(file, `it has the entry "${record.name}" twice`);
+    }
+    const offset = dataOffset(file, record);
+    if (offset + record.size > directory.offset) {
+      fail(file, `entry "${record.name}" runs past the data, it is damaged`);
+    }
+    entries.set(record.name, { offset, size: record.size });
+  }
+  return entries;
+}
+
+function fail(file: FileBytes, reason: string): never {
+  throw new InputError(`Cannot load "${file.path}": ${reason}`);
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+interface Directory {
+  readonly offset: number;
+  readonly size: number;
+  readonly count: number;
+}
+
+function findDirectory(file: FileBytes): Directory {
+  const length = Math.min(file.size, END_BYTES + MAX_COMMENT_BYTES);
+  const start = file.size - length;
+  const view = viewOf(file.read(start, length));
+  let at = length - END_BYTES;
+  while (at >= 0 && !isEnd(view, at)) at--;
+  if (at < 0) {
+    fail(file, "it is no whole zip file, its directory is cut off");
+  }
+  const plain = {
+    count: view.getUint16(at + 10, true),
+    size: view.getUint32(at + 12, true),
+    offset: view.getUint32(at + 16, true),
+  };
+  const directory = wideDirectory(file, start + at) ?? plain;
+  if (directory.offset + directory.size > start + at) {
+    fail(file, "its zip directory runs past the end, it is damaged");
+  }
+  return directory;
+}
+
+/** An end record whose comment reaches exactly to the end of the file. */
+function isEnd(view: DataView, at: number): boolean {
+  return view.getUint32(at, true) === END &&
+    at + END_BYTES + view.getUint16(at + 20, true) === view.byteLength;
+}
+
+function wideDirectory(file: FileBytes, end: number): Directory | undefined {
+  if (end < LOCATOR64_BYTES) return undefined;
+  const locator = viewOf(file.read(end - LOCATOR64_BYTES, LOCATOR64_BYTES));
+  if (locator.getUint32(0, true) !== LOCATOR64) return undefined;
+  const at = wide(file, locator, 8);
+  if (at + 56 > end) fail(file, "its zip64 end record is out of place");
+  const view = viewOf(file.read(at, 56));
+  if (view.getUint32(0, true) !== END64) {
+    fail(file, "its zip64 end record is missing, it is damaged");
+  }
+  return {
+    count: wide(file, view, 32),
+    size: wide(file, view, 40),
+    offset: wide(file, view, 48),
+  };
+}
+
+function wide(file: FileBytes, view: DataView, at: number): number {
+  const value = Number(view.getBigUint64(at, true));
+  if (!Number.isSafeInteger(value)) fail(file, "a zip64 number is too large");
+  return value;
+}
+
+interface CentralRecord {
+  readonly name: string;
+  readonly size: number;
+  readonly header: number;
+  readonly next: number;
+}
+
+function centralRecord(
+  file: FileBytes,
+  place: { readonly bytes: Uint8Array; readonly at: number },
+): CentralRecord {
+  const { bytes, at } = place;
+  const view = viewOf(bytes);
+  if (
+    at + CENTRAL_BYTES > bytes.length || view.getUint32(at, true) !== CENTRAL
+  ) {
+    fail(file, "its zip directory is cut short, it is damaged");
+  }
+  const nameEnd = at + CENTRAL_BYTES + view.getUint16(at + 28, true);
+  const extraEnd = nameEnd + view.getUint16(at + 30, true);
+  const next = extraEnd + view.getUint16(at + 32, true);
+  if (next > bytes.length) {
+    fail(file, "its zip directory is cut short, it is damaged");
+  }
+  const name = new TextDecoder().decode(
+    bytes.subarray(at + CENTRAL_BYTES, nameEnd),
+  );
+  if ((view.getUint16(at + 8, true) & 1) !== 0) {
+    fail(file, `entry "${name}" is encrypted`);
+  }
+  if (view.getUint16(at + 10, true) !== 0) {
+    fail(file, `entry "${name}" is compressed, torch.save stores entries`);
+  }
+  const sizes = {
+    stored: view.getUint32(at + 20, true),
+    size: view.getUint32(at + 24, true),
+    header: view.getUint32(at + 42, true),
+  };
+  const extra = bytes.subarray(nameEnd, extraEnd);
+  const wideSizes = widen(file, { ...sizes, name, extra });
+  if (wideSizes.stored !== wideSizes.size) {
+    fail(file, `entry "${name}" has two different sizes, it is damaged`);
+  }
+  return { name, size: wideSizes.size, header: wideSizes.header, next };
+}
+
+interface Sizes {
+  readonly stored: number;
+  readonly size: number;
+  readonly header: number;
+}
+
+/** Takes from the zip64 field what did not fit 32 bits: size, stored size, place. */
+function widen(
+  file: FileBytes,
+  record: Sizes & { readonly name: string; readonly extra: Uint8Array },
+): Sizes {
+  const { stored, size, header } = record;
+  const field = extraField(record.extra, 1);
+  let at = 0;
+  const take = (value: number): number => {
+    if (value !== MAX32) return value;
+    if (field === undefined || at + 8 > field.byteLength) {
+      fail(file, `entry "${record.name}" lacks its zip64 sizes, it is damaged`);
+    }
+    at += 8;
+    return wide(file, field, at - 8);
+  };
+  const wideSize = take(size);
+  return { size: wideSize, stored: take(stored), header: take(header) };
+}
+
+function extraField(extra: Uint8Array, id: number): DataView | undefined {
+  const view = viewOf(extra);
+  for (let at = 0; at + 4 <= extra.length;) {
+    const length = view.getUint16(at + 2, true);
+    if (view.getUint16(at, true) === id) {
+      return viewOf(extra.subarray(at + 4, at + 4 + length));
+    }
+    at += 4 + length;
+  }
+  return undefined;
+}
+
+/** The local header's own name and extra lengths decide where the data begins. */
+function dataOffset(file: FileBytes, record: CentralRecord): number {
+  const view = viewOf(file.read(record.header, LOCAL_BYTES));
+  if (view.getUint32(0, true) !== LOCAL) {
+    fail(file, `entry "${record.name}" is not where the directory says`);
+  }
+  return record.header + LOCAL_BYTES + view.getUint16(26, true) +
+    view.getUint16(28, true);
+}
+
+/** An entry to be written. */
+export interface ZipSource {
+  /** Its name in the zip file. */
+  readonly name: string;
+  /** Gives its bytes; called once. */
+  readonly read: () => Uint8Array;
+}
+
+const ALIGNMENT = 64;
+const UTF8_NAMES = 0x0800;
+
+/**
+ * The chunks of a zip file of `entries`, each aligned to 64 bytes. Dates are zero, so
+ * the same entries give the same bytes.
+ *
+ * @throws {InputError} past 4 GiB, which needs zip64.
+ */
+export function* zipChunks(
+  entries: Iterable<ZipSource>,
+): Generator<Uint8Array> {
+  const directory: Uint8Array[] = [];
+  let at = 0;
+  for (const { name, read } of entries) {
+    const bytes = read();
+    const header = headers({ name: new TextEncoder().encode(name), bytes, at });
+    at += header.local.length + bytes.length;
+    checkSize(at);
+    directory.push(header.central);
+    yield header.local;
+    yield bytes;
+  }
+  yield* directory;
+  const size = directory.reduce((sum, record) => sum + record.length, 0);
+  checkSize(at + size);
+  yield endRecord({ count: directory.length, size, offset: at });
+}
+
+function checkSize(bytes: number): void {
+  if (bytes < MAX32) return;
+  throw new InputError(
+    "Cannot write a torch archive: it would pass 4 GiB, write safetensors instead",
+  );
+}
+
+function headers(
+  entry: {
+    readonly name: Uint8Array;
+    readonly bytes: Uint8Array;
+    readonly at: number;
+  },
+): { readonly local: Uint8Array; readonly central: Uint8Array } {
+  const { name, bytes, at } = entry;
+  // an extra field takes at least its own four bytes
+  const bare = at + LOCAL_BYTES + name.length + 4;
+  const padding = 4 + (ALIGNMENT - bare % ALIGNMENT) % ALIGNMENT;
+  const local = new Uint8Array(LOCAL_BYTES + name.length + padding).fill(0x5a);
+  const central = new Uint8Array(CENTRAL_BYTES + name.length);
+  local.fill(0, 0, LOCAL_BYTES);
+  const head = viewOf(local);
+  head.setUint32(0, LOCAL, true);
+  viewOf(central).setUint32(0, CENTRAL, true);
+  head.setUint16(6, UTF8_NAMES, true);
+  head.setUint32(14, crc32(bytes), true);
+  head.setUint32(18, bytes.length, true);
+  head.setUint32(22, bytes.length, true);
+  head.setUint16(26, name.length, true);
+  // the central record repeats flags to name length, without the extra field
+  central.set(local.subarray(4, 28), 6);
+  head.setUint16(28, padding, true);
+  local.set(name, LOCAL_BYTES);
+  const extra = LOCAL_BYTES + name.length;
+  local.set([0x46, 0x42], extra);
+  head.setUint16(extra + 2, padding - 4, true);
+  viewOf(central).setUint32(42, at, true);
+  central.set(name, CENTRAL_BYTES);
+  return { local, central };
+}
+
+function endRecord(directory: Directory): Uint8Array {
+  if (directory.count >= MAX16) {
+    throw new InputError(
+      `Cannot write a torch archive: ${directory.count} entries are too many, write safetensors instead`,
+    );
+  }
+  const bytes = new Uint8Array(END_BYTES);
+  const view = viewOf(bytes);
+  view.setUint32(0, END, true);
+  view.setUint16(8, directory.count, true);
+  view.setUint16(10, directory.count, true);
+  view.setUint32(12, directory.size, true);
+  view.setUint32(16, directory.offset, true);
+  return bytes;
+}
