@@ -1,0 +1,153 @@
+/**
+ * Where the weights of a model folder lie, in one file or in shards, safetensors or
+ * torch archives: names to places that can be mapped. No weight is read.
+ *
+ * @module
+ */
+
+import { InputError } from "../input_error.ts";
+import type { DType } from "./dtype.ts";
+import { readJsonFile } from "./json_file.ts";
+import { readSafetensorsHeader } from "./safetensors_header.ts";
+import { readTorchArchiveIndex } from "./torch_archive.ts";
+
+/** A tensor on disk, contiguous. */
+export interface StoredTensor {
+  /** Path of the file it is in. */
+  readonly file: string;
+  /** Bytes from the start of the file to its first element. */
+  readonly offset: number;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions. */
+  readonly shape: readonly number[];
+}
+
+/** Tensors on disk by name. */
+export type WeightMap = ReadonlyMap<string, StoredTensor>;
+
+/** The names tried, in the order of transformers. */
+const CANDIDATES = [
+  "model.safetensors",
+  "model.safetensors.index.json",
+  "pytorch_model.bin",
+  "pytorch_model.bin.index.json",
+] as const;
+
+/**
+ * Finds the weights in the model folder `directory`.
+ *
+ * @throws {InputError} when there are none, a shard is missing, or a file is damaged.
+ */
+export function findWeights(directory: string): WeightMap {
+  const name = CANDIDATES.find((it) => exists(`${directory}/${it}`));
+  if (name === undefined) {
+    throw new InputError(
+      `Cannot load weights from "${directory}": it has none of ${
+        CANDIDATES.map((it) => `"${it}"`).join(", ")
+      }`,
+    );
+  }
+  const path = `${directory}/${name}`;
+  return name.endsWith(".json") ? readShards(directory, path) : readFile(path);
+}
+
+function exists(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function readFile(path: string): Map<string, StoredTensor> {
+  return path.endsWith(".safetensors")
+    ? readSafetensorsFile(path)
+    : readTorchFile(path);
+}
+
+function readSafetensorsFile(path: string): Map<string, StoredTensor> {
+  const { tensors } = readSafetensorsHeader(path);
+  const places = new Map<string, StoredTensor>();
+  for (const [name, { offset, dtype, shape }] of tensors) {
+    places.set(name, { file: path, offset, dtype, shape });
+  }
+  return places;
+}
+
+function readTorchFile(path: string): Map<string, StoredTensor> {
+  const places = new Map<string, StoredTensor>();
+  for (const [name, tensor] of readTorchArchiveIndex(path)) {
+    const { fileOffset: offset, dtype, shape } = tensor;
+    if (!tensor.isContiguous) {
+      throw new InputError(
+        `Cannot load "${path}": tensor "${name}" is not contiguous, save the model as safetensors`,
+      );
+    }
+    places.set(name, { file: path, offset, dtype, shape });
+  }
+  return places;
+}
+
+function readShards(directory: string, index: string): WeightMap {
+  const byShard = namesByShard(index);
+  checkShards(directory, { index, shards: [...byShard.keys()] });
+  const weights = new Map<string, StoredTensor>();
+  for (const [shard, names] of byShard) {
+    const path = `${directory}/${shard}`;
+    const tensors = readFile(path);
+    for (const name of names) {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) {
+        throw new InputError(
+          `Cannot load "${path}": it has no tensor "${name}", which "${index}" says it has`,
+        );
+      }
+      weights.set(name, tensor);
+    }
+  }
+  return weights;
+}
+
+function namesByShard(index: string): Map<string, string[]> {
+  const map = readJsonFile(index).weight_map;
+  if (typeof map !== "object" || map === null || Array.isArray(map)) {
+    throw new InputError(
+      `Cannot load "${index}": its "weight_map" is no object of tensor names and files`,
+    );
+  }
+  const byShard = new Map<string, string[]>();
+  for (const [name, shard] of Object.entries(map)) {
+    if (typeof shard !== "string" || !isPlainName(shard)) {
+      throw new InputError(
+        `Cannot load "${index}": it puts tensor "${name}" into ${
+          JSON.stringify(shard)
+        }, the name of a .safetensors or .bin file beside it is needed`,
+      );
+    }
+    const names = byShard.get(shard);
+    if (names === undefined) byShard.set(shard, [name]);
+    else names.push(name);
+  }
+  return byShard;
+}
+
+/** A file beside the index, not a path that leads elsewhere. */
+function isPlainName(shard: string): boolean {
+  return /^[^\\/:\0]+\.(safetensors|bin)$/.test(shard) &&
+    !shard.startsWith("..");
+}
+
+function checkShards(
+  directory: string,
+  wanted: { readonly index: string; readonly shards: readonly string[] },
+): void {
+  const missing = wanted.shards.filter((it) => !exists(`${directory}/${it}`));
+  if (missing.length === 0) return;
+  throw new InputError(
+    `Cannot load "${wanted.index}": ${
+      missing.map((it) => `"${it}"`).join(", ")
+    } missing beside it, ${wanted.shards.length} shards are needed`,
+  );
+}
