@@ -5,8 +5,8 @@
  * @module
  */
 
-import { KeyValueCache, Module, RotaryEmbedding } from "../nn/mod.ts";
-import { type Device, type Tensor } from "../tensor/mod.ts";
+import { type KeyValueCache, Module, type RotaryEmbedding } from "../nn/mod.ts";
+import type { Device, Tensor } from "../tensor/mod.ts";
 
 /** What a segment needs to know of the batch. */
 export interface SegmentContext {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { CausalLm, saveModel } from "../architectures/mod.ts";
+import { type CausalLm, saveModel } from "../architectures/mod.ts";
 import type { TensorData } from "../formats/dtype.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { InputError } from "../input_error.ts";
