@@ -5,7 +5,7 @@
  * @module
  */
 
-import { aten, DetachedScope, type Tensor } from "../tensor/mod.ts";
+import { aten, DetachedScope, full, type Tensor } from "../tensor/mod.ts";
 
 /** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
 export class KeyValueCache implements Disposable {
@@ -45,8 +45,8 @@ export class KeyValueCache implements Disposable {
 
 /**
  * `softmax(q kᵀ / √d) v` with a causal mask, all `[batch, heads, length, headSize]`.
- * Keys may have fewer heads, each serving a group of consecutive query heads; with
- * one query the mask is not needed, since it sees every key.
+ * Keys may have fewer heads, each serving a group of consecutive query heads. There
+ * may be more keys than queries: the queries are the last positions then.
  */
 export function causalAttention(
   query: Tensor,
@@ -55,8 +55,22 @@ export function causalAttention(
   const heads = query.shape[1]!;
   const keys = repeatHeads(options.keys, heads);
   const values = repeatHeads(options.values, heads);
-  const causal = query.shape[2]! > 1;
-  return aten.scaledDotProductAttention(query, keys, values, null, 0, causal);
+  const [queries, seen] = [query.shape[2]!, keys.shape[2]!];
+  // One query sees every key; the built-in mask counts queries from the first key.
+  const mask = queries > 1 && seen > queries
+    ? lateMask([queries, seen], query)
+    : null;
+  const causal = queries > 1 && mask === null;
+  return aten.scaledDotProductAttention(query, keys, values, mask, 0, causal);
+}
+
+/** True where the query at a row, one of the last positions, may see a key. */
+function lateMask(
+  shape: readonly [queries: number, keys: number],
+  like: Tensor,
+): Tensor {
+  const ones = full(shape, { value: 1, device: like.device });
+  return aten.toDtype(aten.tril(ones, shape[1] - shape[0]), "bool");
 }
 
 function repeatHeads(tensor: Tensor, heads: number): Tensor {
