@@ -41,26 +41,30 @@ export function writeAdapter(
   adapter: { config: LoraConfig; tensors: Iterable<readonly [string, Tensor]> },
 ): void {
   Deno.mkdirSync(path, { recursive: true });
-  const tensors = new Map<string, TensorData>();
-  for (const [name, tensor] of adapter.tensors) {
-    tensors.set(name, toData(tensor));
-  }
-  writeSafetensors(`${path}/${ADAPTER_WEIGHTS}`, tensors, {
+  writeSafetensors(`${path}/${ADAPTER_WEIGHTS}`, asData(adapter.tensors), {
     metadata: { format: "pt" },
   });
-  writeTorchArchive(`${path}/${ADAPTER_ARCHIVE}`, tensors);
   writePythonJson(
     `${path}/${ADAPTER_CONFIG}`,
     loraConfigToJson(adapter.config) as PythonJson,
   );
 }
 
-/** Writes the seed's `adapter_model.bin` into the folder `path`. */
+/**
+ * Writes the seed's `adapter_model.bin` into the folder `path`. As there, tensors
+ * have the names of `model.named_parameters()`, in which peft's adapter is called
+ * `default`.
+ */
 export function writeAdapterArchive(
   path: string,
   tensors: Iterable<readonly [string, Tensor]>,
 ): void {
-  writeTorchArchive(`${path}/${ADAPTER_ARCHIVE}`, asData(tensors));
+  const named = Array.from(
+    tensors,
+    ([name, tensor]) =>
+      [name.replace(/\.weight$/, ".default.weight"), tensor] as const,
+  );
+  writeTorchArchive(`${path}/${ADAPTER_ARCHIVE}`, asData(named));
 }
 
 function asData(
@@ -80,9 +84,14 @@ function asData(
 export function readAdapter(
   path: string,
 ): { config: LoraConfig; tensors: AdapterTensors } {
-  const file = `${path}/${ADAPTER_CONFIG}`;
-  const config = loraConfigFromJson(readJsonFile(file), file);
+  const config = readAdapterConfig(path);
   return { config, tensors: new AdapterTensors(path, readWeights(path)) };
+}
+
+/** The configuration of the adapter in the folder `path`. */
+export function readAdapterConfig(path: string): LoraConfig {
+  const file = `${path}/${ADAPTER_CONFIG}`;
+  return loraConfigFromJson(readJsonFile(file), file);
 }
 
 function readWeights(path: string): ReadonlyMap<string, TensorData> {

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { PyFloat } from "../formats/python_json.ts";
 import { InputError } from "../input_error.ts";
 
 /** How a LoRA adapter is shaped; fields are spelled as in `adapter_config.json`. */
@@ -130,7 +131,11 @@ export function loraConfig(given: Partial<LoraConfig> = {}): LoraConfig {
 
 /** The object that `adapter_config.json` holds. */
 export function loraConfigToJson(config: LoraConfig): Record<string, unknown> {
-  return { ...FIXED, ...config };
+  return {
+    ...FIXED,
+    ...config,
+    lora_dropout: new PyFloat(config.lora_dropout),
+  };
 }
 
 /**

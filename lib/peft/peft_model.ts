@@ -7,7 +7,11 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import { type Module, moduleAt, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
-import { readAdapter, writeAdapter } from "./adapter_files.ts";
+import {
+  readAdapter,
+  readAdapterConfig,
+  writeAdapter,
+} from "./adapter_files.ts";
 import {
   type LoraConfig,
   loraConfig,
@@ -23,6 +27,18 @@ export interface ParameterCount {
   readonly all: number;
 }
 
+/** What a {@linkcode PeftModel} is made of. */
+export interface PeftModelParts {
+  /** The base model, its layers wrapped. */
+  readonly base: CausalLm;
+  /** The adapter's configuration. */
+  readonly config: LoraConfig;
+  /** Which modules are adapted and which names matched nothing. */
+  readonly report: TargetReport;
+  /** The wrapped layers by path, in the order of the tree. */
+  readonly adapters: ReadonlyMap<string, LoraLinear>;
+}
+
 /**
  * A base model whose targeted layers are wrapped in {@linkcode LoraLinear}.
  *
@@ -36,19 +52,21 @@ export interface ParameterCount {
  * ```
  */
 export class PeftModel implements Disposable {
-  readonly #adapters: ReadonlyMap<string, LoraLinear>;
+  /** The base model, its layers wrapped. */
+  readonly base: CausalLm;
+  /** The adapter's configuration. */
+  readonly config: LoraConfig;
+  /** Which modules are adapted and which names matched nothing. */
+  readonly report: TargetReport;
+  /** The adapters by the paths of the layers they wrap, in the order of the tree. */
+  readonly adapters: ReadonlyMap<string, LoraLinear>;
 
   /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
-  constructor(
-    /** The base model, its layers wrapped. */
-    readonly base: CausalLm,
-    /** The adapter's configuration. */
-    readonly config: LoraConfig,
-    /** Which modules are adapted and which names matched nothing. */
-    readonly report: TargetReport,
-    adapters: ReadonlyMap<string, LoraLinear>,
-  ) {
-    this.#adapters = adapters;
+  constructor(parts: PeftModelParts) {
+    this.base = parts.base;
+    this.config = parts.config;
+    this.report = parts.report;
+    this.adapters = parts.adapters;
   }
 
   /**
@@ -94,18 +112,22 @@ export class PeftModel implements Disposable {
       });
     }
     tensors.finish();
-    return new PeftModel(base, config, report, adapters);
+    return new PeftModel({ base, config, report, adapters });
   }
 
-  /** The adapters by the paths of the layers they wrap, in the order of the tree. */
-  get adapters(): ReadonlyMap<string, LoraLinear> {
-    return this.#adapters;
+  /**
+   * The configuration of the adapter in the folder `path`; needs no libtorch.
+   *
+   * @throws {InputError} when it is missing or asks for what lorikeet does not compute.
+   */
+  static readConfig(path: string): LoraConfig {
+    return readAdapterConfig(path);
   }
 
   /** How many numbers are trained, and how many there are with the base's. */
   countParameters(): ParameterCount {
     let trainable = 0;
-    for (const adapter of this.#adapters.values()) {
+    for (const adapter of this.adapters.values()) {
       trainable += adapter.rank * (adapter.inFeatures + adapter.outFeatures);
     }
     let all = 0;
@@ -129,7 +151,7 @@ export class PeftModel implements Disposable {
 
   /** Trained tensors under the names of `adapter_model.safetensors`, in the order of the tree. */
   *stateDict(): Generator<[string, Tensor]> {
-    for (const [path, adapter] of this.#adapters) {
+    for (const [path, adapter] of this.adapters) {
       yield [`base_model.model.${path}.lora_A.weight`, adapter.lora_A.weight];
       yield [`base_model.model.${path}.lora_B.weight`, adapter.lora_B.weight];
     }
@@ -140,7 +162,7 @@ export class PeftModel implements Disposable {
     const named = this.report.targeted;
     const targets = typeof this.config.target_modules === "string"
       ? this.config.target_modules.toLowerCase() === "all-linear"
-        ? [...named]
+        ? named.toSorted()
         : this.config.target_modules
       : this.config.target_modules.filter((name) =>
         !this.report.unmatched.includes(name)
@@ -153,7 +175,7 @@ export class PeftModel implements Disposable {
 
   /** Frees the adapters; the base model stays. */
   [Symbol.dispose](): void {
-    for (const adapter of this.#adapters.values()) adapter[Symbol.dispose]();
+    for (const adapter of this.adapters.values()) adapter[Symbol.dispose]();
   }
 }
 
@@ -195,7 +217,7 @@ export function getPeftModel(
   for (const adapter of adapters.values()) {
     adapter.initialize(config.init_lora_weights, base.device);
   }
-  return new PeftModel(base, config, report, adapters);
+  return new PeftModel({ base, config, report, adapters });
 }
 
 /** The names of `base` as far as matching needs them; works without weights. */

@@ -106,13 +106,15 @@ function fullMatch(pattern: string): RegExp {
 
 function inLayers(path: string, config: LoraConfig): boolean {
   const { layers_to_transform: wanted, layers_pattern: pattern } = config;
-  if (wanted === null) return true;
+  if (wanted === null || isEmpty(wanted)) return true;
   if (typeof config.target_modules === "string") {
     throw new InputError(
       "Cannot use layers_to_transform: it goes with a list of target_modules, not with an expression",
     );
   }
-  const names = pattern === null
+  // As in peft, a name that is a whole path is meant as it stands.
+  if (config.target_modules.includes(path)) return true;
+  const names = pattern === null || isEmpty(pattern)
     ? ["[^.]+"]
     : typeof pattern === "string"
     ? [pattern]
@@ -124,6 +126,10 @@ function inLayers(path: string, config: LoraConfig): boolean {
   return typeof wanted === "number"
     ? Number(index) === wanted
     : wanted.includes(Number(index));
+}
+
+function isEmpty(value: number | string | readonly unknown[]): boolean {
+  return typeof value !== "number" && value.length === 0;
 }
 
 function unmatchedNames(tree: TargetTree, config: LoraConfig): string[] {

@@ -164,15 +164,10 @@ function fillFlat(
   const joined = new Uint8Array(elementCount(flat.shape) * 4);
   for (const { path, shape, start } of parameters.entries) {
     const data = stored.get(prefix + path);
-    if (data === undefined || data.shape.join() !== shape.join()) {
+    const complaint = misfit(data, shape);
+    if (data === undefined || complaint !== null) {
       throw new InputError(
-        `Cannot resume from "${folder}": "${prefix}${path}" ${
-          data === undefined
-            ? "is missing"
-            : `has shape [${data.shape.join(", ")}], this run has [${
-              shape.join(", ")
-            }]`
-        }`,
+        `Cannot resume from "${folder}": "${prefix}${path}" ${complaint}`,
       );
     }
     joined.set(data.bytes, start * 4);
@@ -181,6 +176,20 @@ function fillFlat(
     flat,
     fromData({ dtype: "float32", shape: flat.shape, bytes: joined }),
   );
+}
+
+/** What is wrong with stored float32 numbers for a parameter of `shape`, or `null`. */
+function misfit(
+  data: TensorData | undefined,
+  shape: readonly number[],
+): string | null {
+  if (data === undefined) return "is missing";
+  if (data.dtype !== "float32") return `is ${data.dtype}, not float32`;
+  return data.shape.join() === shape.join()
+    ? null
+    : `has shape [${data.shape.join(", ")}], this run has [${
+      shape.join(", ")
+    }]`;
 }
 
 /** The checkpoints in `output` that are whole, oldest step first. */

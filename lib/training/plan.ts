@@ -60,7 +60,7 @@ export function planTraining(rows: number, args: PlanArguments): TrainingPlan {
     ? args.max_steps
     : Math.ceil(args.num_train_epochs * stepsPerEpoch);
   const share = (value: number): number =>
-    value < 1 ? Math.ceil(maxSteps * value) : value;
+    value < 1 ? Math.ceil(maxSteps * value) : Math.trunc(value);
   return {
     batchesPerEpoch,
     stepsPerEpoch,
