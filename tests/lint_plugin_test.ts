@@ -51,8 +51,8 @@ Deno.test("layers refuses an import from below, in every way to write it", () =>
 });
 
 Deno.test("layers refuses a neighbour on the same line of the table", () => {
-  const source = 'import { a } from "../architectures/llama.ts";';
-  assert.equal(complaints("layers", "lib/peft/lora.ts", source).length, 1);
+  const source = 'import { a } from "../arguments/setting.ts";';
+  assert.equal(complaints("layers", "lib/tokenizer/a.ts", source).length, 1);
 });
 
 Deno.test("layers keeps libtorch out of the folders that work without it", () => {

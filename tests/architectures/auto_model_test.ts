@@ -15,22 +15,9 @@ import {
   noGrad,
   tensorScope,
 } from "../../lib/tensor/mod.ts";
+import { assertClose } from "../closeness.ts";
 
 const FOLDER = "tests/fixtures/models";
-
-/** The largest difference between `actual` and `expected`, relative to the largest of these. */
-function relativeError(actual: Float64Array, expected: Float64Array): number {
-  assert.equal(actual.length, expected.length);
-  const scale = expected.reduce(
-    (top, each) => Math.max(top, Math.abs(each)),
-    0,
-  );
-  const worst = actual.reduce(
-    (top, each, index) => Math.max(top, Math.abs(each - expected[index]!)),
-    0,
-  );
-  return worst / scale;
-}
 
 /** The first `length` columns of `ids`. */
 function firstColumns(ids: TensorData, length: number): TensorData {
@@ -55,11 +42,10 @@ for (const { name } of Deno.readDirSync(FOLDER)) {
         const expected = golden.get(part)!;
         const ids = firstColumns(golden.get("ids")!, expected.shape[1]!);
         const logits = model.forward(fromData(ids));
-        const error = relativeError(
-          logits.toArray(),
-          fromData(expected).toArray(),
-        );
-        assert.ok(error < 2e-6, `${part}: ${error}`);
+        assertClose(logits.toArray(), fromData(expected).toArray(), {
+          limit: 2e-6,
+          what: part,
+        });
       }
     }
     assert.equal(liveTensors(), before);
