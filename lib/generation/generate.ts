@@ -1,0 +1,201 @@
+/**
+ * Text from a model, one token at a time, as transformers' `generate` draws it.
+ * It deals in ids: prompts are in `chat_prompt.ts`, characters in `TextStream`.
+ *
+ * @module
+ */
+
+import type { CausalLm } from "../architectures/mod.ts";
+import { InputError } from "../input_error.ts";
+import { KeyValueCache } from "../nn/mod.ts";
+import {
+  aten,
+  fromData,
+  manualSeed,
+  noGrad,
+  type Tensor,
+  tensor,
+  tensorScope,
+  to,
+  toData,
+} from "../tensor/mod.ts";
+import {
+  argmax,
+  processLogits,
+  samplingComplaints,
+  type SamplingOptions,
+} from "./sampling.ts";
+
+/** Options of {@linkcode generate}. */
+export interface GenerateOptions extends SamplingOptions {
+  /** The most tokens to give. Default 512. */
+  readonly maxNewTokens?: number;
+  /** Tokens that end the text. Default: those of the model's `config.json`. */
+  readonly eosTokenIds?: readonly number[];
+  /** Seeds PyTorch's random stream of the model's device. Default: not seeded. */
+  readonly seed?: number;
+}
+
+/**
+ * Continues `promptIds` and gives each new id as soon as it is known, the one
+ * that ends the text included. With the same seed the ids are those of
+ * transformers' `generate` after `torch.manual_seed(seed)`.
+ *
+ * Nothing is left behind, even when the caller stops early: dropout and the
+ * reach of a dynamic rotation are as they were.
+ *
+ * @throws {RangeError} when options or ids cannot be used.
+ * @throws {InputError} when the model computes no numbers.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, generate } from "@lorikeet/lorikeet";
+ *
+ * using model = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+ * const ids = [...generate(model, [1, 5, 6], { maxNewTokens: 4 })];
+ * if (ids.length < 1 || ids.length > 4) throw new Error("unexpected length");
+ * ```
+ */
+export function generate(
+  model: CausalLm,
+  promptIds: readonly number[],
+  options: GenerateOptions = {},
+): Generator<number, void, undefined> {
+  const complaints = [
+    ...samplingComplaints(options),
+    ...requestComplaints(model, promptIds, options),
+  ];
+  if (complaints.length > 0) throw new RangeError(complaints.join("; "));
+  return tokens(model, promptIds, options);
+}
+
+function* tokens(
+  model: CausalLm,
+  promptIds: readonly number[],
+  options: GenerateOptions,
+): Generator<number, void, undefined> {
+  const { maxNewTokens = 512, seed } = options;
+  const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
+  using _evaluating = evaluating(model);
+  using resources = new DisposableStack();
+  const caches = model.decoderLayers.map(() =>
+    resources.use(new KeyValueCache())
+  );
+  if (seed !== undefined) manualSeed(seed, model.device);
+  const seen = [...promptIds];
+  let start = 0;
+  for (let count = 0; count < maxNewTokens; count++) {
+    const scores = nextScores(model, seen.slice(start), { start, caches });
+    start = seen.length;
+    processLogits(scores, seen, options);
+    const id = chooseToken(model, scores, options.doSample ?? false);
+    seen.push(id);
+    yield id;
+    if (ends.has(id)) return;
+  }
+}
+
+/** Turns dropout off, and gives everything back as it was when disposed. */
+function evaluating(model: CausalLm): Disposable {
+  const trained = [...model.namedModules()].map(([, module]) => module)
+    .filter((module) => module.training);
+  const { rotary } = model;
+  const { reach } = rotary;
+  for (const module of trained) module.training = false;
+  // as in a model just loaded: what was computed before does not show
+  rotary.reach = rotary.parameters.maxPositions;
+  return {
+    [Symbol.dispose](): void {
+      for (const module of trained) module.training = true;
+      rotary.reach = reach;
+    },
+  };
+}
+
+/** Logits of the token after `ids`, which stand at `start` and later. */
+function nextScores(
+  model: CausalLm,
+  ids: readonly number[],
+  place: { start: number; caches: readonly KeyValueCache[] },
+): Float32Array {
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  const row = tensor([ids], { dtype: "int64", device: model.device });
+  dropLengthBoundTable(model);
+  const hidden = model.hidden(row, place);
+  // [1, hidden]: no other position needs the vocabulary
+  const last = aten.slice(hidden, 0, ids.length - 1, ids.length);
+  return floats(model.head(last));
+}
+
+/**
+ * Where frequencies depend on the length, each token needs a table of its own;
+ * one that grows by doubling each time would soon fill the memory.
+ */
+function dropLengthBoundTable({ rotary }: CausalLm): void {
+  const { type } = rotary.parameters;
+  if (type === "dynamic" || type === "longrope") rotary[Symbol.dispose]();
+}
+
+function floats(logits: Tensor): Float32Array {
+  const { bytes } = toData(to(logits, { dtype: "float32" }));
+  return new Float32Array(bytes.buffer, bytes.byteOffset, logits.size);
+}
+
+function chooseToken(
+  model: CausalLm,
+  scores: Float32Array<ArrayBufferLike>,
+  doSample: boolean,
+): number {
+  const likeliest = argmax(scores);
+  if (likeliest < 0 || !Number.isFinite(scores[likeliest])) {
+    throw new InputError(
+      `Cannot generate with model "${model.config.path}": its logits are not finite numbers, ` +
+        `bfloat16 or float32 weights have room where float16 overflows`,
+    );
+  }
+  return doSample ? draw(model, scores) : likeliest;
+}
+
+/** One token by PyTorch's own lot, so that seeds mean the same as there. */
+function draw(model: CausalLm, scores: Float32Array): number {
+  using _scope = tensorScope();
+  const row = fromData({
+    dtype: "float32",
+    shape: [1, scores.length],
+    bytes: new Uint8Array(scores.slice().buffer),
+  });
+  const probabilities = aten.softmax(to(row, { device: model.device }), -1);
+  return aten.multinomial(probabilities, 1).item();
+}
+
+function requestComplaints(
+  model: CausalLm,
+  ids: readonly number[],
+  options: GenerateOptions,
+): string[] {
+  const { maxNewTokens = 512 } = options;
+  const { vocabSize } = model.config;
+  const complaints: string[] = [];
+  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
+    complaints.push(
+      `Cannot generate ${maxNewTokens} tokens: maxNewTokens must be a whole number from 1`,
+    );
+  }
+  if (ids.length === 0) {
+    complaints.push(
+      "Cannot continue an empty prompt: at least one id is needed",
+    );
+  }
+  const strange = ids.find((id) =>
+    !(Number.isInteger(id) && id >= 0 && id < vocabSize)
+  );
+  if (strange !== undefined) {
+    complaints.push(
+      `Cannot continue a prompt with id ${strange}: the model has ids 0 to ${
+        vocabSize - 1
+      }`,
+    );
+  }
+  return complaints;
+}

@@ -1,0 +1,169 @@
+/**
+ * From one row of logits to the scores that the next token is drawn by, with the
+ * rules of transformers' `logits_process.py` in its order. Plain numbers; the
+ * model and the random stream are elsewhere.
+ *
+ * @module
+ */
+
+/** How the next token is chosen. */
+export interface SamplingOptions {
+  /** Draws the token; otherwise the likeliest is taken. Default false. */
+  readonly doSample?: boolean;
+  /** Divides the logits when drawing; more than 0. Default 1. */
+  readonly temperature?: number;
+  /** Draws among the `topK` likeliest tokens; 0 allows all. Default 0. */
+  readonly topK?: number;
+  /** Draws among the likeliest tokens that make up this share, in (0, 1]. Default 1. */
+  readonly topP?: number;
+  /** Above 1 makes tokens of prompt and answer less likely; more than 0. Default 1. */
+  readonly repetitionPenalty?: number;
+}
+
+/** Above this, sorting all scores is quicker than keeping the best in order. */
+const MOST_KEPT_IN_ORDER = 512;
+
+/**
+ * Everything about `options` that cannot be used, one sentence each.
+ */
+export function samplingComplaints(options: SamplingOptions): string[] {
+  const { temperature, topK, topP, repetitionPenalty } = withDefaults(options);
+  const isPositive = (value: number): boolean => value > 0 && value < Infinity;
+  const checks: readonly [string, number, boolean, string][] = [
+    ["temperature", temperature, isPositive(temperature), "more than 0"],
+    [
+      "topK",
+      topK,
+      Number.isInteger(topK) && topK >= 0,
+      "a whole number from 0",
+    ],
+    ["topP", topP, topP > 0 && topP <= 1, "more than 0 and at most 1"],
+    [
+      "repetitionPenalty",
+      repetitionPenalty,
+      isPositive(repetitionPenalty),
+      "more than 0",
+    ],
+  ];
+  return checks.flatMap(([name, value, legal, expected]) =>
+    legal
+      ? []
+      : [`Cannot generate with ${name} ${value}: it must be ${expected}`]
+  );
+}
+
+/**
+ * Changes `scores`, one number per token of the vocabulary, into what softmax
+ * makes probabilities of: repetition penalty for the tokens `seen` and, when
+ * drawing, temperature, top-k and top-p. Tokens left out get −∞.
+ */
+export function processLogits(
+  scores: Float32Array,
+  seen: Iterable<number>,
+  options: SamplingOptions,
+): void {
+  const { doSample, temperature, topK, topP, repetitionPenalty } = withDefaults(
+    options,
+  );
+  if (repetitionPenalty !== 1) penalize(scores, seen, repetitionPenalty);
+  if (!doSample) return;
+  if (temperature !== 1) {
+    const divisor = Math.fround(temperature);
+    for (let id = 0; id < scores.length; id++) scores[id]! /= divisor;
+  }
+  if (topK > 0 && topK < scores.length) keepTopK(scores, topK);
+  if (topP < 1) keepTopP(scores, topP);
+}
+
+/** The place of the largest number, the first of several; −1 when one is not a number. */
+export function argmax(scores: Float32Array): number {
+  let best = 0;
+  for (let id = 0; id < scores.length; id++) {
+    const score = scores[id]!;
+    if (Number.isNaN(score)) return -1;
+    if (score > scores[best]!) best = id;
+  }
+  return best;
+}
+
+function withDefaults(options: SamplingOptions): Required<SamplingOptions> {
+  return {
+    doSample: false,
+    temperature: 1,
+    topK: 0,
+    topP: 1,
+    repetitionPenalty: 1,
+    ...options,
+  };
+}
+
+/** Keskar et al., arXiv:1909.05858: once per token, however often it was seen. */
+function penalize(
+  scores: Float32Array,
+  seen: Iterable<number>,
+  penalty: number,
+): void {
+  const factor = Math.fround(penalty);
+  for (const id of new Set(seen)) {
+    const score = scores[id]!;
+    scores[id] = score < 0 ? score * factor : score / factor;
+  }
+}
+
+/** Tokens that score like the last one kept are kept too. */
+function keepTopK(scores: Float32Array, count: number): void {
+  const least = kthLargest(scores, count);
+  for (let id = 0; id < scores.length; id++) {
+    if (scores[id]! < least) scores[id] = -Infinity;
+  }
+}
+
+function kthLargest(scores: Float32Array, count: number): number {
+  if (count > MOST_KEPT_IN_ORDER) {
+    return scores.toSorted()[scores.length - count]!;
+  }
+  // ascending: the best seen so far, the least of them first
+  const best = scores.slice(0, count).sort();
+  for (let id = count; id < scores.length; id++) {
+    const score = scores[id]!;
+    if (score <= best[0]!) continue;
+    let place = 1;
+    for (; place < count && best[place]! < score; place++) {
+      best[place - 1] = best[place]!;
+    }
+    best[place - 1] = score;
+  }
+  return best[0]!;
+}
+
+/** Holtzman et al., arXiv:1904.09751; the likeliest token always stays. */
+function keepTopP(scores: Float32Array, share: number): void {
+  const ascending = scores.filter((score) => score > -Infinity).sort();
+  const removed = countBelowShare(ascending, Math.fround(1 - share));
+  if (removed === 0) return;
+  const border = ascending[removed]!;
+  // of equal scores, those of smaller ids come first in PyTorch's order
+  let equalsToRemove = removed - ascending.indexOf(border);
+  for (let id = 0; id < scores.length; id++) {
+    const score = scores[id]!;
+    if (score < border || (score === border && equalsToRemove-- > 0)) {
+      scores[id] = -Infinity;
+    }
+  }
+}
+
+/** How many of the smallest scores have probabilities that add up to at most `rest`. */
+function countBelowShare(ascending: Float32Array, rest: number): number {
+  const highest = ascending.at(-1)!;
+  const weights = Float32Array.from(
+    ascending,
+    (score) => Math.exp(score - highest),
+  );
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  let sum = 0;
+  for (let place = 0; place < weights.length - 1; place++) {
+    sum += Math.fround(weights[place]! / total);
+    if (Math.fround(sum) > rest) return place;
+  }
+  return Math.max(weights.length - 1, 0);
+}
