@@ -1,0 +1,47 @@
+/**
+ * The sums behind logged losses: means, losses that are no numbers, going on.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { LossLog } from "../../lib/training/loss_log.ts";
+
+Deno.test("LossLog.take() gives the mean since the last row, total stays", () => {
+  const log = new LossLog();
+  for (const loss of [1, 2, 6]) log.add(loss, { filter: true });
+  assert.equal(log.pending, true);
+  assert.equal(log.take(), 3);
+  assert.equal(log.pending, false);
+  log.add(5, { filter: true });
+  assert.equal(log.take(), 5);
+  assert.equal(log.total, 14);
+});
+
+Deno.test("LossLog.add() with the filter counts a NaN or infinite loss as the mean so far", () => {
+  const log = new LossLog();
+  log.add(NaN, { filter: true });
+  for (const loss of [4, NaN, Infinity]) log.add(loss, { filter: true });
+  assert.equal(log.total, 0 + 4 + 2 + 2);
+  assert.equal(log.take(), 2);
+});
+
+Deno.test("LossLog.add() without the filter lets a NaN through, into its own row only", () => {
+  const log = new LossLog();
+  log.add(NaN, { filter: false });
+  assert(Number.isNaN(log.take()));
+  log.add(3, { filter: false });
+  assert.equal(log.take(), 3);
+});
+
+Deno.test("LossLog goes on where its sums left off", () => {
+  const log = new LossLog();
+  log.add(1, { filter: true });
+  log.take();
+  log.add(2, { filter: true });
+  const other = new LossLog(structuredClone(log.sums));
+  for (const each of [log, other]) each.add(4, { filter: true });
+  assert.deepEqual(other.sums, log.sums);
+  assert.equal(other.total, 7);
+  assert.equal(other.take(), 3);
+});

@@ -1,0 +1,161 @@
+/**
+ * Small things to train: a model of two layers, rows of several lengths, settings,
+ * and a folder that lives as long as one test.
+ *
+ * @module
+ */
+
+import {
+  AutoModelForCausalLM,
+  type CausalLm,
+} from "../../lib/architectures/mod.ts";
+import type { TrainingArguments } from "../../lib/arguments/settings.ts";
+import { trainingArguments } from "../../lib/arguments/train_arguments.ts";
+import { type Batch, IGNORED_LABEL } from "../../lib/data/collator.ts";
+import type { Feature } from "../../lib/data/preprocess.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import {
+  getPeftModel,
+  type LoraConfig,
+  type PeftModel,
+} from "../../lib/peft/mod.ts";
+import {
+  type LogRow,
+  Trainer,
+  type TrainerOptions,
+  type TrainOptions,
+  type TrainOutput,
+} from "../../lib/training/mod.ts";
+import { seeded } from "../formats/temporary.ts";
+
+/** Folder of the fixture models. */
+export const MODELS = "tests/fixtures/models";
+/** Folder of the adapters and golden numbers that peft made. */
+export const GOLDEN = "tests/fixtures/peft";
+/** A tokenizer as far as padding needs it. */
+export const PAD = { padTokenId: 0, unkTokenId: null } as const;
+
+/** `count` rows of 4 to 12 ids below 96. */
+export function tinyRows(count: number, seed = 1): Feature[] {
+  const random = seeded(seed);
+  const below = (limit: number): number =>
+    Math.floor(random.next().value * limit);
+  return Array.from({ length: count }, () => ({
+    input_ids: Array.from({ length: 4 + below(9) }, () => 3 + below(93)),
+    seq_len: 1 + below(4),
+  }));
+}
+
+/** A training batch of the golden `ids` and `labels`. */
+export function goldenBatch(tensors: ReadonlyMap<string, TensorData>): Batch {
+  const [inputIds, labels] = ["ids", "labels"].map((name) => {
+    const { bytes } = tensors.get(name)!;
+    return new BigInt64Array(bytes.slice().buffer);
+  });
+  const [rows = 0, columns = 0] = tensors.get("ids")!.shape;
+  const trained = labels!.filter((label, at) =>
+    at % columns > 0 && label !== BigInt(IGNORED_LABEL)
+  );
+  return {
+    inputIds: inputIds!,
+    labels: labels!,
+    shape: [rows, columns],
+    trainedTokens: trained.length,
+    tokens: inputIds!.length,
+  };
+}
+
+/** Settings for a short run. */
+export function tinyArguments(
+  values: Partial<TrainingArguments> = {},
+): TrainingArguments {
+  return trainingArguments({
+    per_device_train_batch_size: 2,
+    gradient_accumulation_steps: 2,
+    learning_rate: 0.01,
+    logging_steps: 1,
+    save_strategy: "no",
+    ...values,
+  });
+}
+
+/** A run: what to train in which folder. */
+export interface TinyRun {
+  readonly folder: string;
+  /** Name of a fixture model. Default `llama_gqa`. */
+  readonly model?: string;
+  /** The adapter; `null` trains the whole model. */
+  readonly lora?: Partial<LoraConfig> | null;
+  readonly args?: Partial<TrainingArguments>;
+  readonly rows?: readonly Feature[];
+  readonly options?: Partial<TrainerOptions>;
+  readonly train?: TrainOptions;
+}
+
+/** What a run left. */
+export interface TinyResult {
+  readonly output: TrainOutput;
+  readonly history: readonly LogRow[];
+  /** Checkpoint folders in the order they were written. */
+  readonly saved: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Trains, and saves weights and state into the folder unless the run was aborted. */
+export async function train(run: TinyRun): Promise<TinyResult> {
+  const name = `${MODELS}/${run.model ?? "llama_gqa"}`;
+  using base = AutoModelForCausalLM.fromPretrained(name);
+  const lora = run.lora === undefined
+    ? { r: 2, lora_dropout: 0.1, target_modules: ["q_proj", "down_proj"] }
+    : run.lora;
+  using adapter = lora === null ? null : getPeftModel(base, lora, { seed: 42 });
+  const saved: string[] = [];
+  const warnings: string[] = [];
+  using trainer = new Trainer({
+    model: adapter ?? base,
+    tokenizer: PAD,
+    args: tinyArguments({ output_dir: run.folder, ...run.args }),
+    trainDataset: run.rows ?? tinyRows(7),
+    ...run.options,
+    callbacks: [
+      {
+        onSave: (folder) => saved.push(folder),
+        onWarning: (message) => warnings.push(message),
+      },
+      ...run.options?.callbacks ?? [],
+    ],
+  });
+  const output = await trainer.train(run.train);
+  if (output.interruptedAt === null) {
+    trainer.saveModel();
+    trainer.saveState();
+  }
+  return { output, history: trainer.state.logHistory, saved, warnings };
+}
+
+/** Gives `use` a new folder and removes it afterwards. */
+export async function inFolder<T>(
+  use: (folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    return await use(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+/** The float32 numbers of a stored tensor. */
+export function numbersOf(data: TensorData): Float32Array {
+  return new Float32Array(data.bytes.slice().buffer);
+}
+
+/** `llama_gqa` with the adapter whose training is golden, and its batch. */
+export function goldenTrainee(
+  load: (base: CausalLm) => PeftModel,
+): { base: CausalLm; model: PeftModel; batch: Batch } {
+  const base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+  const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
+  return { base, model: load(base), batch };
+}
