@@ -226,6 +226,8 @@ export class LlamaForCausalLm extends CausalLm {
 
   override [Symbol.dispose](): void {
     this.#rotary[Symbol.dispose]();
+    // Training may have put other tensors in the places of those that were read.
+    for (const { tensor } of this.namedParameters()) tensor[Symbol.dispose]();
     for (const each of this.#owned) each[Symbol.dispose]();
     this.#owned = [];
   }

@@ -48,7 +48,8 @@ export class FlatParameters implements Disposable {
   readonly entries: readonly FlatEntry[];
   /** One or two groups, as transformers' Trainer makes them. */
   readonly groups: readonly FlatGroup[];
-  readonly #views: Tensor[] = [];
+  readonly #places: (readonly NamedParameter[])[];
+  readonly #gradientViews: Tensor[] = [];
 
   /**
    * Copies `parameters` into new flat tensors on `device` and puts views in their
@@ -62,6 +63,7 @@ export class FlatParameters implements Disposable {
       ...places.filter(([first]) => NO_DECAY.test(first!.path)),
     ];
     const size = ordered.reduce((sum, [first]) => sum + first!.tensor.size, 0);
+    this.#places = ordered;
     this.values = scope.keep(zeros([size], { device }));
     this.gradients = scope.keep(zeros([size], { device }));
     let start = 0;
@@ -88,7 +90,7 @@ export class FlatParameters implements Disposable {
     aten.copy_(view, old);
     view.requireGrad().setGrad(gradient);
     for (const { owner, field } of same) owner.setParameter(field, view);
-    this.#views.push(view, gradient);
+    this.#gradientViews.push(gradient);
     old[Symbol.dispose]();
     return { path, shape: [...shape], start, end, view };
   }
@@ -98,9 +100,17 @@ export class FlatParameters implements Disposable {
     this.gradients.fill(0);
   }
 
-  /** Frees all: the modules that hold views cannot be used any more. */
+  /** Frees the gradients; the modules keep their weights, no longer marked for training. */
   [Symbol.dispose](): void {
-    for (const view of this.#views) view[Symbol.dispose]();
+    using scope = new DetachedScope();
+    for (const [index, { view }] of this.entries.entries()) {
+      const weight = scope.keep(aten.detach(view));
+      for (const { owner, field } of this.#places[index]!) {
+        owner.setParameter(field, weight);
+      }
+      view[Symbol.dispose]();
+    }
+    for (const view of this.#gradientViews) view[Symbol.dispose]();
     this.values[Symbol.dispose]();
     this.gradients[Symbol.dispose]();
   }

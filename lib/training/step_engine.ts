@@ -107,7 +107,7 @@ export class StepEngine implements Disposable {
     return { gradNorm, skipped };
   }
 
-  /** Frees parameters, gradients and moments. */
+  /** Frees gradients and moments; the model keeps its weights. */
   [Symbol.dispose](): void {
     this.optimizer[Symbol.dispose]();
     this.parameters[Symbol.dispose]();
