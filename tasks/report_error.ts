@@ -5,8 +5,7 @@
  * @module
  */
 
-import { InputError } from "../lib/input_error.ts";
-import { LibtorchNotFoundError, TorchError } from "../lib/tensor/mod.ts";
+import { InputError, LibtorchNotFoundError, TorchError } from "../mod.ts";
 
 /** What the command prints for `error`, and the code it exits with. */
 export function reportOf(error: unknown): { text: string; exitCode: number } {

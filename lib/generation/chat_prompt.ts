@@ -64,7 +64,7 @@ export function chatPrompt(
   options: ChatPromptOptions = {},
 ): ChatPrompt {
   const { adapter = null, instruction = null } = options;
-  const own = adapter === null ? null : readTemplate(adapter);
+  const own = adapter === null ? null : adapterTemplate(adapter);
   const template = own ?? tokenizer.chatTemplate;
   if (template === null) return recipePrompt(tokenizer, instruction ?? "");
   const variables = specialTokens(tokenizer);
@@ -137,6 +137,13 @@ function showsHistory(
     if (error instanceof InputError) return false;
     throw error;
   }
+}
+
+/** A `checkpoint-N` was trained with the template of the run it belongs to. */
+function adapterTemplate(folder: string): string | null {
+  const own = readTemplate(folder);
+  const isCheckpoint = /(^|\/)checkpoint-\d+\/*$/.test(folder);
+  return own ?? (isCheckpoint ? readTemplate(`${folder}/..`) : null);
 }
 
 function readTemplate(folder: string): string | null {

@@ -146,3 +146,15 @@ Deno.test("adapterChatTemplate() has no BOS where the tokenizer adds none", () =
   );
   assert.equal(text, promptOf({ instruction: "答", input: "?" }));
 });
+
+Deno.test("chatPrompt() finds the template of a checkpoint's run", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(
+    "tests/fixtures/data/byte_level",
+  );
+  using adapter = adapterFolder("of the run");
+  const checkpoint = `${adapter.path}/checkpoint-10`;
+  Deno.mkdirSync(checkpoint);
+  const { source, text } = chatPrompt(tokenizer, { adapter: checkpoint });
+  assert.equal(source, "adapter");
+  assert.equal(text([{ role: "user", content: "?" }]), "of the run");
+});

@@ -1,0 +1,170 @@
+/**
+ * `deno task chat`: a model, with an adapter or without, answers in the terminal;
+ * one question with `--prompt`, else line by line from standard input.
+ *
+ * @module
+ */
+
+import {
+  type ChatPrompt,
+  chatPrompt,
+  type GenerateOptions,
+} from "../lib/generation/mod.ts";
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  deviceName,
+  deviceNamed,
+  ensureLibtorch,
+  parseChatArguments,
+  PeftModel,
+} from "../mod.ts";
+import type { ChatArguments } from "../lib/arguments/chat_arguments.ts";
+import { Conversation } from "./conversation.ts";
+import { showLine } from "./progress_bar.ts";
+import { runCommand } from "./report_error.ts";
+
+const HELP = `Type a question and press Enter.
+  /reset   forget what was said
+  /help    show this
+  exit     leave (Ctrl-D too); Ctrl-C stops an answer`;
+
+async function main(args: readonly string[]): Promise<void> {
+  const parsed = parseChatArguments(args);
+  if ("help" in parsed) return console.log(parsed.help);
+  const { chat } = parsed;
+  const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
+  const prompt = chatPrompt(tokenizer, chat);
+  await ensureLibtorch({ onProgress: showLine });
+  using model = AutoModelForCausalLM.fromPretrained(chat.model_path, {
+    device: deviceNamed(chat.device),
+    torchDtype: chat.torch_dtype,
+  });
+  using _adapter = chat.adapter === null
+    ? null
+    : PeftModel.fromPretrained(model, chat.adapter);
+  const options = generateOptions(chat);
+  const conversation = new Conversation({ model, tokenizer, prompt, options });
+  using interrupt = new Interrupt();
+  if (chat.prompt !== null) {
+    return await print(conversation.ask(chat.prompt, interrupt.forAnswer()));
+  }
+  greet(chat, { prompt, device: deviceName(model.device) });
+  await converse(conversation, interrupt);
+}
+
+function generateOptions(chat: ChatArguments): GenerateOptions {
+  return {
+    doSample: chat.do_sample,
+    maxNewTokens: chat.max_new_tokens,
+    temperature: chat.temperature,
+    topK: chat.top_k,
+    topP: chat.top_p,
+    repetitionPenalty: chat.repetition_penalty,
+    seed: chat.seed,
+  };
+}
+
+/** Answers lines of standard input until there are no more. */
+async function converse(
+  conversation: Conversation,
+  interrupt: Interrupt,
+): Promise<void> {
+  showMarker();
+  for await (const line of inputLines()) {
+    const question = line.trim();
+    if (question === "exit" || question === "quit") return;
+    if (question === "/reset") conversation.reset();
+    else if (question === "/help") console.error(HELP);
+    else if (question !== "") {
+      await print(conversation.ask(question, interrupt.forAnswer()));
+      interrupt.answered();
+    }
+    showMarker();
+  }
+  if (Deno.stdin.isTerminal()) console.error();
+}
+
+/** What Ctrl-C does: it stops an answer, or leaves where there is none. */
+class Interrupt implements Disposable {
+  #answer: AbortController | null = null;
+  readonly #onSignal = (): void => {
+    if (this.#answer !== null && !this.#answer.signal.aborted) {
+      return this.#answer.abort();
+    }
+    console.error();
+    Deno.exit(this.#answer === null ? 0 : 130);
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGINT", this.#onSignal);
+  }
+
+  /** The signal for an answer that begins. */
+  forAnswer(): AbortSignal {
+    this.#answer = new AbortController();
+    return this.#answer.signal;
+  }
+
+  /** Says that the answer has ended. */
+  answered(): void {
+    this.#answer = null;
+  }
+
+  [Symbol.dispose](): void {
+    Deno.removeSignalListener("SIGINT", this.#onSignal);
+  }
+}
+
+async function print(pieces: AsyncIterable<string>): Promise<void> {
+  for await (const piece of pieces) write(piece);
+  write("\n");
+}
+
+function write(text: string): void {
+  let bytes = new TextEncoder().encode(text);
+  while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
+}
+
+/** Lines of standard input, the last one also without its line end. */
+async function* inputLines(): AsyncGenerator<string> {
+  let rest = "";
+  const decoded = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
+  for await (const chunk of decoded) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    yield* lines;
+  }
+  if (rest !== "") yield rest;
+}
+
+function showMarker(): void {
+  if (Deno.stdin.isTerminal()) {
+    Deno.stderr.writeSync(new TextEncoder().encode("> "));
+  }
+}
+
+const FORMS = {
+  adapter: "as the adapter was trained",
+  model: "by the model's chat template",
+  recipe: "by the recipe's prompt",
+} as const;
+
+/** Says who answers; a program that pipes questions in wants answers only. */
+function greet(
+  chat: ChatArguments,
+  { prompt, device }: { prompt: ChatPrompt; device: string },
+): void {
+  if (!Deno.stdin.isTerminal()) return;
+  const adapter = chat.adapter === null ? "" : ` with ${chat.adapter}`;
+  const memory = prompt.keepsHistory
+    ? "remembering what was said"
+    : "each by itself";
+  console.error(
+    `${chat.model_path}${adapter} on ${device}; questions are asked ${
+      FORMS[prompt.source]
+    }, ${memory}.\n${HELP}`,
+  );
+}
+
+if (import.meta.main) runCommand(() => main(Deno.args));
