@@ -4,7 +4,7 @@
  * @module
  */
 
-import { aten, type Tensor } from "../tensor/mod.ts";
+import { aten, autocastIsOn, type Tensor } from "../tensor/mod.ts";
 import { Module } from "./module.ts";
 
 /** A layer that maps the last dimension, with the residual sum built in. */
@@ -50,9 +50,26 @@ export class Linear extends Projection {
   }
 
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
-    if (this.bias === undefined || residual === null) {
-      return aten.linear(input, this.weight, this.bias ?? residual);
+    if (this.bias === undefined) {
+      return linearPlus(input, { weight: this.weight, start: residual });
     }
-    return aten.linear(input, this.weight, this.bias).add(residual);
+    const output = aten.linear(input, this.weight, this.bias);
+    return residual === null ? output : output.add(residual);
   }
+}
+
+/**
+ * `start + input weightᵀ` in one product. While autocast is on it is a product and
+ * a sum: autocast would round the start value, and with it a float32 residual
+ * stream, to half precision.
+ */
+export function linearPlus(
+  input: Tensor,
+  options: { readonly weight: Tensor; readonly start: Tensor | null },
+): Tensor {
+  const { weight, start } = options;
+  if (start === null || !autocastIsOn()) {
+    return aten.linear(input, weight, start);
+  }
+  return start.add(aten.linear(input, weight));
 }

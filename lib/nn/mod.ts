@@ -6,7 +6,12 @@
 
 export { causalAttention, KeyValueCache } from "./attention.ts";
 export { Embedding } from "./embedding.ts";
-export { Linear, type LinearOptions, Projection } from "./linear.ts";
+export {
+  Linear,
+  type LinearOptions,
+  linearPlus,
+  Projection,
+} from "./linear.ts";
 export {
   joinPath,
   Module,

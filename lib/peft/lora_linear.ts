@@ -5,7 +5,7 @@
  * @module
  */
 
-import { Module, Projection } from "../nn/mod.ts";
+import { linearPlus, Module, Projection } from "../nn/mod.ts";
 import {
   aten,
   DetachedScope,
@@ -78,7 +78,7 @@ export class LoraLinear extends Projection {
     const a = aten.toDtype(this.lora_A.weight, input.dtype);
     const b = aten.toDtype(this.lora_B.weight, input.dtype);
     const low = aten.mul(aten.linear(dropped, a), this.#scaleLike(input));
-    return aten.linear(low, b, base);
+    return linearPlus(low, { weight: b, start: base });
   }
 
   #scaleLike(input: Tensor): Tensor {

@@ -16,7 +16,7 @@ export {
   TorchError,
 } from "../../ffi/mod.ts";
 export { type Aten, aten, enableGrad, noGrad } from "./aten.ts";
-export { autocast } from "./autocast.ts";
+export { autocast, autocastIsOn } from "./autocast.ts";
 export { type Nested, sameDevice, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
 export { MappedFile } from "./mapped_file.ts";

@@ -5,8 +5,14 @@
  */
 
 import { strict as assert } from "node:assert";
-import { Linear } from "../../lib/nn/mod.ts";
-import { aten, tensor, tensorScope } from "../../lib/tensor/mod.ts";
+import { Linear, linearPlus } from "../../lib/nn/mod.ts";
+import {
+  aten,
+  autocast,
+  CPU,
+  tensor,
+  tensorScope,
+} from "../../lib/tensor/mod.ts";
 
 Deno.test("Linear.forward() is x Wᵀ + b + residual, each of the two left out or not", () => {
   using _scope = tensorScope();
@@ -49,4 +55,22 @@ Deno.test("Linear.forward() passes gradients to input, weight, bias and residual
     ...each.grad!.toArray(),
   ]);
   assert.deepEqual(gradients, [[11, 22], [2], [3, 4, 3, 4], [1, 1]]);
+});
+
+Deno.test("linearPlus() keeps a float32 start value whole while autocast is on", () => {
+  using _scope = tensorScope();
+  const [input, weight] = [tensor([[1, 2]]), tensor([[3, 4]])];
+  const start = tensor([[1 / 1024]]);
+  const sum = (): { dtype: string; value: number } => {
+    const output = linearPlus(input, { weight, start });
+    return { dtype: output.dtype, value: output.item() };
+  };
+  const expected = { dtype: "float32", value: 11 + 1 / 1024 };
+  assert.deepEqual(sum(), expected);
+  {
+    using _half = autocast(CPU, "bfloat16");
+    assert.deepEqual(sum(), expected);
+    assert.equal(linearPlus(input, { weight, start: null }).dtype, "bfloat16");
+  }
+  assert.deepEqual(sum(), expected);
 });
