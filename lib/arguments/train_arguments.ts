@@ -125,6 +125,31 @@ function translate(
 }
 
 /**
+ * Training arguments for scripts: what is given, over transformers' defaults.
+ *
+ * @throws {InputError} with everything that is wrong and exit code 2.
+ *
+ * @example
+ * ```ts
+ * import { trainingArguments } from "@lorikeet/lorikeet";
+ *
+ * const args = trainingArguments({ output_dir: "out", max_steps: 10 });
+ * if (args.per_device_train_batch_size !== 8) throw new Error("wrong default");
+ * ```
+ */
+export function trainingArguments(
+  values: Partial<TrainingArguments> = {},
+): TrainingArguments {
+  const groups = [
+    { title: "finetune arguments", table: FINETUNE },
+    { title: "training arguments", table: TRAINING },
+  ] as const;
+  const [finetune, training] = new HfArgumentParser(groups).parseDict(values);
+  throwComplaints(trainComplaints(finetune, training));
+  return training;
+}
+
+/**
  * The content of `training_args.json`: every setting of the run, flat, by its
  * name. The file can be given back to `deno task train` as a settings file.
  */

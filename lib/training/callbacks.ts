@@ -39,6 +39,8 @@ export interface TrainerCallback {
   onLog?(row: LogRow): void;
   /** A checkpoint has been written. */
   onSave?(folder: string): void;
+  /** After the last step, also when the run was aborted or failed. */
+  onTrainEnd?(): void;
   /** Something a user should know, in one sentence. */
   onWarning?(message: string): void;
 }

@@ -28,6 +28,8 @@ export {
   scheduleFactor,
   type ScheduleName,
 } from "./schedule.ts";
+export { StepEngine, type StepInput, type StepResult } from "./step_engine.ts";
+export { type Trainee, traineeOf } from "./trainee.ts";
 export {
   Trainer,
   type TrainerOptions,

@@ -149,6 +149,7 @@ export class Trainer implements Disposable {
       if (interruptedAt !== null) return this.#output(interruptedAt);
     } finally {
       this.#trainee.model.train(false);
+      this.#tell((each) => each.onTrainEnd?.());
     }
     this.#logEnd(first, (performance.now() - started) / 1000);
     return this.#output(null);

@@ -1,0 +1,119 @@
+/**
+ * How a run shows on a terminal: a bar with loss, learning rate, tokens per second
+ * and time left, or log rows where there is no terminal.
+ *
+ * @module
+ */
+
+import cliProgress from "npm:cli-progress@3.12.0";
+import type { TrainerCallback } from "../mod.ts";
+
+/** Tokens per second over the last seconds, so that the figure follows the machine. */
+class Pace {
+  #tokens = 0;
+  #seconds = 0;
+
+  add(tokens: number, seconds: number): void {
+    const memory = 0.95;
+    this.#tokens = this.#tokens * memory + tokens;
+    this.#seconds = this.#seconds * memory + seconds;
+  }
+
+  get tokensPerSecond(): number {
+    return this.#seconds === 0 ? 0 : this.#tokens / this.#seconds;
+  }
+}
+
+/** Options of {@linkcode progressCallback}. */
+export interface ProgressOptions {
+  /** Show a bar; else print log rows. */
+  readonly bar: boolean;
+}
+
+/** A callback that shows a run as `options` say, on standard error and output. */
+export function progressCallback(options: ProgressOptions): TrainerCallback {
+  return options.bar ? barCallback() : rowsCallback();
+}
+
+function barCallback(): TrainerCallback {
+  const bar = new cliProgress.SingleBar({
+    format: "{bar} {value}/{total} | loss {loss} | lr {rate} | " +
+      "{speed} tokens/s | {duration_formatted} < {left}",
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    barsize: 24,
+    hideCursor: true,
+    fps: 8,
+  });
+  const pace = new Pace();
+  let total = 0;
+  let mean: number | null = null;
+  let secondsPerStep = 0;
+  return {
+    onTrainBegin(plan, step): void {
+      total = plan.maxSteps;
+      bar.start(total, step, { loss: "-", rate: "-", speed: "-", left: "?" });
+    },
+    onStepEnd(report): void {
+      pace.add(report.tokens, report.seconds);
+      mean = mean === null ? report.loss : 0.9 * mean + 0.1 * report.loss;
+      secondsPerStep = secondsPerStep === 0
+        ? report.seconds
+        : 0.9 * secondsPerStep + 0.1 * report.seconds;
+      bar.update(report.step, {
+        loss: mean.toFixed(4),
+        rate: shortNumber(report.learningRate),
+        speed: Math.round(pace.tokensPerSecond),
+        left: clock(secondsPerStep * (total - report.step)),
+      });
+    },
+    onTrainEnd(): void {
+      bar.stop();
+    },
+    onWarning: warn,
+  };
+}
+
+/** Log rows as transformers prints them, one a line. */
+function rowsCallback(): TrainerCallback {
+  return {
+    onLog(row): void {
+      const { step: _step, ...values } = row;
+      const shown = Object.entries(values).map(([name, value]) =>
+        `'${name}': '${shortNumber(value)}'`
+      );
+      console.log(`{${shown.join(", ")}}`);
+    },
+    onWarning: warn,
+  };
+}
+
+/** Shows `line` on standard error, in place of the line before on a terminal. */
+export function showLine(line: string): void {
+  const text = Deno.stderr.isTerminal() ? `\r\x1b[2K${line}` : `${line}\n`;
+  Deno.stderr.writeSync(new TextEncoder().encode(text));
+}
+
+function warn(message: string): void {
+  console.error(`Warning: ${message}`);
+}
+
+/** `value` with four significant digits, as Python's `.4g`. */
+function shortNumber(value: number): string {
+  if (value === 0 || !Number.isFinite(value)) return String(value);
+  const size = Math.floor(Math.log10(Math.abs(value)));
+  if (size >= -5 && size < 4) return String(Number(value.toPrecision(4)));
+  return Number(value.toPrecision(4)).toExponential()
+    .replace(/e([+-])(\d)$/, "e$10$2");
+}
+
+function clock(seconds: number): string {
+  const whole = Math.round(seconds);
+  const parts = [
+    Math.floor(whole / 3600),
+    Math.floor(whole / 60) % 60,
+    whole % 60,
+  ];
+  return (parts[0]! > 0 ? parts : parts.slice(1))
+    .map((part) => String(part).padStart(2, "0")).join(":");
+}

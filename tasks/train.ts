@@ -1,0 +1,165 @@
+/**
+ * `deno task train`: parse, check everything, load, train, save, and show what the
+ * model answers before and after. Without flags it trains the shipped example.
+ *
+ * @module
+ */
+
+import {
+  AutoModelForCausalLM,
+  type CausalLm,
+  describePreflight,
+  describeTargets,
+  type Device,
+  deviceName,
+  deviceNamed,
+  ensureLibtorch,
+  getPeftModel,
+  ModifiedTrainer,
+  parseTrainArguments,
+  PeftModel,
+  type TrainArguments,
+  trainingArgsJson,
+  type TrainingArguments,
+  type TrainOutput,
+} from "../mod.ts";
+import { loraFields } from "./lora_fields.ts";
+import { progressCallback, showLine } from "./progress_bar.ts";
+import { runCommand } from "./report_error.ts";
+import { answer, type Sample, sampleOf, writeChatTemplate } from "./sample.ts";
+import { checkRun } from "./train_checks.ts";
+
+/** What `deno task train` without flags does. */
+const EXAMPLE = "train.jsonc";
+
+async function main(args: readonly string[]): Promise<void> {
+  const parsed = parseTrainArguments(args.length === 0 ? [EXAMPLE] : args);
+  if ("help" in parsed) return console.log(parsed.help);
+  const { tokenizer, dataset } = await checkRun(parsed);
+  describePreflight(dataset.preflight).forEach((line) => console.log(line));
+  await ensureLibtorch({ onProgress: showLine });
+  const { finetune } = parsed;
+  const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
+  const training = suitedTo(device, parsed.training);
+  using base = AutoModelForCausalLM.fromPretrained(finetune.model_path, {
+    device,
+    torchDtype: storedType(parsed, training),
+  });
+  console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
+  const sample = sampleOf(parsed, tokenizer);
+  const before = sample && await answer(base, sample);
+  using model = adapterFor(base, parsed);
+  describeTargets(model.report).forEach((line) => console.log(line));
+  console.log(model.trainableParametersLine());
+  using trainer = new ModifiedTrainer({
+    model,
+    tokenizer,
+    args: training,
+    trainDataset: dataset.features,
+    loss: finetune.loss,
+    callbacks: [progressCallback({ bar: showsBar(training) })],
+    argsJson: trainingArgsJson(parsed),
+  });
+  const output = await interruptible((signal) => trainer.train({ signal }));
+  if (output.interruptedAt !== null) return sayHowToResume(output, args);
+  trainer.saveModel();
+  trainer.saveState();
+  writeChatTemplate(training.output_dir, parsed);
+  if (sample !== null) {
+    console.log(`Question: ${sample.question}`);
+    console.log(`  before: ${before}`);
+    console.log(`  after:  ${await answer(base, sample)}`);
+  }
+  console.log(
+    `Trained ${output.globalStep} steps, mean loss ${
+      output.trainingLoss.toFixed(4)
+    }; the adapter lies in ${training.output_dir}`,
+  );
+}
+
+/** `fp16` is arithmetic of CUDA devices; elsewhere it is set aside, and said so. */
+function suitedTo(
+  device: Device,
+  training: TrainingArguments,
+): TrainingArguments {
+  if (!training.fp16 || device.type === "cuda") return training;
+  console.error(
+    "Warning: --fp16 needs a CUDA device; training in float32 (--bf16 works on a CPU)",
+  );
+  return { ...training, fp16: false };
+}
+
+/** With half-precision arithmetic and no word on storage, weights are stored so too. */
+function storedType(
+  { finetune, given }: TrainArguments,
+  training: TrainingArguments,
+): TrainArguments["finetune"]["torch_dtype"] {
+  if (given.has("torch_dtype")) return finetune.torch_dtype;
+  return training.bf16
+    ? "bfloat16"
+    : training.fp16
+    ? "float16"
+    : finetune.torch_dtype;
+}
+
+/** A fresh adapter, or the one to go on with. */
+function adapterFor(base: CausalLm, parsed: TrainArguments): PeftModel {
+  const { finetune, training } = parsed;
+  if (finetune.checkpoint !== null) {
+    const model = PeftModel.fromPretrained(base, finetune.checkpoint);
+    console.log(`Loaded adapter ${finetune.checkpoint}`);
+    return model;
+  }
+  return getPeftModel(base, loraFields(finetune), { seed: training.seed });
+}
+
+function showsBar(training: TrainingArguments): boolean {
+  return training.disable_tqdm === null
+    ? Deno.stderr.isTerminal()
+    : !training.disable_tqdm;
+}
+
+/** Runs with a signal that Ctrl-C aborts; a second Ctrl-C ends at once. */
+async function interruptible(
+  run: (signal: AbortSignal) => Promise<TrainOutput>,
+): Promise<TrainOutput> {
+  const controller = new AbortController();
+  const onSignal = (): void => {
+    if (controller.signal.aborted) Deno.exit(130);
+    controller.abort();
+    console.error("\nStopping after this step; Ctrl-C again stops at once");
+  };
+  const signals = ["SIGINT", "SIGTERM"] as const;
+  for (const name of signals) Deno.addSignalListener(name, onSignal);
+  try {
+    return await run(controller.signal);
+  } finally {
+    for (const name of signals) Deno.removeSignalListener(name, onSignal);
+  }
+}
+
+function sayHowToResume(output: TrainOutput, args: readonly string[]): void {
+  const flags = [
+    ...withoutResume(args.length === 0 ? [EXAMPLE] : args),
+    `--resume_from_checkpoint ${output.interruptedAt}`,
+  ];
+  console.log(
+    `Stopped after step ${output.globalStep}. To go on: deno task train ${
+      flags.join(" ")
+    }`,
+  );
+  Deno.exitCode = 130;
+}
+
+/** The flags as typed, quoted for a shell, without an earlier resume. */
+function withoutResume(args: readonly string[]): string[] {
+  const kept = args.filter((each, index) =>
+    !/^--resume[_-]from/.test(each) &&
+    !/^--resume[_-]from[\w-]*$/.test(args[index - 1] ?? "")
+  );
+  return kept.map((each) =>
+    /^[\w@%+=:,./-]+$/.test(each) ? each : `'${each.replaceAll("'", `'\\''`)}'`
+  );
+}
+
+if (import.meta.main) await runCommand(() => main(Deno.args));

@@ -1,0 +1,96 @@
+/**
+ * All that can be found wrong before weights are loaded: model folder, targets,
+ * adapter, checkpoint, output folder, rows. Complaints come before the wait.
+ *
+ * @module
+ */
+
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  type Dataset,
+  InputError,
+  loadDataset,
+  loraConfig,
+  matchTargets,
+  PeftModel,
+  planTraining,
+  readConfig,
+  resolveCheckpoint,
+  targetTree,
+  type TrainArguments,
+} from "../mod.ts";
+import { loraFields } from "./lora_fields.ts";
+
+/** What the checks read on their way. */
+export interface CheckedRun {
+  readonly tokenizer: AutoTokenizer;
+  readonly dataset: Dataset;
+}
+
+/**
+ * Checks a run.
+ *
+ * @throws {InputError} saying what is wrong with which file or flag.
+ */
+export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
+  const { finetune, training } = parsed;
+  const config = readConfig(finetune.model_path);
+  checkAdapter(parsed);
+  const resume = training.resume_from_checkpoint;
+  if (resume !== null && !/^(false|no|n|f|0)$/i.test(resume)) {
+    resolveCheckpoint(training.output_dir, resume);
+  }
+  const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
+  const dataset = await loadDataset(finetune.dataset_path, {
+    tokenizer,
+    config: { eos_token_id: [...config.eosTokenIds] },
+    maxSeqLength: finetune.max_seq_length,
+    skipOverlength: finetune.skip_overlength,
+  });
+  planTraining(dataset.features.length, training);
+  checkVocabulary(dataset, {
+    path: finetune.model_path,
+    size: config.vocabSize,
+  });
+  makeFolder(training.output_dir);
+  return { tokenizer, dataset };
+}
+
+function checkAdapter({ finetune }: TrainArguments): void {
+  if (finetune.checkpoint !== null) {
+    PeftModel.readConfig(finetune.checkpoint);
+    return;
+  }
+  const tree = targetTree(AutoModelForCausalLM.fromConfig(finetune.model_path));
+  matchTargets(tree, loraConfig(loraFields(finetune)));
+}
+
+function checkVocabulary(
+  dataset: Dataset,
+  model: { path: string; size: number },
+): void {
+  let highest = 0;
+  for (const { input_ids } of dataset.features) {
+    for (const id of input_ids) if (id > highest) highest = id;
+  }
+  if (highest >= model.size) {
+    throw new InputError(
+      `Cannot train "${model.path}": its tokenizer gives id ${highest}, but vocab_size in config.json is ${model.size}`,
+    );
+  }
+}
+
+function makeFolder(path: string): void {
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+    const probe = Deno.makeTempFileSync({ dir: path, prefix: ".probe" });
+    Deno.removeSync(probe);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) throw error;
+    throw new InputError(
+      `Cannot write to output_dir "${path}": ${(error as Error).message}`,
+      { cause: error },
+    );
+  }
+}
