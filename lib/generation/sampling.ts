@@ -138,9 +138,7 @@ function kthLargest(scores: Float32Array, count: number): number {
 
 /** Holtzman et al., arXiv:1904.09751; the likeliest token always stays. */
 function keepTopP(scores: Float32Array, share: number): void {
-  const ascending = scores.filter((score) => score > -Infinity).sort();
-  const removed = countBelowShare(ascending, Math.fround(1 - share));
-  if (removed === 0) return;
+  const { ascending, removed } = likeliest(scores, Math.fround(1 - share));
   const border = ascending[removed]!;
   // of equal scores, those of smaller ids come first in PyTorch's order
   let equalsToRemove = removed - ascending.indexOf(border);
@@ -152,18 +150,34 @@ function keepTopP(scores: Float32Array, share: number): void {
   }
 }
 
-/** How many of the smallest scores have probabilities that add up to at most `rest`. */
-function countBelowShare(ascending: Float32Array, rest: number): number {
-  const highest = ascending.at(-1)!;
-  const weights = Float32Array.from(
-    ascending,
-    (score) => Math.exp(score - highest),
-  );
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  let sum = 0;
-  for (let place = 0; place < weights.length - 1; place++) {
-    sum += Math.fround(weights[place]! / total);
-    if (Math.fround(sum) > rest) return place;
+/** e⁻¹⁰: what lies so far below the best is rarely kept and not worth sorting. */
+const FAR_BELOW = 10;
+
+/**
+ * The higher scores in ascending order, and how many of them must go so that the
+ * probabilities of all that goes add up to at most `rest`.
+ */
+function likeliest(
+  scores: Float32Array,
+  rest: number,
+): { ascending: Float32Array; removed: number } {
+  const highest = scores[argmax(scores)]!;
+  let [sum, total, size] = [0, 0, 0];
+  const high = new Float32Array(scores.length);
+  for (let id = 0; id < scores.length; id++) {
+    const score = scores[id]!;
+    const weight = Math.exp(score - highest);
+    total += weight;
+    if (score < highest - FAR_BELOW) sum += weight;
+    else high[size++] = score;
   }
-  return Math.max(weights.length - 1, 0);
+  const allFarGo = sum / total <= rest;
+  const ascending = (allFarGo ? high.subarray(0, size) : scores).toSorted();
+  if (!allFarGo) sum = 0;
+  let removed = 0;
+  for (; removed < ascending.length - 1; removed++) {
+    sum += Math.exp(ascending[removed]! - highest);
+    if (Math.fround(sum / total) > rest) break;
+  }
+  return { ascending, removed };
 }

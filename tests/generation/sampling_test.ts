@@ -43,6 +43,22 @@ Deno.test("processLogits() with topP removes the first of equal scores, as PyTor
   assert.deepEqual(kept(scores), [3, 5]);
 });
 
+for (const topP of [0.1, 0.9, 0.999, 0.9999999]) {
+  Deno.test(`processLogits() with topP ${topP} keeps what a full sort keeps`, () => {
+    const scores = scoresOf(1200).map((it) => 2 * it);
+    const order = [...scores.keys()].sort((a, b) => scores[a]! - scores[b]!);
+    const weights = order.map((id) => Math.exp(scores[id]!));
+    const total = weights.reduce((a, b) => a + b);
+    let sum = 0;
+    const expected = order.filter((_, place) => {
+      sum += weights[place]! / total;
+      return sum > 1 - topP;
+    });
+    processLogits(scores, [], { doSample: true, topP });
+    assert.deepEqual(kept(scores), expected.sort((a, b) => a - b));
+  });
+}
+
 Deno.test("processLogits() with a small topP keeps the likeliest token", () => {
   const scores = Float32Array.of(1, 3, 2);
   processLogits(scores, [], { doSample: true, topP: 1e-6 });
