@@ -1,0 +1,108 @@
+/**
+ * What `tiny-atom` reads: our own question rows, each under several instructions
+ * and in several wordings, and the plain sentences of both files. It answers
+ * plainly under every instruction, so a change of voice is the adapter's work.
+ *
+ * @module
+ */
+
+import type { Row } from "../lib/data/jsonl.ts";
+import {
+  type Example,
+  type Feature,
+  preprocessBatch,
+  promptOf,
+} from "../lib/data/preprocess.ts";
+import type { AutoTokenizer } from "../lib/tokenizer/auto_tokenizer.ts";
+
+/** The two files of rows. */
+export interface Corpus {
+  /** Plain answers. */
+  readonly plain: readonly Row[];
+  /** The rows to fine-tune on: read as sentences, never as answers. */
+  readonly voice: readonly Row[];
+}
+
+const OTHER_INSTRUCTIONS = [
+  "请简短回答。",
+  "你是一个友好的助手。",
+  "现在你要扮演一位宫中的女子。",
+] as const;
+
+/** The texts that the tokenizer learns from; an instruction counts once. */
+export function tokenizerTexts({ plain, voice }: Corpus): string[] {
+  return [
+    ...new Set(voice.map(({ instruction }) => instruction)),
+    ...OTHER_INSTRUCTIONS,
+    ...voice.flatMap(({ input, output }) => [input, output]),
+    ...plain.flatMap((row) => [
+      promptOf(row).replaceAll(/<\/?s>/g, ""),
+      row.output,
+    ]),
+  ];
+}
+
+/** All rows of one pass, encoded. */
+export async function corpusFeatures(
+  corpus: Corpus,
+  tokenizer: AutoTokenizer,
+): Promise<Feature[]> {
+  const questions = await preprocessBatch(questionRows(corpus), {
+    tokenizer,
+    config: { eos_token_id: tokenizer.eosTokenId! },
+    maxSeqLength: 256,
+  });
+  return [...questions, ...await sentences(corpus, tokenizer)];
+}
+
+/** Each plain row under each instruction, as asked and in other wordings. */
+function questionRows({ plain, voice }: Corpus): Example[] {
+  const tuned = [...new Set(voice.map(({ instruction }) => instruction))];
+  const instructions = ["", ...tuned, ...OTHER_INSTRUCTIONS];
+  return plain.flatMap(({ input, output }, row) => {
+    const asAsked = ["", ...tuned].map((instruction) => ({
+      instruction,
+      input,
+      output,
+    }));
+    const reworded = wordings(input, row).map((wording, index) => ({
+      instruction: instructions[(row + index) % instructions.length]!,
+      input: wording,
+      output,
+    }));
+    return [...asAsked, ...reworded];
+  });
+}
+
+/** Small changes that keep what is asked: marks, a polite word, a lost character. */
+function wordings(question: string, row: number): string[] {
+  const bare = question.replace(/[？。！]$/, "");
+  const characters = [...bare];
+  const without = (index: number): string =>
+    characters.toSpliced(index % characters.length, 1).join("");
+  const marked = `${bare}？`;
+  return [
+    bare,
+    `${bare}?`,
+    `请问${marked}`,
+    `你好，${marked}`,
+    `${bare}呀？`,
+    `${without(row)}？`,
+    without(row + 2),
+  ].filter((wording) => [...wording].length > 2 && wording !== question);
+}
+
+/** Plain text: every token is learned, as a base model reads. */
+async function sentences(
+  { plain, voice }: Corpus,
+  tokenizer: AutoTokenizer,
+): Promise<Feature[]> {
+  const texts = new Set(
+    [...voice, ...plain].flatMap(({ input, output }) => [input, output]),
+  );
+  const encoded = await tokenizer.encodeBatch([...texts]);
+  return encoded.map((ids) => ({
+    input_ids: [...ids, tokenizer.eosTokenId!],
+    seq_len: 1,
+  }));
+}
