@@ -19,6 +19,8 @@ export class RmsNorm extends Module {
 
   /** Normalises the last dimension of `input`. */
   forward(input: Tensor): Tensor {
-    return aten.rmsNorm(input, [this.size], this.weight, this.eps);
+    // PyTorch's fused kernel wants both in one type.
+    const weight = aten.toDtype(this.weight, input.dtype);
+    return aten.rmsNorm(input, [this.size], weight, this.eps);
   }
 }

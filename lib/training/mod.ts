@@ -30,10 +30,10 @@ export {
 } from "./schedule.ts";
 export { StepEngine, type StepInput, type StepResult } from "./step_engine.ts";
 export { type Trainee, traineeOf } from "./trainee.ts";
-export {
-  Trainer,
-  type TrainerOptions,
-  type TrainOptions,
-  type TrainOutput,
-} from "./trainer.ts";
+export { Trainer } from "./trainer.ts";
+export type {
+  TrainerOptions,
+  TrainOptions,
+  TrainOutput,
+} from "./trainer_options.ts";
 export type { LogRow, TrainerState } from "./trainer_state.ts";

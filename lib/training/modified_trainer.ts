@@ -7,7 +7,8 @@
 
 import { writeAdapterArchive } from "../peft/mod.ts";
 import type { PeftModel } from "../peft/mod.ts";
-import { Trainer, type TrainerOptions } from "./trainer.ts";
+import { Trainer } from "./trainer.ts";
+import type { TrainerOptions } from "./trainer_options.ts";
 
 /** Options of {@linkcode ModifiedTrainer}: the model has an adapter. */
 export interface ModifiedTrainerOptions extends TrainerOptions {

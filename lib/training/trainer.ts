@@ -7,11 +7,8 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
-import type { TrainingArguments } from "../arguments/settings.ts";
-import { type Batch, dataCollator, type PadTokens } from "../data/collator.ts";
-import type { Feature } from "../data/preprocess.ts";
+import { type Batch, dataCollator } from "../data/collator.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
-import type { PeftModel } from "../peft/mod.ts";
 import type { StepReport, TrainerCallback } from "./callbacks.ts";
 import {
   readCheckpoint,
@@ -27,6 +24,11 @@ import { epochBatches } from "./sampler.ts";
 import { scheduleFactor } from "./schedule.ts";
 import { StepEngine } from "./step_engine.ts";
 import { type Trainee, traineeOf } from "./trainee.ts";
+import type {
+  TrainerOptions,
+  TrainOptions,
+  TrainOutput,
+} from "./trainer_options.ts";
 import {
   freshState,
   type LogRow,
@@ -34,49 +36,6 @@ import {
   stateToJson,
   type TrainerState,
 } from "./trainer_state.ts";
-
-/** What a {@linkcode Trainer} is made of. */
-export interface TrainerOptions {
-  /** An adapter to train, or a whole model. */
-  readonly model: PeftModel | CausalLm;
-  /** How to train. */
-  readonly args: TrainingArguments;
-  /** The rows, prepared. */
-  readonly trainDataset: readonly Feature[];
-  /** Pads batches. */
-  readonly tokenizer: PadTokens;
-  /** Makes a batch of rows. Default the seed's `data_collator`. */
-  readonly dataCollator?: (
-    features: readonly Feature[],
-    tokenizer: PadTokens,
-  ) => Batch;
-  /**
-   * `tokens`: mean over the trained tokens of the whole accumulation window.
-   * `reference`: mean over micro-batches of their means. Default `tokens`.
-   */
-  readonly loss?: "tokens" | "reference";
-  /** Watch the run. */
-  readonly callbacks?: readonly TrainerCallback[];
-  /** What `training_args.json` shall hold. Default `args`. */
-  readonly argsJson?: Readonly<Record<string, unknown>>;
-}
-
-/** Options of {@linkcode Trainer.train}. */
-export interface TrainOptions {
-  /** A checkpoint folder, or `true` for the newest in `output_dir`. Default `args.resume_from_checkpoint`. */
-  readonly resumeFromCheckpoint?: string | boolean | null;
-  /** Aborting finishes the step, saves a checkpoint and ends the run. */
-  readonly signal?: AbortSignal;
-}
-
-/** How a run ended. */
-export interface TrainOutput {
-  readonly globalStep: number;
-  /** Mean loss over all steps, those before a resume included. */
-  readonly trainingLoss: number;
-  /** The checkpoint saved because the run was aborted, or `null`. */
-  readonly interruptedAt: string | null;
-}
 
 const BREATH_MS = 50;
 
@@ -197,7 +156,7 @@ export class Trainer implements Disposable {
     });
   }
 
-  /** Frees optimizer state and trained parameters; save before. */
+  /** Frees the optimizer's state; the model keeps its trained weights. */
   [Symbol.dispose](): void {
     this.#engine[Symbol.dispose]();
   }
@@ -302,7 +261,11 @@ export class Trainer implements Disposable {
   /** Whether something that happens every `every` steps happens now. */
   #isDue(strategy: "no" | "steps" | "epoch", every: number): boolean {
     const { globalStep } = this.state;
-    if (strategy === "epoch") return globalStep % this.plan.stepsPerEpoch === 0;
+    if (strategy === "epoch") {
+      // An epoch also ends where the run does, as in transformers.
+      return globalStep % this.plan.stepsPerEpoch === 0 ||
+        globalStep >= this.plan.maxSteps;
+    }
     return strategy === "steps" && globalStep % every === 0;
   }
 

@@ -1,0 +1,222 @@
+/**
+ * Resuming from every checkpoint gives what the run without interruption gave, to
+ * the byte; checkpoints are written whole, found, rotated and refused by name.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import {
+  listCheckpoints,
+  type LogRow,
+  resolveCheckpoint,
+} from "../../lib/training/mod.ts";
+import { rotateCheckpoints } from "../../lib/training/checkpoint.ts";
+import { complaint } from "../formats/temporary.ts";
+import { inFolder, tinyRows, type TinyRun, train } from "./tiny_run.ts";
+
+/** 7 rows in batches of 2, two to a step: windows of 2 and 2 batches, the last row alone. */
+const NINE_STEPS = {
+  max_steps: 9,
+  save_strategy: "steps",
+  save_steps: 1,
+  warmup_steps: 2,
+  logging_steps: 2,
+} as const;
+
+/** Rows of a log without those numbers that a clock gave. */
+function lasting(history: readonly LogRow[]): LogRow[] {
+  return history.map((row) =>
+    Object.fromEntries(
+      Object.entries(row).filter(([name]) => !/runtime|per_second/.test(name)),
+    )
+  );
+}
+
+/** Trains in one go and again from each checkpoint, into the same files. */
+async function resumesExactly(
+  run: Omit<TinyRun, "folder">,
+  file: string,
+): Promise<void> {
+  await inFolder(async (folder) => {
+    const args = { ...NINE_STEPS, ...run.args };
+    const whole = await train({ ...run, args, folder });
+    assert.equal(whole.output.globalStep, 9);
+    const checkpoints = listCheckpoints(folder);
+    assert.equal(checkpoints.length, 9);
+    const expected = Deno.readFileSync(`${folder}/${file}`);
+    for (const checkpoint of checkpoints.slice(0, -1)) {
+      await inFolder(async (other) => {
+        const resumed = await train({
+          ...run,
+          args: { ...args, save_strategy: "no" },
+          folder: other,
+          train: { resumeFromCheckpoint: checkpoint },
+        });
+        assert.deepEqual(resumed.warnings, []);
+        assert.deepEqual(lasting(resumed.history), lasting(whole.history));
+        assert.equal(resumed.output.trainingLoss, whole.output.trainingLoss);
+        const bytes = Deno.readFileSync(`${other}/${file}`);
+        assert.deepEqual(bytes, expected, checkpoint);
+      });
+    }
+  });
+}
+
+Deno.test("readCheckpoint() goes on to the same bytes and log from every step of an adapter's run with dropout", () =>
+  resumesExactly({}, "adapter_model.safetensors"));
+
+Deno.test("readCheckpoint() goes on to the same bytes with a dynamic rope, whose reach it restores", () =>
+  resumesExactly({ model: "rope_dynamic" }, "adapter_model.safetensors"));
+
+Deno.test("readCheckpoint() goes on to the same bytes for a whole model with tied embeddings", () =>
+  resumesExactly(
+    { model: "llama_tied", lora: null, args: { gradient_checkpointing: true } },
+    "model.safetensors",
+  ));
+
+Deno.test("Trainer.train() saves when it is aborted, and a resumed run ends as if it had not been", async () => {
+  await inFolder(async (folder) => {
+    const args = { max_steps: 6 };
+    const whole = await train({ folder: `${folder}/whole`, args });
+    const controller = new AbortController();
+    const cut = await train({
+      folder: `${folder}/cut`,
+      args,
+      train: { signal: controller.signal },
+      options: {
+        callbacks: [{
+          onStepEnd: ({ step }) => step === 4 && controller.abort(),
+        }],
+      },
+    });
+    assert.deepEqual(cut.output.globalStep, 4);
+    assert.equal(cut.output.interruptedAt, `${folder}/cut/checkpoint-4`);
+    assert.equal(cut.history.length, 4);
+    const resumed = await train({
+      folder: `${folder}/cut`,
+      args,
+      train: { resumeFromCheckpoint: true },
+    });
+    assert.equal(resumed.output.interruptedAt, null);
+    assert.deepEqual(lasting(resumed.history), lasting(whole.history));
+    const [one, other] = ["whole", "cut"].map((name) =>
+      Deno.readFileSync(`${folder}/${name}/adapter_model.safetensors`)
+    );
+    assert.deepEqual(one, other);
+  });
+});
+
+Deno.test("Trainer.train() warns when what fixes the order of rows has changed since the checkpoint", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, args: { max_steps: 1, save_strategy: "steps" } });
+    const { warnings } = await train({
+      folder,
+      args: { max_steps: 2, seed: 43, resume_from_checkpoint: "true" },
+      rows: tinyRows(8),
+    });
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0]!,
+      /checkpoint-1" is not exact: rows is 8, was 7; /,
+    );
+    assert.match(warnings[0]!, /seed is 43, was 42; data_seed is 43, was 42$/);
+  });
+});
+
+Deno.test("resolveCheckpoint() refuses what cannot be resumed from, by name", async () => {
+  await inFolder(async (folder) => {
+    assert.equal(
+      complaint(() => resolveCheckpoint(`${folder}/none`, "true")),
+      `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${folder}/none"`,
+    );
+    await train({
+      folder,
+      args: { max_steps: 1, save_strategy: "steps", save_only_model: true },
+    });
+    const saved = [...Deno.readDirSync(`${folder}/checkpoint-1`)];
+    assert.deepEqual(saved.map(({ name }) => name).sort(), [
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "trainer_state.json",
+      "training_args.json",
+    ]);
+    for (const asked of ["true", `${folder}/checkpoint-1/`]) {
+      assert.equal(
+        complaint(() => resolveCheckpoint(folder, asked)),
+        `Cannot resume from "${folder}/checkpoint-1": it has no resume_state.json, no optimizer.safetensors, ` +
+          "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed",
+      );
+    }
+  });
+});
+
+Deno.test("readCheckpoint() refuses a checkpoint of other shapes, naming the tensor", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, args: { max_steps: 1, save_strategy: "steps" } });
+    const lora = { r: 3, target_modules: ["q_proj", "down_proj"] };
+    await assert.rejects(
+      train({ folder, lora, train: { resumeFromCheckpoint: true } }),
+      {
+        name: "InputError",
+        message: `Cannot resume from "${folder}/checkpoint-1": ` +
+          '"model.layers.0.self_attn.q_proj.lora_A.weight" has shape [2, 32], this run has [3, 32]',
+      },
+    );
+    const other = { r: 2, target_modules: ["q_proj", "up_proj"] };
+    await assert.rejects(
+      train({ folder, lora: other, train: { resumeFromCheckpoint: true } }),
+      /"model.layers.0.mlp.up_proj.lora_A.weight" is missing$/,
+    );
+  });
+});
+
+Deno.test("listCheckpoints() passes half-written folders over and sorts by step", async () => {
+  await inFolder((folder) => {
+    for (const name of ["checkpoint-10", "checkpoint-9", "checkpoint-x"]) {
+      Deno.mkdirSync(`${folder}/${name}`);
+      Deno.writeTextFileSync(`${folder}/${name}/trainer_state.json`, "{}");
+    }
+    Deno.mkdirSync(`${folder}/checkpoint-11`);
+    Deno.mkdirSync(`${folder}/tmp-checkpoint-12`);
+    Deno.writeTextFileSync(
+      `${folder}/tmp-checkpoint-12/trainer_state.json`,
+      "",
+    );
+    assert.deepEqual(listCheckpoints(folder), [
+      `${folder}/checkpoint-9`,
+      `${folder}/checkpoint-10`,
+    ]);
+    assert.deepEqual(listCheckpoints(`${folder}/none`), []);
+    rotateCheckpoints(folder, null);
+    rotateCheckpoints(folder, 0);
+    assert.equal(listCheckpoints(folder).length, 2);
+    rotateCheckpoints(folder, 1);
+    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-10`]);
+    return Promise.resolve();
+  });
+});
+
+Deno.test("writeCheckpoint() takes the place of what a killed run left half-written", async () => {
+  await inFolder(async (folder) => {
+    for (const name of ["tmp-checkpoint-1", "checkpoint-1"]) {
+      Deno.mkdirSync(`${folder}/${name}`);
+      Deno.writeTextFileSync(`${folder}/${name}/rest`, "");
+    }
+    await train({
+      folder,
+      args: { max_steps: 3, save_strategy: "steps", save_steps: 1 },
+    });
+    assert.equal(listCheckpoints(folder).length, 3);
+    const names = [...Deno.readDirSync(`${folder}/checkpoint-1`)];
+    assert.deepEqual(names.map(({ name }) => name).sort(), [
+      "adapter_config.json",
+      "adapter_model.safetensors",
+      "optimizer.safetensors",
+      "resume_state.json",
+      "trainer_state.json",
+      "training_args.json",
+    ]);
+    assert.throws(() => Deno.statSync(`${folder}/tmp-checkpoint-1`));
+  });
+});
