@@ -1,0 +1,165 @@
+/**
+ * What `config.json` may say: refusals by name, all at once, and both spellings of
+ * transformers.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import { readConfig } from "../../lib/architectures/auto_model.ts";
+import { llamaConfig } from "../../lib/architectures/llama_config.ts";
+import { complaint, inFolder } from "../formats/temporary.ts";
+
+/** The complaint about a config.json that holds `json`. */
+function complaintOf(json: Readonly<Record<string, unknown>>): string {
+  return complaint(() => llamaConfig("F", json));
+}
+
+const PREFIX = 'Cannot compute model "F": in config.json ';
+
+Deno.test("llamaConfig() refuses by name what the model page does not compute", () => {
+  const refused = [
+    ["hidden_act", "gelu"],
+    ["attention_dropout", 0.1],
+    ["quantization_config", { quant_method: "gptq" }],
+    ["partial_rotary_factor", 0.5],
+    ["sliding_window", 4096],
+  ] as const;
+  for (const [field, value] of refused) {
+    assert.equal(
+      complaintOf({ [field]: value }),
+      `${PREFIX}${field} ${JSON.stringify(value)} is not supported`,
+    );
+  }
+});
+
+Deno.test("llamaConfig() takes the values of the refused fields that change nothing", () => {
+  llamaConfig("F", {
+    hidden_act: "silu",
+    attention_dropout: 0,
+    quantization_config: null,
+    partial_rotary_factor: 1,
+    sliding_window: null,
+  });
+});
+
+Deno.test("llamaConfig() refuses numbers that are none, all at once", () => {
+  assert.equal(
+    complaintOf({
+      hidden_size: "32",
+      num_hidden_layers: 0,
+      vocab_size: 1.5,
+      rms_norm_eps: NaN,
+      num_attention_heads: 4,
+      num_key_value_heads: 3,
+      head_dim: 7,
+    }),
+    PREFIX + [
+      'hidden_size must be a number, got "32"',
+      "vocab_size must be a positive integer, got 1.5",
+      "num_hidden_layers must be a positive integer, got 0",
+      "rms_norm_eps must be a number, got null",
+      "num_attention_heads 4 is no multiple of num_key_value_heads 3",
+      "head_dim 7 must be even",
+    ].join("; "),
+  );
+});
+
+Deno.test("llamaConfig() refuses ropes it does not know or that lack a number", () => {
+  assert.match(
+    complaintOf({ rope_scaling: { rope_type: "mystery" } }),
+    /rope_type "mystery" is not supported \(default, linear, dynamic, yarn, longrope, llama3 are\)/,
+  );
+  assert.equal(
+    complaintOf({ rope_scaling: { type: "linear" } }),
+    `${PREFIX}rope_type "linear" needs factor`,
+  );
+  assert.equal(
+    complaintOf({ rope_parameters: { rope_type: "llama3", factor: 8 } }),
+    `${PREFIX}rope_type "llama3" needs low_freq_factor; rope_type "llama3" needs high_freq_factor`,
+  );
+  assert.equal(
+    complaintOf({ rope_parameters: { partial_rotary_factor: 0.5 } }),
+    `${PREFIX}partial_rotary_factor 0.5 is not supported`,
+  );
+});
+
+Deno.test("llamaConfig() reads the rope as transformers 4 and as 5 spell it", () => {
+  const values = { factor: 4, low_freq_factor: 1, high_freq_factor: 4 };
+  const old = llamaConfig("F", {
+    rope_theta: 5e5,
+    rope_scaling: { rope_type: "llama3", ...values },
+  });
+  const current = llamaConfig("F", {
+    rope_parameters: { rope_type: "llama3", rope_theta: 5e5, ...values },
+  });
+  assert.deepEqual(old.rope, current.rope);
+  assert.equal(old.rope.theta, 5e5);
+  assert.equal(old.rope.type, "llama3");
+});
+
+Deno.test("llamaConfig() fills in transformers' defaults", () => {
+  const config = llamaConfig("F", { num_attention_heads: 16 });
+  assert.deepEqual({ ...config, source: null, rope: config.rope.theta }, {
+    modelType: "llama",
+    path: "F",
+    source: null,
+    hiddenSize: 4096,
+    heads: 16,
+    headSize: 256,
+    maxPositions: 2048,
+    vocabSize: 32000,
+    intermediateSize: 11008,
+    layers: 32,
+    keyValueHeads: 16,
+    rmsNormEps: 1e-6,
+    attentionBias: false,
+    mlpBias: false,
+    initializerRange: 0.02,
+    tieWordEmbeddings: false,
+    eosTokenIds: [2],
+    bosTokenId: 1,
+    rope: 10000,
+  });
+  const ends = llamaConfig("F", { eos_token_id: [5, 6], bos_token_id: null });
+  assert.deepEqual([ends.eosTokenIds, ends.bosTokenId], [[5, 6], null]);
+});
+
+Deno.test("readConfig() refuses other architectures, naming what it found", () => {
+  inFolder((folder) => {
+    const complaintAbout = (text: string): string => {
+      Deno.writeTextFileSync(`${folder}/config.json`, text);
+      return complaint(() => readConfig(folder)).replaceAll(folder, "F");
+    };
+    assert.equal(
+      complaintAbout(
+        '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}',
+      ),
+      'Cannot compute model "F": its model_type is "gpt2" (GPT2LMHeadModel), lorikeet computes "llama" (LlamaForCausalLM) only',
+    );
+    assert.match(complaintAbout("{}"), /its model_type is undefined, lorikeet/);
+    assert.match(complaintAbout("{,}"), /^Cannot load "F\/config.json": /);
+    assert.match(complaintAbout("[]"), /a JSON object is needed$/);
+  });
+});
+
+Deno.test("readConfig() refuses a folder without config.json", () => {
+  inFolder((folder) => {
+    const message = complaint(() =>
+      AutoModelForCausalLM.fromPretrained(folder)
+    );
+    assert(message.startsWith("Cannot "), message);
+    assert(message.includes(`${folder}/config.json`), message);
+  });
+});
+
+Deno.test("readConfig() takes a config without model_type by its architecture", () => {
+  inFolder((folder) => {
+    Deno.writeTextFileSync(
+      `${folder}/config.json`,
+      '{"architectures": ["LlamaForCausalLM"], "hidden_size": 64}',
+    );
+    assert.equal(readConfig(folder).hiddenSize, 64);
+  });
+});
