@@ -17,23 +17,36 @@ export {
   empty,
   enableGrad,
   ensureLibtorch,
+  type FetchOptions,
   fromData,
   full,
+  type HandleOwner,
+  type Libtorch,
   LibtorchNotFoundError,
   liveTensors,
   manualSeed,
+  type Nested,
   noGrad,
+  type OperatorOf,
+  OPERATORS,
+  type Place,
   setThreads,
   Tensor,
   tensor,
+  type TensorHandle,
   type TensorOptions,
+  TensorScope,
   tensorScope,
   to,
   toData,
   TorchError,
   zeros,
 } from "./lib/tensor/mod.ts";
-export type { DType, TensorData } from "./lib/formats/dtype.ts";
+export {
+  type DType,
+  DTYPE_BYTES,
+  type TensorData,
+} from "./lib/formats/dtype.ts";
 export { InputError } from "./lib/input_error.ts";
 
 // data and tokenizer
@@ -81,49 +94,110 @@ export {
 export {
   AutoModelForCausalLM,
   CausalLm,
+  DecoderLayer,
   type FromPretrainedOptions,
   initializeWeights,
+  LlamaAttention,
+  type LlamaConfig,
+  LlamaDecoderLayer,
   LlamaForCausalLm,
+  LlamaMlp,
+  LlamaModel,
+  type ModelConfig,
   readConfig,
   saveModel,
+  type SaveModelOptions,
+  type SegmentContext,
 } from "./lib/architectures/mod.ts";
+export {
+  Embedding,
+  KeyValueCache,
+  Module,
+  ModuleList,
+  type NamedParameter,
+  Projection,
+  RmsNorm,
+  type RopeParameters,
+  RotaryEmbedding,
+  type RotationOptions,
+} from "./lib/nn/mod.ts";
 export {
   describeTargets,
   getPeftModel,
   type LoraConfig,
   loraConfig,
+  LoraLinear,
+  type LoraLinearOptions,
+  type LoraMatrix,
   matchTargets,
+  type ParameterCount,
   PeftModel,
+  type PeftOptions,
   type TargetReport,
   type TargetTree,
   targetTree,
 } from "./lib/peft/mod.ts";
 
 // generation
-export { adapterChatTemplate, generate } from "./lib/generation/mod.ts";
+export {
+  adapterChatTemplate,
+  CHAT_TEMPLATE_FILE,
+  type ChatPrompt,
+  chatPrompt,
+  type ChatPromptOptions,
+  type ChatPromptSource,
+  generate,
+  type GenerateOptions,
+  type PromptFrame,
+  promptFrame,
+  type SamplingOptions,
+} from "./lib/generation/mod.ts";
 
 // training
 export {
   parseTrainArguments,
+  type ParseTrainOptions,
   type TrainArguments,
   trainingArgsJson,
   trainingArguments,
 } from "./lib/arguments/train_arguments.ts";
-export { parseChatArguments } from "./lib/arguments/chat_arguments.ts";
-export { HfArgumentParser } from "./lib/arguments/hf_argument_parser.ts";
-export type {
-  FinetuneArguments,
-  TrainingArguments,
+export {
+  type ChatArguments,
+  parseChatArguments,
+  type ParseChatOptions,
+} from "./lib/arguments/chat_arguments.ts";
+export {
+  type ArgumentsReading,
+  type Dataclasses,
+  type HelpRequest,
+  HfArgumentParser,
+  type SettingsGroup,
+} from "./lib/arguments/hf_argument_parser.ts";
+export {
+  FINETUNE,
+  type FinetuneArguments,
+  TRAINING,
+  type TrainingArguments,
 } from "./lib/arguments/settings.ts";
+export type { SettingsOf, SettingsTable } from "./lib/arguments/setting.ts";
 export {
   epochBatches,
+  type LogRow,
   ModifiedTrainer,
+  type ModifiedTrainerOptions,
+  type PlanArguments,
   planTraining,
   resolveCheckpoint,
+  type SamplerOptions,
+  type Schedule,
   scheduleFactor,
+  type ScheduleName,
+  type StepReport,
   Trainer,
   type TrainerCallback,
   type TrainerOptions,
+  type TrainerState,
+  type TrainingPlan,
   type TrainOptions,
   type TrainOutput,
 } from "./lib/training/mod.ts";

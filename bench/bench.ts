@@ -113,8 +113,7 @@ function measureHere(shape: Shape): number {
 
 /** Milliseconds of the median step of the Python script. */
 function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
-  const python = Deno.env.get("PYTHON") ?? "python3";
-  const { success, stdout, stderr } = new Deno.Command(python, {
+  const { success, stdout, stderr } = new Deno.Command("python3", {
     args: [
       "bench/baseline_step.py",
       JSON.stringify(shape),

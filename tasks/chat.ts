@@ -6,20 +6,18 @@
  */
 
 import {
-  type ChatPrompt,
-  chatPrompt,
-  type GenerateOptions,
-} from "../lib/generation/mod.ts";
-import {
   AutoModelForCausalLM,
   AutoTokenizer,
+  type ChatArguments,
+  type ChatPrompt,
+  chatPrompt,
   deviceName,
   deviceNamed,
   ensureLibtorch,
+  type GenerateOptions,
   parseChatArguments,
   PeftModel,
 } from "../mod.ts";
-import type { ChatArguments } from "../lib/arguments/chat_arguments.ts";
 import { Conversation } from "./conversation.ts";
 import { showLine } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";

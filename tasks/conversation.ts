@@ -6,12 +6,13 @@
  */
 
 import { setImmediate } from "node:timers/promises";
-import type { ChatPrompt, GenerateOptions } from "../lib/generation/mod.ts";
-import type { ChatMessage } from "../lib/tokenizer/chat_template.ts";
 import {
   type AutoTokenizer,
   type CausalLm,
+  type ChatMessage,
+  type ChatPrompt,
   generate,
+  type GenerateOptions,
   TextStream,
 } from "../mod.ts";
 

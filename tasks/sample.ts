@@ -9,7 +9,9 @@ import {
   adapterChatTemplate,
   type AutoTokenizer,
   type CausalLm,
+  CHAT_TEMPLATE_FILE,
   generate,
+  promptFrame,
   promptOf,
   readRows,
   TextStream,
@@ -56,22 +58,30 @@ export async function answer(model: CausalLm, sample: Sample): Promise<string> {
 }
 
 /** Writes the prompt of the training data beside the adapter, where chat finds it. */
-export function writeChatTemplate(
+export async function writeChatTemplate(
   folder: string,
-  { finetune }: TrainArguments,
-): void {
-  const instruction = commonInstruction(finetune.dataset_path);
+  run: {
+    readonly finetune: TrainArguments["finetune"];
+    readonly tokenizer: AutoTokenizer;
+  },
+): Promise<void> {
+  const instruction = commonInstruction(run.finetune.dataset_path);
+  const frame = await promptFrame(run.tokenizer);
   Deno.writeTextFileSync(
-    `${folder}/chat_template.jinja`,
-    adapterChatTemplate(instruction),
+    `${folder}/${CHAT_TEMPLATE_FILE}`,
+    adapterChatTemplate(instruction, frame),
   );
 }
 
-/** The most frequent instruction of the rows. */
+/** The instruction that most rows have, or none where rows have their own. */
 function commonInstruction(path: string): string {
+  const rows = readRows(path);
   const counts = new Map<string, number>();
-  for (const { instruction } of readRows(path)) {
+  for (const { instruction } of rows) {
     counts.set(instruction, (counts.get(instruction) ?? 0) + 1);
   }
-  return [...counts].reduce((best, each) => each[1] > best[1] ? each : best)[0];
+  const [common, count] = [...counts].reduce((best, each) =>
+    each[1] > best[1] ? each : best
+  );
+  return 2 * count > rows.length ? common : "";
 }

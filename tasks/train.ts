@@ -64,7 +64,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (output.interruptedAt !== null) return sayHowToResume(output, args);
   trainer.saveModel();
   trainer.saveState();
-  writeChatTemplate(training.output_dir, parsed);
+  await writeChatTemplate(training.output_dir, { finetune, tokenizer });
   if (sample !== null) {
     console.log(`Question: ${sample.question}`);
     console.log(`  before: ${before}`);
@@ -162,4 +162,4 @@ function withoutResume(args: readonly string[]): string[] {
   );
 }
 
-if (import.meta.main) await runCommand(() => main(Deno.args));
+if (import.meta.main) runCommand(() => main(Deno.args));

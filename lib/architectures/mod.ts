@@ -16,6 +16,12 @@ export {
   type ModelConfig,
   type SegmentContext,
 } from "./causal_lm.ts";
-export { LlamaForCausalLm } from "./llama.ts";
+export {
+  LlamaAttention,
+  LlamaDecoderLayer,
+  LlamaForCausalLm,
+  LlamaMlp,
+  LlamaModel,
+} from "./llama.ts";
 export { saveModel, type SaveModelOptions } from "./save_model.ts";
 export { type LlamaConfig, llamaConfig } from "./llama_config.ts";

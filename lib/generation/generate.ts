@@ -121,20 +121,10 @@ function nextScores(
   using _scope = tensorScope();
   using _frozen = noGrad();
   const row = tensor([ids], { dtype: "int64", device: model.device });
-  dropLengthBoundTable(model);
   const hidden = model.hidden(row, place);
   // [1, hidden]: no other position needs the vocabulary
   const last = aten.slice(hidden, 0, ids.length - 1, ids.length);
   return floats(model.head(last));
-}
-
-/**
- * Where frequencies depend on the length, each token needs a table of its own;
- * one that grows by doubling each time would soon fill the memory.
- */
-function dropLengthBoundTable({ rotary }: CausalLm): void {
-  const { type } = rotary.parameters;
-  if (type === "dynamic" || type === "longrope") rotary[Symbol.dispose]();
 }
 
 function floats(logits: Tensor): Float32Array {

@@ -21,4 +21,9 @@ export {
 } from "./module.ts";
 export { RmsNorm } from "./rms_norm.ts";
 export { type RopeParameters } from "./rope_scaling.ts";
-export { type HeadShape, RotaryEmbedding, rotate } from "./rotary_embedding.ts";
+export {
+  type HeadShape,
+  RotaryEmbedding,
+  rotate,
+  type RotationOptions,
+} from "./rotary_embedding.ts";

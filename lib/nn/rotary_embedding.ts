@@ -53,20 +53,22 @@ export class RotaryEmbedding implements Disposable {
     const end = start + length;
     const basis = this.#basis(end);
     const key = `${deviceName(device)} ${basis}`;
-    if (this.#table?.key !== key || this.#table.end < end) {
-      const reach = Math.max(end, 2 * (this.#table?.end ?? 0));
+    const known = this.#table?.key === key ? this.#table : null;
+    if (known === null || known.end < end) {
+      const reach = Math.max(end, 2 * (known?.end ?? 0));
       this[Symbol.dispose]();
       const pairs = this.#make(reach, { device, basis });
       this.#table = { key, end: reach, pairs };
     }
-    return aten.slice(this.#table.pairs, 0, start, end);
+    return aten.slice(this.#table!.pairs, 0, start, end);
   }
 
   /** The length to compute frequencies for, moving {@linkcode reach} as transformers does. */
   #basis(end: number): number {
     const { type, maxPositions, originalMaxPositions } = this.parameters;
     if (type === "longrope") {
-      return end > (originalMaxPositions ?? maxPositions) ? end : 0;
+      const original = originalMaxPositions ?? maxPositions;
+      return end > original ? original + 1 : 0;
     }
     if (type !== "dynamic") return 0;
     const before = this.#reach;

@@ -6,7 +6,11 @@
 
 export { writeAdapterArchive } from "./adapter_files.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";
-export { LoraLinear, type LoraLinearOptions } from "./lora_linear.ts";
+export {
+  LoraLinear,
+  type LoraLinearOptions,
+  type LoraMatrix,
+} from "./lora_linear.ts";
 export {
   getPeftModel,
   type ParameterCount,

@@ -21,7 +21,7 @@ export {
   ModifiedTrainer,
   type ModifiedTrainerOptions,
 } from "./modified_trainer.ts";
-export { planTraining, type TrainingPlan } from "./plan.ts";
+export { type PlanArguments, planTraining, type TrainingPlan } from "./plan.ts";
 export { epochBatches, type SamplerOptions } from "./sampler.ts";
 export {
   type Schedule,
