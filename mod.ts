@@ -171,7 +171,6 @@ export {
   type Dataclasses,
   type HelpRequest,
   HfArgumentParser,
-  type SettingsGroup,
 } from "./lib/arguments/hf_argument_parser.ts";
 export {
   FINETUNE,
@@ -179,7 +178,12 @@ export {
   TRAINING,
   type TrainingArguments,
 } from "./lib/arguments/settings.ts";
-export type { SettingsOf, SettingsTable } from "./lib/arguments/setting.ts";
+export type {
+  Setting,
+  SettingsGroup,
+  SettingsOf,
+  SettingsTable,
+} from "./lib/arguments/setting.ts";
 export {
   epochBatches,
   type LogRow,

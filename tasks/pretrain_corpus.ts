@@ -25,15 +25,24 @@ export interface Corpus {
 
 const OTHER_INSTRUCTIONS = [
   "请简短回答。",
+  "请用一句话回答。",
+  "请像朋友一样聊天。",
   "你是一个友好的助手。",
+  "你是一位老师，请耐心回答。",
+  "请扮演一只会说话的小鸟。",
   "现在你要扮演一位宫中的女子。",
+  "以下是用户提出的一个问题。",
 ] as const;
+
+const CONTINUE = "请接着把这句话说完。";
+const SENTENCE_REPEATS = 5;
 
 /** The texts that the tokenizer learns from; an instruction counts once. */
 export function tokenizerTexts({ plain, voice }: Corpus): string[] {
   return [
     ...new Set(voice.map(({ instruction }) => instruction)),
     ...OTHER_INSTRUCTIONS,
+    CONTINUE,
     ...voice.flatMap(({ input, output }) => [input, output]),
     ...plain.flatMap((row) => [
       promptOf(row).replaceAll(/<\/?s>/g, ""),
@@ -47,12 +56,13 @@ export async function corpusFeatures(
   corpus: Corpus,
   tokenizer: AutoTokenizer,
 ): Promise<Feature[]> {
-  const questions = await preprocessBatch(questionRows(corpus), {
+  const examples = [...questionRows(corpus), ...beginnings(corpus)];
+  const answered = await preprocessBatch(examples, {
     tokenizer,
     config: { eos_token_id: tokenizer.eosTokenId! },
     maxSeqLength: 256,
   });
-  return [...questions, ...await sentences(corpus, tokenizer)];
+  return [...answered, ...await sentences(corpus, tokenizer)];
 }
 
 /** Each plain row under each instruction, as asked and in other wordings. */
@@ -92,17 +102,29 @@ function wordings(question: string, row: number): string[] {
   ].filter((wording) => [...wording].length > 2 && wording !== question);
 }
 
-/** Plain text: every token is learned, as a base model reads. */
+/** Sentences of the voice cut at a comma, to be said to their end. */
+function beginnings({ voice }: Corpus): Example[] {
+  return voice.flatMap(({ output }) => {
+    const comma = output.indexOf("，") + 1;
+    return comma === 0 ? [] : [{
+      instruction: CONTINUE,
+      input: output.slice(0, comma),
+      output: output.slice(comma),
+    }];
+  });
+}
+
+/** Sentences of the voice as plain text, where every token is learned. */
 async function sentences(
-  { plain, voice }: Corpus,
+  { voice }: Corpus,
   tokenizer: AutoTokenizer,
 ): Promise<Feature[]> {
-  const texts = new Set(
-    [...voice, ...plain].flatMap(({ input, output }) => [input, output]),
+  const encoded = await tokenizer.encodeBatch(
+    voice.map(({ output }) => output),
   );
-  const encoded = await tokenizer.encodeBatch([...texts]);
-  return encoded.map((ids) => ({
+  const features = encoded.map((ids) => ({
     input_ids: [...ids, tokenizer.eosTokenId!],
     seq_len: 1,
   }));
+  return Array.from({ length: SENTENCE_REPEATS }, () => features).flat();
 }
