@@ -1,0 +1,166 @@
+/**
+ * Adapter folders: names in all their forms, the seed's archive, and what does not
+ * fit reported at once.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import {
+  readSafetensors,
+  writeSafetensors,
+} from "../../lib/formats/safetensors.ts";
+import { readTorchArchive } from "../../lib/formats/torch_archive.ts";
+import { PeftModel, writeAdapterArchive } from "../../lib/peft/mod.ts";
+import { liveTensors, toData } from "../../lib/tensor/mod.ts";
+import { complaint, inFolder } from "../formats/temporary.ts";
+
+const TRAINED = "tests/fixtures/peft/trained";
+const FIRST = "model.layers.0.self_attn.o_proj";
+
+/** Loads the adapter in `folder` and gives its tensors. */
+function load(folder: string): Map<string, TensorData> {
+  using base = AutoModelForCausalLM.fromPretrained(
+    "tests/fixtures/models/llama_gqa",
+  );
+  using model = PeftModel.fromPretrained(base, folder);
+  return new Map(
+    Array.from(model.stateDict(), ([name, tensor]) => [name, toData(tensor)]),
+  );
+}
+
+/** Writes the golden adapter with its tensors changed into `folder`. */
+function writeChanged(
+  folder: string,
+  change: (
+    tensors: Map<string, TensorData>,
+  ) => Iterable<readonly [string, TensorData]>,
+): void {
+  Deno.copyFileSync(
+    `${TRAINED}/adapter_config.json`,
+    `${folder}/adapter_config.json`,
+  );
+  const tensors = readSafetensors(`${TRAINED}/adapter_model.safetensors`);
+  writeSafetensors(
+    `${folder}/adapter_model.safetensors`,
+    new Map(change(tensors)),
+  );
+}
+
+/** The complaint about the golden adapter with its tensors changed. */
+function complaintAbout(
+  change: (tensors: Map<string, TensorData>) => void,
+): string {
+  return inFolder((folder) => {
+    writeChanged(folder, (tensors) => {
+      change(tensors);
+      return tensors;
+    });
+    return complaint(() => load(folder)).replaceAll(folder, "F");
+  });
+}
+
+Deno.test("PeftModel.fromPretrained() reads names with an adapter's name and without peft's prefix", () => {
+  const expected = load(TRAINED);
+  const forms: ((name: string) => string)[] = [
+    (name) => name.replace(/\.weight$/, ".default.weight"),
+    (name) => name.replace(/^base_model\.model\./, ""),
+    (name) => `base_model.model.${name}`,
+  ];
+  for (const form of forms) {
+    inFolder((folder) => {
+      writeChanged(
+        folder,
+        (tensors) =>
+          Array.from(tensors, ([name, data]) => [form(name), data] as const),
+      );
+      assert.deepEqual(load(folder), expected, form("a.weight"));
+    });
+  }
+});
+
+Deno.test("PeftModel.fromPretrained() makes float32 masters of half-precision files", () => {
+  inFolder((folder) => {
+    writeChanged(
+      folder,
+      (tensors) =>
+        Array.from(tensors, ([name, { shape, bytes }]) =>
+          [name, {
+            dtype: "bfloat16",
+            shape,
+            // The upper half of a little-endian float32 is a bfloat16.
+            bytes: bytes.filter((_, at) => at % 4 >= 2),
+          }] as const),
+    );
+    for (const { dtype } of load(folder).values()) {
+      assert.equal(dtype, "float32");
+    }
+  });
+});
+
+Deno.test("PeftModel.fromPretrained() names missing, misshapen and unexpected tensors, all at once", () => {
+  const before = liveTensors();
+  const message = complaintAbout((tensors) => {
+    const name = `base_model.model.${FIRST}.lora_A.weight`;
+    const data = tensors.get(name)!;
+    tensors.delete(name);
+    tensors.set(`base_model.model.${FIRST}.lora_B.weight`, data);
+    tensors.set("base_model.model.lm_head.lora_A.weight", data);
+  });
+  assert.equal(
+    message,
+    `Cannot load adapter "F" into this model: "${FIRST}.lora_A.weight" is missing; ` +
+      `"${FIRST}.lora_B.weight" has shape [4, 32], the model and adapter_config.json ask for [32, 4]; ` +
+      '"lm_head.lora_A.weight" belongs to no targeted layer',
+  );
+  assert.equal(liveTensors(), before);
+});
+
+Deno.test("PeftModel.fromPretrained() counts complaints beyond the tenth", () => {
+  const message = complaintAbout((tensors) => {
+    for (const name of [...tensors.keys()].slice(0, 13)) tensors.delete(name);
+  });
+  assert.match(message, /; and 3 more$/);
+});
+
+Deno.test("PeftModel.fromPretrained() refuses a folder without weights or without configuration", () => {
+  inFolder((folder) => {
+    assert.match(
+      complaint(() => load(folder)),
+      /adapter_config\.json/,
+    );
+    Deno.copyFileSync(
+      `${TRAINED}/adapter_config.json`,
+      `${folder}/adapter_config.json`,
+    );
+    assert.equal(
+      complaint(() => load(folder)),
+      `Cannot load adapter "${folder}": it has adapter_config.json, but neither adapter_model.safetensors nor adapter_model.bin`,
+    );
+  });
+});
+
+Deno.test("writeAdapterArchive() writes the seed's names, and the archive loads as the safetensors do", () => {
+  inFolder((folder) => {
+    using base = AutoModelForCausalLM.fromPretrained(
+      "tests/fixtures/models/llama_gqa",
+    );
+    using model = PeftModel.fromPretrained(base, TRAINED);
+    writeAdapterArchive(folder, model.stateDict());
+    const archive = readTorchArchive(`${folder}/adapter_model.bin`);
+    assert.deepEqual(
+      [...archive],
+      Array.from(model.stateDict(), ([name, tensor]) => [
+        name.replace(".weight", ".default.weight"),
+        toData(tensor),
+      ]),
+    );
+    Deno.copyFileSync(
+      `${TRAINED}/adapter_config.json`,
+      `${folder}/adapter_config.json`,
+    );
+    assert.deepEqual(load(folder), load(TRAINED));
+  });
+});

@@ -1,0 +1,194 @@
+/**
+ * Fresh and loaded adapters against peft's own: matrices to the bit, logits, counts,
+ * and what is saved.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import {
+  getPeftModel,
+  type LoraConfig,
+  PeftModel,
+} from "../../lib/peft/mod.ts";
+import {
+  fromData,
+  liveTensors,
+  noGrad,
+  tensorScope,
+  toData,
+} from "../../lib/tensor/mod.ts";
+import { assertClose } from "../closeness.ts";
+import { inFolder } from "../formats/temporary.ts";
+
+const GOLDEN = "tests/fixtures/peft";
+const BASE = "tests/fixtures/models/llama_gqa";
+const RECIPE = ["o_proj", "gate_proj", "up_proj", "down_proj"];
+
+/** What the adapters of tests/fixtures/make_peft.py were made of. */
+const VARIANTS: Readonly<Record<string, Partial<LoraConfig>>> = {
+  fresh: { r: 4, lora_alpha: 8, target_modules: RECIPE },
+  trained: { r: 4, lora_alpha: 8, target_modules: RECIPE },
+  patterns: {
+    r: 4,
+    lora_alpha: 8,
+    target_modules: ["q_proj", "v_proj", "down_proj"],
+    rank_pattern: { v_proj: 2, "model.layers.1.mlp.down_proj": 3 },
+    alpha_pattern: { q_proj: 16, "layers\\.0\\..*down_proj": 5 },
+  },
+  rslora: {
+    r: 4,
+    lora_alpha: 8,
+    target_modules: ["q_proj", "up_proj"],
+    use_rslora: true,
+  },
+  all_linear: { r: 2, lora_alpha: 4, target_modules: "all-linear" },
+  regex: {
+    r: 2,
+    lora_alpha: 4,
+    target_modules: ".*layers\\.1\\..*\\.(q|v)_proj",
+  },
+  gaussian: {
+    r: 4,
+    lora_alpha: 8,
+    target_modules: ["q_proj", "v_proj"],
+    init_lora_weights: "gaussian",
+  },
+};
+
+for (const [name, config] of Object.entries(VARIANTS)) {
+  Deno.test(`getPeftModel() with seed 42 draws the matrices that peft draws: ${name}`, () => {
+    using base = AutoModelForCausalLM.fromPretrained(BASE);
+    using model = getPeftModel(base, config, { seed: 42 });
+    const golden = readSafetensors(
+      `${GOLDEN}/${name}/adapter_model.safetensors`,
+    );
+    const own = new Map(model.stateDict());
+    assert.deepEqual([...own.keys()].sort(), [...golden.keys()].sort());
+    for (const [key, tensor] of own) {
+      if (key.includes("lora_B") && name !== "fresh") {
+        // B was filled in the fixtures, so that their logits show it.
+        assert(tensor.toArray().every((each) => each === 0), key);
+      } else assert.deepEqual(toData(tensor), golden.get(key), key);
+    }
+  });
+}
+
+Deno.test("getPeftModel() saves the files of peft byte for byte", () => {
+  for (const name of ["fresh", "gaussian"]) {
+    inFolder((folder) => {
+      using base = AutoModelForCausalLM.fromPretrained(BASE);
+      using model = getPeftModel(base, VARIANTS[name], { seed: 42 });
+      model.savePretrained(folder);
+      const files = name === "fresh"
+        ? ["adapter_config.json", "adapter_model.safetensors"]
+        : ["adapter_config.json"];
+      for (const file of files) {
+        assert.deepEqual(
+          Deno.readFileSync(`${folder}/${file}`),
+          Deno.readFileSync(`${GOLDEN}/${name}/${file}`),
+          `${name}/${file}`,
+        );
+      }
+    });
+  }
+});
+
+for (const name of Object.keys(VARIANTS).filter((each) => each !== "fresh")) {
+  Deno.test(`PeftModel.fromPretrained() computes ${name} as peft does, and saves the same bytes`, () => {
+    const before = liveTensors();
+    {
+      using base = AutoModelForCausalLM.fromPretrained(BASE);
+      using model = PeftModel.fromPretrained(base, `${GOLDEN}/${name}`);
+      using _scope = tensorScope();
+      using _frozen = noGrad();
+      const golden = readSafetensors(`${GOLDEN}/${name}/golden.safetensors`);
+      const logits = base.forward(fromData(golden.get("ids")!));
+      assertClose(
+        logits.toArray(),
+        fromData(golden.get("logits")!).toArray(),
+        { limit: 2e-6 },
+      );
+      inFolder((folder) => {
+        model.savePretrained(folder);
+        const written = [...Deno.readDirSync(folder)].map((each) => each.name);
+        assert.deepEqual(written.sort(), [
+          "adapter_config.json",
+          "adapter_model.safetensors",
+        ]);
+        for (const file of written) {
+          assert.deepEqual(
+            Deno.readFileSync(`${folder}/${file}`),
+            Deno.readFileSync(`${GOLDEN}/${name}/${file}`),
+            file,
+          );
+        }
+      });
+    }
+    assert.equal(liveTensors(), before);
+  });
+}
+
+Deno.test("PeftModel.trainableParametersLine() counts as peft's print_trainable_parameters()", () => {
+  using base = AutoModelForCausalLM.fromPretrained(BASE);
+  using model = getPeftModel(base, VARIANTS.trained, { seed: 42 });
+  const { trainable, all } = model.countParameters();
+  // A: r·in, B: out·r, of o, gate, up (32 → 48) and down (48 → 32), two layers.
+  assert.equal(trainable, 2 * 4 * (64 + 3 * 80));
+  const baseSize = 2 * 96 * 32 + 32 +
+    2 * (2 * 32 + 2 * 32 * 32 + 2 * 16 * 32 + 3 * 32 * 48);
+  assert.equal(all, baseSize + trainable);
+  assert.equal(
+    model.trainableParametersLine(),
+    `trainable params: 2,432 || all params: ${
+      all.toLocaleString("en-US")
+    } || trainable%: ${(100 * trainable / all).toFixed(4)}`,
+  );
+});
+
+Deno.test("PeftModel.countParameters() counts a tied embedding once", () => {
+  using base = AutoModelForCausalLM.fromPretrained(
+    "tests/fixtures/models/llama_tied",
+  );
+  using model = getPeftModel(base, VARIANTS.trained);
+  using untied = AutoModelForCausalLM.fromPretrained(BASE);
+  using other = getPeftModel(untied, VARIANTS.trained);
+  const difference = other.countParameters().all - model.countParameters().all;
+  assert.equal(difference, 96 * 32);
+});
+
+Deno.test("LoraLinear drops inputs of A while training only", () => {
+  using base = AutoModelForCausalLM.fromPretrained(BASE);
+  using _model = getPeftModel(base, {
+    lora_dropout: 0.5,
+    init_lora_weights: false,
+  }, { seed: 1 });
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  const golden = readSafetensors(`${GOLDEN}/trained/golden.safetensors`);
+  const ids = fromData(golden.get("ids")!);
+  const logits = (): Float64Array => base.forward(ids).toArray();
+  const still = logits();
+  assert.deepEqual(logits(), still);
+  base.train();
+  assert.notDeepEqual(logits(), still);
+  base.train(false);
+  assert.deepEqual(logits(), still);
+});
+
+Deno.test("getPeftModel() with init_lora_weights false draws both matrices uniformly", () => {
+  using base = AutoModelForCausalLM.fromPretrained(BASE);
+  using model = getPeftModel(base, {
+    r: 4,
+    target_modules: ["q_proj"],
+    init_lora_weights: false,
+  }, { seed: 1 });
+  for (const [key, tensor] of model.stateDict()) {
+    const bound = 1 / Math.sqrt(tensor.shape[1]!);
+    const values = tensor.toArray();
+    assert(values.every((each) => Math.abs(each) <= bound), key);
+    assert(values.some((each) => Math.abs(each) > 0.8 * bound), key);
+  }
+});
