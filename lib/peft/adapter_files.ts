@@ -51,20 +51,15 @@ export function writeAdapter(
 }
 
 /**
- * Writes the seed's `adapter_model.bin` into the folder `path`. As there, tensors
- * have the names of `model.named_parameters()`, in which peft's adapter is called
- * `default`.
+ * Writes the seed's `adapter_model.bin` into the folder `path`, which
+ * `torch.load(weights_only=True)` opens. Names are those of
+ * `adapter_model.safetensors`: peft before 0.21 loads no others.
  */
 export function writeAdapterArchive(
   path: string,
   tensors: Iterable<readonly [string, Tensor]>,
 ): void {
-  const named = Array.from(
-    tensors,
-    ([name, tensor]) =>
-      [name.replace(/\.weight$/, ".default.weight"), tensor] as const,
-  );
-  writeTorchArchive(`${path}/${ADAPTER_ARCHIVE}`, asData(named));
+  writeTorchArchive(`${path}/${ADAPTER_ARCHIVE}`, asData(tensors));
 }
 
 function asData(

@@ -24,20 +24,31 @@ export class LoraMatrix extends Module {
 
 /** Numbers of one {@linkcode LoraLinear}. */
 export interface LoraLinearOptions {
+  /** Rows of A and columns of B, r. */
   readonly rank: number;
+  /** What the product is multiplied with: α/r, or α/√r with rsLoRA. */
   readonly scaling: number;
+  /** Share of the inputs of A that is zeroed in training. */
   readonly dropout: number;
 }
 
 /** A linear layer with a trained low-rank product beside it. */
 export class LoraLinear extends Projection {
+  /** Width of the input. */
   override readonly inFeatures: number;
+  /** Width of the output. */
   override readonly outFeatures: number;
+  /** Rows of A and columns of B, r. */
   readonly rank: number;
+  /** What the product is multiplied with. */
   readonly scaling: number;
+  /** Share of the inputs of A that is zeroed in training. */
   readonly dropout: number;
+  /** The frozen layer, `W₀` and `b`. */
   readonly base_layer: Projection;
+  /** A, `[r, in]`. */
   readonly lora_A: LoraMatrix = new LoraMatrix();
+  /** B, `[out, r]`. */
   readonly lora_B: LoraMatrix = new LoraMatrix();
   #scale: Tensor | null = null;
 
@@ -69,6 +80,7 @@ export class LoraLinear extends Projection {
     this.lora_B.weight = scope.keep(to(b, { device }));
   }
 
+  /** `[rows, in]` to `[rows, out]`, with `residual` added when given. */
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
     const base = this.base_layer.forward(input, residual);
     const dropped = this.training && this.dropout > 0

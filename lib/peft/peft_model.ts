@@ -23,7 +23,9 @@ import { matchTargets, type TargetReport, type TargetTree } from "./targets.ts";
 
 /** Trained and untrained sizes, as `print_trainable_parameters` counts them. */
 export interface ParameterCount {
+  /** Numbers in the trained matrices. */
   readonly trainable: number;
+  /** Numbers in the whole model, the adapter included. */
   readonly all: number;
 }
 
