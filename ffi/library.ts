@@ -32,6 +32,7 @@ export interface Libraries {
 
 /** libtorch is nowhere to be found or will not open. */
 export class LibtorchNotFoundError extends Error {
+  /** The class's name, as messages show it. */
   override readonly name = "LibtorchNotFoundError";
 
   /** Makes the message from every place that was tried. */

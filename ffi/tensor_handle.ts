@@ -13,7 +13,9 @@ import type { DeviceCode, TensorHandle } from "./schema.ts";
 
 /** A device as lorikeet spells it: its kind, and an index that is 0 on a CPU. */
 export interface Device {
+  /** What kind of processor it is. */
   readonly type: "cpu" | "cuda";
+  /** Which one of its kind, the first being 0. */
   readonly index: number;
 }
 

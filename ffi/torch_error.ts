@@ -18,6 +18,7 @@
  * ```
  */
 export class TorchError extends Error {
+  /** The class's name, as messages show it. */
   override readonly name = "TorchError";
 
   /** Makes an error that says which `call` failed and libtorch's `words`. */

@@ -23,6 +23,7 @@ export interface InputErrorOptions extends ErrorOptions {
  * ```
  */
 export class InputError extends Error {
+  /** The class's name, as messages show it. */
   override readonly name = "InputError";
   /** Exit code for a command. */
   readonly exitCode: 1 | 2;

@@ -10,7 +10,9 @@ import type { Device, Tensor } from "../tensor/mod.ts";
 
 /** What a segment needs to know of the batch. */
 export interface SegmentContext {
+  /** Rows of the batch. */
   readonly batch: number;
+  /** Positions of each row, padding included. */
   readonly length: number;
   /** The rotation of the batch's positions, from {@linkcode RotaryEmbedding.table}. */
   readonly rotation: Tensor;
@@ -34,12 +36,17 @@ export interface ModelConfig {
   readonly modelType: string;
   /** The folder it was read from, for `base_model_name_or_path`. */
   readonly path: string;
+  /** Width of the hidden states. */
   readonly hiddenSize: number;
+  /** Rows of the embedding and columns of the logits. */
   readonly vocabSize: number;
+  /** The longest sequence the model was made for, in tokens. */
   readonly maxPositions: number;
+  /** Whether embedding and head share one matrix. */
   readonly tieWordEmbeddings: boolean;
   /** Ids that end an answer; the first is the seed's `config.eos_token_id`. */
   readonly eosTokenIds: readonly number[];
+  /** The id that begins a text, or `null`. */
   readonly bosTokenId: number | null;
   /** `config.json` itself, to be saved again. */
   readonly source: Readonly<Record<string, unknown>>;
@@ -47,6 +54,7 @@ export interface ModelConfig {
 
 /** A decoder with a language model head. */
 export abstract class CausalLm extends Module implements Disposable {
+  /** The numbers of `config.json`. */
   abstract readonly config: ModelConfig;
   /** Where the weights lie. */
   abstract readonly device: Device;

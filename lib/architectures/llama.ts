@@ -23,9 +23,13 @@ import type { LlamaConfig } from "./llama_config.ts";
 
 /** Attention with rotary positions and grouped queries. */
 export class LlamaAttention extends Module {
+  /** Makes queries: `[rows, hidden]` to `[rows, heads·headSize]`. */
   q_proj: Projection;
+  /** Makes keys: `[rows, hidden]` to `[rows, keyValueHeads·headSize]`. */
   k_proj: Projection;
+  /** Makes values, of the shape of the keys. */
   v_proj: Projection;
+  /** Brings the heads together: `[rows, heads·headSize]` to `[rows, hidden]`. */
   o_proj: Projection;
 
   /** Makes the four projections without weights. */
@@ -80,8 +84,11 @@ interface AttentionContext extends SegmentContext {
 
 /** `residual + down(silu(gate(x)) ∘ up(x))` (Shazeer, arXiv:2002.05202). */
 export class LlamaMlp extends Module {
+  /** Makes the gate: `[rows, hidden]` to `[rows, intermediate]`. */
   gate_proj: Projection;
+  /** Makes what is gated, of the shape of the gate. */
   up_proj: Projection;
+  /** Brings the product back: `[rows, intermediate]` to `[rows, hidden]`. */
   down_proj: Projection;
 
   /** Makes the three projections without weights. */
@@ -114,9 +121,13 @@ export class LlamaMlp extends Module {
 
 /** One decoder layer: attention, then the gated MLP, each after a norm. */
 export class LlamaDecoderLayer extends DecoderLayer {
+  /** The attention, with the first residual. */
   self_attn: LlamaAttention;
+  /** The gated MLP, with the second residual. */
   mlp: LlamaMlp;
+  /** The norm before the attention. */
   input_layernorm: RmsNorm;
+  /** The norm before the MLP. */
   post_attention_layernorm: RmsNorm;
 
   /** Makes the layer without weights. */
@@ -131,6 +142,7 @@ export class LlamaDecoderLayer extends DecoderLayer {
     );
   }
 
+  /** Hidden states `[batch·length, hidden]` to the same shape; `cache` grows when given. */
   override forward(
     hidden: Tensor,
     context: SegmentContext,
@@ -150,8 +162,11 @@ export class LlamaDecoderLayer extends DecoderLayer {
 
 /** The decoder without its head. */
 export class LlamaModel extends Module {
+  /** The embedding, `[vocabulary, hidden]`. */
   embed_tokens: Embedding;
+  /** The decoder layers in order. */
   layers: ModuleList<LlamaDecoderLayer>;
+  /** The norm after the last layer. */
   norm: RmsNorm;
 
   /** Makes the decoder without weights. */
@@ -170,9 +185,13 @@ export class LlamaModel extends Module {
 
 /** `LlamaForCausalLM`. */
 export class LlamaForCausalLm extends CausalLm {
+  /** The numbers of `config.json`. */
   override readonly config: LlamaConfig;
+  /** Where the head lies in the tree. */
   override readonly outputEmbeddingsPath = "lm_head";
+  /** The decoder without its head. */
   model: LlamaModel;
+  /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
   lm_head: Projection;
   readonly #rotary: RotaryEmbedding;
   #device: Device = CPU;
@@ -190,22 +209,27 @@ export class LlamaForCausalLm extends CausalLm {
     this.#rotary = new RotaryEmbedding(config.rope);
   }
 
+  /** Where the weights lie. */
   override get device(): Device {
     return this.#device;
   }
 
+  /** The rotation that all layers share. */
   override get rotary(): RotaryEmbedding {
     return this.#rotary;
   }
 
+  /** The layers in order. */
   override get decoderLayers(): readonly LlamaDecoderLayer[] {
     return this.model.layers.items;
   }
 
+  /** The layer that embeds. */
   override inputEmbeddings(): Embedding {
     return this.model.embed_tokens;
   }
 
+  /** Ids `[batch, length]` to hidden states `[batch·length, hidden]`. */
   override embed(ids: Tensor): Tensor {
     const [batch = 0, length = 0] = ids.shape;
     return aten.view(
@@ -214,6 +238,7 @@ export class LlamaForCausalLm extends CausalLm {
     );
   }
 
+  /** Hidden states `[rows, hidden]` to logits `[rows, vocabulary]`, after the last norm. */
   override head(hidden: Tensor): Tensor {
     return this.lm_head.forward(this.model.norm.forward(hidden));
   }
@@ -224,6 +249,7 @@ export class LlamaForCausalLm extends CausalLm {
     this.#owned = owned;
   }
 
+  /** Gives memory back: rotation tables, and weights with their mapped files. */
   override [Symbol.dispose](): void {
     this.#rotary[Symbol.dispose]();
     // Training may have put other tensors in the places of those that were read.

@@ -12,15 +12,25 @@ import type { ModelConfig } from "./causal_lm.ts";
 
 /** The numbers of one Llama. */
 export interface LlamaConfig extends ModelConfig {
+  /** Width between the MLP's projections. */
   readonly intermediateSize: number;
+  /** How many decoder layers there are. */
   readonly layers: number;
+  /** Query heads of a layer. */
   readonly heads: number;
+  /** Key and value heads of a layer; divides `heads`. */
   readonly keyValueHeads: number;
+  /** Width of one head, even. */
   readonly headSize: number;
+  /** Added to the mean square in every norm. */
   readonly rmsNormEps: number;
+  /** Whether the attention's projections have biases. */
   readonly attentionBias: boolean;
+  /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
+  /** Standard deviation of fresh matrices. */
   readonly initializerRange: number;
+  /** How positions are rotated. */
   readonly rope: RopeParameters;
 }
 

@@ -83,10 +83,12 @@ export class ModuleList<T extends Module> extends Module {
     return this.#items;
   }
 
+  /** The items, named by their place from 0. */
   override children(): [string, Module][] {
     return this.#items.map((item, index) => [String(index), item]);
   }
 
+  /** Puts `child` in the place that `name` counts. */
   override replaceChild(name: string, child: Module): void {
     this.#items[Number(name)] = child as T;
   }

@@ -12,6 +12,7 @@ import type { TrainerOptions } from "./trainer_options.ts";
 
 /** Options of {@linkcode ModifiedTrainer}: the model has an adapter. */
 export interface ModifiedTrainerOptions extends TrainerOptions {
+  /** The adapter to train, on its base model. */
   readonly model: PeftModel;
 }
 
@@ -25,6 +26,7 @@ export class ModifiedTrainer extends Trainer {
     this.#model = options.model;
   }
 
+  /** Writes the adapter as peft does and as `adapter_model.bin`, and gives the folder. */
   override saveModel(folder?: string): string {
     const path = super.saveModel(folder);
     writeAdapterArchive(path, this.#model.stateDict());

@@ -9,13 +9,21 @@ import { InputError } from "../input_error.ts";
 
 /** The settings that a plan depends on, spelled as in `TrainingArguments`. */
 export interface PlanArguments {
+  /** Rows of a micro-batch. */
   readonly per_device_train_batch_size: number;
+  /** Micro-batches of one optimizer step. */
   readonly gradient_accumulation_steps: number;
+  /** Whether an epoch's last micro-batch is left out when it is not full. */
   readonly dataloader_drop_last: boolean;
+  /** Optimizer steps of the run; 0 or less lets the epochs decide. */
   readonly max_steps: number;
+  /** Passes over the rows, fractions allowed, where `max_steps` does not decide. */
   readonly num_train_epochs: number;
+  /** Steps in which the rate rises; below 1 a share of all steps. */
   readonly warmup_steps: number;
+  /** Steps between log rows; below 1 a share of all steps. */
   readonly logging_steps: number;
+  /** Steps between checkpoints; below 1 a share of all steps. */
   readonly save_steps: number;
 }
 
@@ -29,6 +37,7 @@ export interface TrainingPlan {
   readonly maxSteps: number;
   /** Epochs begun. */
   readonly epochs: number;
+  /** Optimizer steps in which the learning rate rises from 0. */
   readonly warmupSteps: number;
   /** Steps between log rows. */
   readonly loggingSteps: number;

@@ -9,7 +9,9 @@ import { randomPermutation } from "../tensor/mod.ts";
 
 /** How rows become micro-batches. */
 export interface SamplerOptions {
+  /** The run's seed; the epoch is added to it. */
   readonly seed: number;
+  /** Rows of a full micro-batch. */
   readonly batchSize: number;
   /** Leave out the last micro-batch of an epoch when it is not full. Default no. */
   readonly dropLast?: boolean;

@@ -14,6 +14,7 @@ export type ScheduleName =
 
 /** What a schedule needs to know of the run. */
 export interface Schedule {
+  /** Which formula is used. */
   readonly name: ScheduleName;
   /** Steps in which the rate rises from 0. */
   readonly warmupSteps: number;

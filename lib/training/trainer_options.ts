@@ -47,6 +47,7 @@ export interface TrainOptions {
 
 /** How a run ended. */
 export interface TrainOutput {
+  /** Optimizer steps that are done, those before a resume included. */
   readonly globalStep: number;
   /** Mean loss over all steps, those before a resume included. */
   readonly trainingLoss: number;
