@@ -1,0 +1,128 @@
+/**
+ * The first CUDA device against the same golden numbers as the CPU. Where there is
+ * none, these tests are reported as ignored.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { cudaIsAvailable, LibtorchNotFoundError } from "../ffi/mod.ts";
+import { AutoModelForCausalLM } from "../lib/architectures/mod.ts";
+import { readSafetensors } from "../lib/formats/safetensors.ts";
+import { PeftModel } from "../lib/peft/mod.ts";
+import {
+  deviceName,
+  deviceNamed,
+  fromData,
+  liveTensors,
+  noGrad,
+  tensorScope,
+  to,
+} from "../lib/tensor/mod.ts";
+import { scheduleFactor } from "../lib/training/schedule.ts";
+import { StepEngine } from "../lib/training/step_engine.ts";
+import { traineeOf } from "../lib/training/trainee.ts";
+import { assertClose } from "./closeness.ts";
+import {
+  GOLDEN,
+  goldenBatch,
+  MODELS,
+  tinyArguments,
+} from "./training/tiny_run.ts";
+
+/** Whether there is a CUDA device; no libtorch, no device. */
+function hasCuda(): boolean {
+  try {
+    return cudaIsAvailable();
+  } catch (error) {
+    if (error instanceof LibtorchNotFoundError) return false;
+    throw error;
+  }
+}
+
+const ignore = !hasCuda();
+
+Deno.test({
+  name: "deviceNamed() of auto is the first CUDA device",
+  ignore,
+  fn: () => assert.equal(deviceName(deviceNamed("auto")), "cuda:0"),
+});
+
+for (const { name } of Deno.readDirSync(MODELS)) {
+  Deno.test({
+    name: `AutoModelForCausalLM computes ${name} on cuda:0 as on the CPU`,
+    ignore,
+    fn: () => {
+      const before = liveTensors();
+      {
+        const device = deviceNamed("cuda:0");
+        using model = AutoModelForCausalLM.fromPretrained(
+          `${MODELS}/${name}`,
+          { device },
+        );
+        using _scope = tensorScope();
+        using _frozen = noGrad();
+        const golden = readSafetensors(`${MODELS}/${name}/golden.safetensors`);
+        const ids = to(fromData(golden.get("ids")!), { device });
+        assertClose(
+          model.forward(ids).toArray(),
+          fromData(golden.get("logits")!).toArray(),
+          { limit: 1e-5 },
+        );
+      }
+      assert.equal(liveTensors(), before);
+    },
+  });
+}
+
+/** Losses of ten golden steps on cuda:0, and those that PyTorch had on the CPU. */
+function tenSteps(
+  args: { bf16?: boolean; fp16?: boolean; gradient_checkpointing?: boolean },
+): { losses: number[]; expected: number[] } {
+  const golden = JSON.parse(Deno.readTextFileSync(`${GOLDEN}/steps.json`));
+  const device = deviceNamed("cuda:0");
+  const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
+  using base = AutoModelForCausalLM.fromPretrained(
+    `${MODELS}/llama_gqa`,
+    { device },
+  );
+  using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+  using engine = new StepEngine(
+    traineeOf(model),
+    tinyArguments({ weight_decay: golden.optimizer.weight_decay, ...args }),
+  );
+  const schedule = { name: "cosine", warmupSteps: 2, maxSteps: 10 } as const;
+  const learningRate = (updates: number): number =>
+    golden.optimizer.lr * scheduleFactor(schedule, updates);
+  const losses = Array.from(
+    { length: 10 },
+    (_, step) =>
+      engine.step([batch], { learningRate, loss: "tokens", seed: [step] }).loss,
+  );
+  const expected = golden.steps.map(({ loss }: { loss: number }) => loss);
+  return { losses, expected };
+}
+
+for (const gradient_checkpointing of [false, true]) {
+  Deno.test({
+    name:
+      `StepEngine.step() ten times on cuda:0 gives the CPU's losses, checkpointing ${gradient_checkpointing}`,
+    ignore,
+    fn: () => {
+      const { losses, expected } = tenSteps({ gradient_checkpointing });
+      assertClose(losses, expected, { limit: 1e-4 });
+    },
+  });
+}
+
+for (const half of ["bf16", "fp16"] as const) {
+  Deno.test({
+    name: `StepEngine.step() ten times on cuda:0 with ${half} lowers the loss`,
+    ignore,
+    fn: () => {
+      const { losses } = tenSteps({ [half]: true });
+      assert(losses.every(Number.isFinite), losses.join());
+      assert(losses.at(-1)! < 0.8 * losses[0]!, losses.join());
+    },
+  });
+}
