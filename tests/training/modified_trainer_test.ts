@@ -32,10 +32,7 @@ Deno.test("ModifiedTrainer saves the trained tensors as adapter_model.bin too, i
     for (const place of [folder, `${folder}/checkpoint-2`]) {
       const archive = readTorchArchive(`${place}/adapter_model.bin`);
       const tensors = readSafetensors(`${place}/adapter_model.safetensors`);
-      assert.equal(archive.size, tensors.size);
-      for (const [name, data] of archive) {
-        assert.deepEqual(data.bytes, tensors.get(name)?.bytes, name);
-      }
+      assert.deepEqual(new Map([...archive].sort()), tensors);
     }
   });
 });
