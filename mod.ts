@@ -30,6 +30,7 @@ export {
   type OperatorOf,
   OPERATORS,
   type Place,
+  type Scoped,
   setThreads,
   Tensor,
   tensor,
@@ -92,6 +93,7 @@ export {
 
 // models and adapters
 export {
+  type AttentionContext,
   AutoModelForCausalLM,
   CausalLm,
   DecoderLayer,
@@ -162,6 +164,7 @@ export {
   trainingArguments,
 } from "./lib/arguments/train_arguments.ts";
 export {
+  CHAT,
   type ChatArguments,
   parseChatArguments,
   type ParseChatOptions,
@@ -180,9 +183,11 @@ export {
 } from "./lib/arguments/settings.ts";
 export type {
   Setting,
+  SettingKinds,
   SettingsGroup,
   SettingsOf,
   SettingsTable,
+  SettingValue,
 } from "./lib/arguments/setting.ts";
 export {
   epochBatches,

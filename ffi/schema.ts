@@ -15,9 +15,8 @@ export interface HandleOwner {
   readonly unsafeHandle: TensorHandle;
 }
 
-declare const tensorBrand: unique symbol;
 /** An `AtenTensorHandle`; the brand keeps other integers out. */
-export type TensorHandle = bigint & { readonly [tensorBrand]: true };
+export type TensorHandle = bigint & { readonly brand: "AtenTensorHandle" };
 
 /** What a caller passes for each schema type. */
 interface ArgumentTypes {
@@ -65,6 +64,11 @@ type Parameter<S extends string> = S extends `${infer Type} ${infer Name}`
   : S extends "" ? []
   : never;
 
+/**
+ * The argument types of a comma-separated list.
+ *
+ * @internal
+ */
 type Parameters<S extends string> = S extends `${infer Head}, ${infer Tail}`
   ? [...Parameter<Head>, ...Parameters<Tail>]
   : Parameter<S>;
@@ -77,10 +81,20 @@ type ResultTuple<S extends string, T> = S extends `${infer Head}, ${infer Tail}`
   ? [...ResultOf<Head, T>, ...ResultTuple<Tail, T>]
   : ResultOf<S, T>;
 
+/**
+ * The type of what stands behind a schema's arrow.
+ *
+ * @internal
+ */
 type Result<S extends string, T> = S extends "()" ? void
   : S extends `(${infer Inner})` ? ResultTuple<Inner, T>
   : ResultOf<S, T>[0];
 
+/**
+ * The function from `Values` to `Returned`, or `never` where either is.
+ *
+ * @internal
+ */
 type FunctionOf<Values extends unknown[], Returned> = [Values] extends [never]
   ? never
   : [Returned] extends [never] ? never

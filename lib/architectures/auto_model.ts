@@ -32,8 +32,8 @@ export interface FromPretrainedOptions {
   readonly device?: Device;
 }
 
-/** Reads models, named as in transformers. */
-export const AutoModelForCausalLM = {
+/** Reads models, named as in transformers; there are no instances of it. */
+export abstract class AutoModelForCausalLM {
   /**
    * Reads the model in the folder `path`; nothing is downloaded, no code is run.
    *
@@ -47,20 +47,32 @@ export const AutoModelForCausalLM = {
    * if (model.config.modelType !== "llama") throw new Error("unexpected model");
    * ```
    */
-  fromPretrained(
+  static fromPretrained(
     path: string,
     options: FromPretrainedOptions = {},
   ): LlamaForCausalLm {
     const model = new LlamaForCausalLm(readConfig(path));
     loadWeights(model, options);
     return model;
-  },
+  }
 
-  /** The tree of the model in `path` without weights: names and shapes only. */
-  fromConfig(path: string): LlamaForCausalLm {
+  /**
+   * The tree of the model in `path` without weights: names and shapes only.
+   *
+   * @throws {InputError} when `config.json` will not do.
+   *
+   * @example
+   * ```ts
+   * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+   *
+   * const model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
+   * if (model.config.layers < 1) throw new Error("unexpected model");
+   * ```
+   */
+  static fromConfig(path: string): LlamaForCausalLm {
     return new LlamaForCausalLm(readConfig(path));
-  },
-} as const;
+  }
+}
 
 /**
  * Reads `config.json` in the folder `path`.

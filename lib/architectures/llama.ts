@@ -78,7 +78,9 @@ export class LlamaAttention extends Module {
   }
 }
 
-interface AttentionContext extends SegmentContext {
+/** What the attention needs to know of the batch. */
+export interface AttentionContext extends SegmentContext {
+  /** Keys and values of earlier positions, when generating. */
   readonly cache?: KeyValueCache | undefined;
 }
 

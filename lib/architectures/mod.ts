@@ -17,6 +17,7 @@ export {
   type SegmentContext,
 } from "./causal_lm.ts";
 export {
+  type AttentionContext,
   LlamaAttention,
   LlamaDecoderLayer,
   LlamaForCausalLm,

@@ -54,6 +54,11 @@ export interface Setting {
 /** Settings by their snake_case names. */
 export type SettingsTable = Readonly<Record<string, Setting>>;
 
+/**
+ * A setting's type before `null`: what works, what is legal, or all of its kind.
+ *
+ * @internal
+ */
 type BaseValue<S extends Setting> = S extends
   { readonly accepts: readonly (infer A)[] } ? A
   : S extends { readonly choices: readonly (infer C)[] } ? C

@@ -29,6 +29,7 @@ export { manualSeed, randomPermutation } from "./random.ts";
 export {
   currentScope,
   DetachedScope,
+  type Scoped,
   TensorScope,
   tensorScope,
 } from "./scope.ts";

@@ -6,7 +6,7 @@
  */
 
 /** What a scope holds. */
-interface Held extends Disposable {
+export interface Scoped extends Disposable {
   /** Whether the memory has been given back already. */
   readonly disposed: boolean;
   /** Has the garbage collector free it, should its holder drop it. */
@@ -18,8 +18,8 @@ let current: TensorScope | null = null;
 /** Frees the tensors made while it is the innermost scope, but for kept ones. */
 export class TensorScope implements Disposable {
   readonly #outer: TensorScope | null = current;
-  readonly #held: Held[] = [];
-  readonly #kept = new Set<Held>();
+  readonly #held: Scoped[] = [];
+  readonly #kept = new Set<Scoped>();
 
   /** Opens a scope inside the current one. */
   constructor() {
@@ -27,12 +27,12 @@ export class TensorScope implements Disposable {
   }
 
   /** Takes charge of `tensor`. */
-  add(tensor: Held): void {
+  add(tensor: Scoped): void {
     this.#held.push(tensor);
   }
 
   /** Leaves `tensor` to the scope outside, and gives it back. */
-  keep<T extends Held>(tensor: T): T {
+  keep<T extends Scoped>(tensor: T): T {
     this.#kept.add(tensor);
     return tensor;
   }
@@ -47,7 +47,7 @@ export class TensorScope implements Disposable {
   }
 
   /** Hands a kept tensor on. */
-  protected adopt(tensor: Held): void {
+  protected adopt(tensor: Scoped): void {
     if (this.#outer === null) tensor.leaveToHolder();
     else this.#outer.add(tensor);
   }
@@ -55,7 +55,7 @@ export class TensorScope implements Disposable {
 
 /** A scope whose kept tensors belong to nobody but their holder: for caches. */
 export class DetachedScope extends TensorScope {
-  protected override adopt(tensor: Held): void {
+  protected override adopt(tensor: Scoped): void {
     tensor.leaveToHolder();
   }
 }
