@@ -26,7 +26,7 @@ import {
 import { loraFields } from "./lora_fields.ts";
 import { progressCallback, showLine } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";
-import { answer, type Sample, sampleOf, writeChatTemplate } from "./sample.ts";
+import { answer, sampleOf, writeChatTemplate } from "./sample.ts";
 import { checkRun } from "./train_checks.ts";
 
 /** What `deno task train` without flags does. */
