@@ -169,4 +169,4 @@ function report(
   console.log(`  transformers + peft: ${against(times.peft)}`);
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) main();
