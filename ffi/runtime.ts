@@ -10,7 +10,18 @@ import { dtypeCode } from "./dispatch.ts";
 import { libraries, openCuda } from "./library.ts";
 import type { Device } from "./tensor_handle.ts";
 
-/** Sets how many CPU threads an operator may use. */
+/**
+ * Sets how many CPU threads an operator may use.
+ *
+ * @example
+ * ```ts
+ * import { full, setThreads } from "@lorikeet/lorikeet";
+ *
+ * setThreads(1);
+ * using x = full([2], { value: 1 });
+ * if (x.shape[0] !== 2) throw new Error("unexpected shape");
+ * ```
+ */
 export function setThreads(count: number): void {
   libraries().torch._ZN2at15set_num_threadsEi(count);
 }

@@ -78,6 +78,16 @@ export abstract class AutoModelForCausalLM {
  * Reads `config.json` in the folder `path`.
  *
  * @throws {InputError} when it is missing, broken or of a model lorikeet does not compute.
+ *
+ * @example
+ * ```ts
+ * import { readConfig } from "@lorikeet/lorikeet";
+ *
+ * const config = readConfig("models/tiny-atom");
+ * if (config.hiddenSize !== config.heads * config.headSize) {
+ *   throw new Error("unexpected sizes");
+ * }
+ * ```
  */
 export function readConfig(path: string): LlamaConfig {
   const json = readJsonFile(`${path}/config.json`);
@@ -229,6 +239,15 @@ function chooseDtype(
 /**
  * Fills a tree with fresh weights as transformers does: matrices from
  * `N(0, initializer_range²)`, norms with ones, biases with zeros.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, initializeWeights } from "@lorikeet/lorikeet";
+ *
+ * using model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
+ * initializeWeights(model, { seed: 42 });
+ * if (model.model.norm.weight.toArray()[0] !== 1) throw new Error("unexpected");
+ * ```
  */
 export function initializeWeights(
   model: LlamaForCausalLm,

@@ -19,6 +19,22 @@ export interface SaveModelOptions {
 /**
  * Writes `config.json` and `model.safetensors` of `model` into `folder`, made if
  * need be. A head that is tied to the embedding is left out, as transformers does.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, saveModel } from "@lorikeet/lorikeet";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * using model = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+ * saveModel(model, folder, { dtype: "bfloat16" });
+ * {
+ *   using saved = AutoModelForCausalLM.fromPretrained(folder);
+ *   if (saved.lm_head.inFeatures !== model.config.hiddenSize) {
+ *     throw new Error("unexpected width");
+ *   }
+ * }
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
  */
 export function saveModel(
   model: CausalLm,

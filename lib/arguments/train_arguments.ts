@@ -152,6 +152,15 @@ export function trainingArguments(
 /**
  * The content of `training_args.json`: every setting of the run, flat, by its
  * name. The file can be given back to `deno task train` as a settings file.
+ *
+ * @example
+ * ```ts
+ * import { parseTrainArguments, trainingArgsJson } from "@lorikeet/lorikeet";
+ *
+ * const parsed = parseTrainArguments(["--max_steps", "10"]);
+ * if ("help" in parsed) throw new Error("no help was asked for");
+ * if (trainingArgsJson(parsed).max_steps !== 10) throw new Error("wrong steps");
+ * ```
  */
 export function trainingArgsJson(
   { finetune, training }: Pick<TrainArguments, "finetune" | "training">,

@@ -98,7 +98,21 @@ export function preflight(
   };
 }
 
-/** Says the numbers in sentences: first what there is, then what to mind. */
+/**
+ * Says the numbers in sentences: first what there is, then what to mind.
+ *
+ * @example
+ * ```ts
+ * import { describePreflight, preflight } from "@lorikeet/lorikeet";
+ *
+ * const feature = { input_ids: [1, 5, 6, 7, 2], seq_len: 3 };
+ * const numbers = preflight([{ feature, emptyAnswer: false }], {
+ *   maxSeqLength: 4,
+ * });
+ * const [, warning = ""] = describePreflight(numbers);
+ * if (!warning.includes("without EOS")) throw new Error(warning);
+ * ```
+ */
 export function describePreflight(numbers: Preflight): string[] {
   const limit = `max_seq_length ${numbers.maxSeqLength}`;
   const warnings: readonly (readonly [number, string])[] = [

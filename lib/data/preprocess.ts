@@ -54,6 +54,16 @@ export type Example = Pick<Row, "instruction" | "input" | "output">;
  * The recipe's prompt. The tokenizer puts one more BOS before its `<s>`.
  *
  * @returns `<s>Human: …请回答用户问题: …\n</s><s>Assistant:`
+ *
+ * @example
+ * ```ts
+ * import { promptOf } from "@lorikeet/lorikeet";
+ *
+ * const prompt = promptOf({ instruction: "回答", input: "你是谁？" });
+ * if (prompt !== "<s>Human: 回答请回答用户问题: 你是谁？\n</s><s>Assistant:") {
+ *   throw new Error(prompt);
+ * }
+ * ```
  */
 export function promptOf(example: Omit<Example, "output">): string {
   return `<s>Human: ${example.instruction}请回答用户问题: ${example.input}\n</s><s>Assistant:`;

@@ -165,7 +165,21 @@ export interface PromptFrame {
   readonly endsWithEos?: boolean;
 }
 
-/** Asks `tokenizer` what it puts around a text when it encodes for training. */
+/**
+ * Asks `tokenizer` what it puts around a text when it encodes for training.
+ *
+ * @example
+ * ```ts
+ * import { adapterChatTemplate, AutoTokenizer, promptFrame } from "@lorikeet/lorikeet";
+ *
+ * const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
+ * const frame = await promptFrame(tokenizer);
+ * const template = adapterChatTemplate("回答", frame);
+ * if (template.includes("bos_token -") !== frame.beginsWithBos) {
+ *   throw new Error(template);
+ * }
+ * ```
+ */
 export async function promptFrame(
   tokenizer: AutoTokenizer,
 ): Promise<Required<PromptFrame>> {

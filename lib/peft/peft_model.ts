@@ -121,6 +121,14 @@ export class PeftModel implements Disposable {
    * The configuration of the adapter in the folder `path`; needs no libtorch.
    *
    * @throws {InputError} when it is missing or asks for what lorikeet does not compute.
+   *
+   * @example
+   * ```ts
+   * import { PeftModel } from "@lorikeet/lorikeet";
+   *
+   * const config = PeftModel.readConfig("tests/fixtures/peft/trained");
+   * if (config.r !== 4) throw new Error("unexpected rank");
+   * ```
    */
   static readConfig(path: string): LoraConfig {
     return readAdapterConfig(path);
@@ -222,7 +230,18 @@ export function getPeftModel(
   return new PeftModel({ base, config, report, adapters });
 }
 
-/** The names of `base` as far as matching needs them; works without weights. */
+/**
+ * The names of `base` as far as matching needs them; works without weights.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, targetTree } from "@lorikeet/lorikeet";
+ *
+ * const model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
+ * const { linearPaths, outputPath } = targetTree(model);
+ * if (!linearPaths.includes(outputPath)) throw new Error("no head");
+ * ```
+ */
 export function targetTree(base: CausalLm): TargetTree {
   const modules = [...base.namedModules()];
   return {

@@ -36,6 +36,20 @@ export interface TargetTree {
  *
  * @throws {InputError} when nothing matches, naming what exists, and when a match
  *   is no linear layer.
+ *
+ * @example
+ * ```ts
+ * import { loraConfig, matchTargets } from "@lorikeet/lorikeet";
+ *
+ * const tree = {
+ *   allPaths: ["model", "model.q_proj", "model.k_proj"],
+ *   linearPaths: ["model.q_proj", "model.k_proj"],
+ *   outputPath: "lm_head",
+ * };
+ * const config = loraConfig({ target_modules: ["q_proj"] });
+ * const { targeted } = matchTargets(tree, config);
+ * if (targeted.join() !== "model.q_proj") throw new Error("unexpected targets");
+ * ```
  */
 export function matchTargets(
   tree: TargetTree,
@@ -163,7 +177,24 @@ function lastNames(paths: readonly string[]): string[] {
   return [...new Set(paths.map((path) => path.split(".").at(-1)!))];
 }
 
-/** The report as sentences for a user: what is trained, and what was asked for in vain. */
+/**
+ * The report as sentences for a user: what is trained, and what was asked for in vain.
+ *
+ * @example
+ * ```ts
+ * import { describeTargets } from "@lorikeet/lorikeet";
+ *
+ * const [line] = describeTargets({
+ *   targeted: ["model.q_proj"],
+ *   trainedNames: ["q_proj"],
+ *   untrainedNames: ["k_proj"],
+ *   unmatched: [],
+ * });
+ * if (line !== "LoRA on 1 modules: q_proj (not trained: k_proj)") {
+ *   throw new Error(line);
+ * }
+ * ```
+ */
 export function describeTargets(report: TargetReport): string[] {
   const lines = [
     `LoRA on ${report.targeted.length} modules: ${

@@ -65,7 +65,23 @@ export function noGrad(): Disposable {
   return gradMode(false);
 }
 
-/** Turns recording on until the end of the block, also inside {@linkcode noGrad}. */
+/**
+ * Turns recording on until the end of the block, also inside {@linkcode noGrad}.
+ *
+ * @example
+ * ```ts
+ * import { aten, enableGrad, noGrad, tensor, tensorScope } from "@lorikeet/lorikeet";
+ *
+ * using _scope = tensorScope();
+ * const w = tensor([3]).requireGrad();
+ * using _off = noGrad();
+ * {
+ *   using _on = enableGrad();
+ *   aten.backward(aten.sum(aten.mul(w, w)), [w]);
+ * }
+ * if (w.grad?.item() !== 6) throw new Error("unexpected gradient");
+ * ```
+ */
 export function enableGrad(): Disposable {
   return gradMode(true);
 }

@@ -63,7 +63,18 @@ function shapeOfNested(values: Nested): number[] {
     : [values.length, ...(values.length > 0 ? shapeOfNested(values[0]!) : [])];
 }
 
-/** The tensor in another type or on another device; itself, by a new handle, when nothing changes. */
+/**
+ * The tensor in another type or on another device; itself, by a new handle, when nothing changes.
+ *
+ * @example
+ * ```ts
+ * import { tensor, to } from "@lorikeet/lorikeet";
+ *
+ * using x = tensor([1.5]);
+ * using half = to(x, { dtype: "bfloat16" });
+ * if (half.dtype !== "bfloat16") throw new Error("unexpected type");
+ * ```
+ */
 export function to(source: Tensor, options: TensorOptions): Tensor {
   const { device = source.device, dtype = source.dtype } = options;
   const here = source.device;
@@ -72,7 +83,18 @@ export function to(source: Tensor, options: TensorOptions): Tensor {
     : aten.toDevice(source, deviceCode(device), dtype);
 }
 
-/** The elements as a copy that needs no libtorch, in row-major order. */
+/**
+ * The elements as a copy that needs no libtorch, in row-major order.
+ *
+ * @example
+ * ```ts
+ * import { tensor, toData } from "@lorikeet/lorikeet";
+ *
+ * using x = tensor([[1, 2]]);
+ * const { shape, bytes } = toData(x);
+ * if (shape.join() !== "1,2" || bytes.length !== 8) throw new Error("unexpected");
+ * ```
+ */
 export function toData(source: Tensor): TensorData {
   using onCpu = to(source, { device: CPU });
   using packed = aten.contiguous(onCpu);

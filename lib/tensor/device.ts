@@ -53,7 +53,18 @@ function openCudaDevice(name: string, index: number): Device {
   return { type: "cuda", index };
 }
 
-/** The name of `device` as PyTorch prints it. */
+/**
+ * The name of `device` as PyTorch prints it.
+ *
+ * @example
+ * ```ts
+ * import { deviceName } from "@lorikeet/lorikeet";
+ *
+ * if (deviceName({ type: "cuda", index: 1 }) !== "cuda:1") {
+ *   throw new Error("unexpected name");
+ * }
+ * ```
+ */
 export function deviceName(device: Device): string {
   return device.type === "cpu" ? "cpu" : `cuda:${device.index}`;
 }

@@ -44,7 +44,21 @@ const net = new FinalizationRegistry<TensorHandle>((handle) => {
   deleteHandle(handle);
 });
 
-/** How many tensor handles are held at this moment; for leak tests. */
+/**
+ * How many tensor handles are held at this moment; for leak tests.
+ *
+ * @example
+ * ```ts
+ * import { liveTensors, zeros } from "@lorikeet/lorikeet";
+ *
+ * const before = liveTensors();
+ * {
+ *   using _x = zeros([2]);
+ *   if (liveTensors() !== before + 1) throw new Error("not counted");
+ * }
+ * if (liveTensors() !== before) throw new Error("not freed");
+ * ```
+ */
 export function liveTensors(): number {
   return live;
 }
@@ -225,7 +239,17 @@ export interface TensorOptions {
   readonly device?: Device;
 }
 
-/** A tensor of `shape` whose elements are not set. */
+/**
+ * A tensor of `shape` whose elements are not set.
+ *
+ * @example
+ * ```ts
+ * import { empty } from "@lorikeet/lorikeet";
+ *
+ * using x = empty([2, 3], { dtype: "int64" });
+ * if (x.shape.join() !== "2,3") throw new Error("unexpected shape");
+ * ```
+ */
 export function empty(
   shape: readonly number[],
   options: TensorOptions = {},
@@ -234,7 +258,17 @@ export function empty(
   return new Tensor(newEmpty(shape, { dtype, device }));
 }
 
-/** A tensor of `shape` filled with `value`. */
+/**
+ * A tensor of `shape` filled with `value`.
+ *
+ * @example
+ * ```ts
+ * import { full } from "@lorikeet/lorikeet";
+ *
+ * using x = full([2], { value: 0.5 });
+ * if (x.toArray().join() !== "0.5,0.5") throw new Error("unexpected values");
+ * ```
+ */
 export function full(
   shape: readonly number[],
   options: TensorOptions & { readonly value: number },
@@ -242,7 +276,17 @@ export function full(
   return empty(shape, options).fill(options.value);
 }
 
-/** A tensor of `shape` filled with zeros. */
+/**
+ * A tensor of `shape` filled with zeros.
+ *
+ * @example
+ * ```ts
+ * import { zeros } from "@lorikeet/lorikeet";
+ *
+ * using x = zeros([3]);
+ * if (x.toArray().join() !== "0,0,0") throw new Error("unexpected values");
+ * ```
+ */
 export function zeros(
   shape: readonly number[],
   options: TensorOptions = {},
@@ -250,7 +294,18 @@ export function zeros(
   return full(shape, { ...options, value: 0 });
 }
 
-/** Copies `data` into a new CPU tensor. */
+/**
+ * Copies `data` into a new CPU tensor.
+ *
+ * @example
+ * ```ts
+ * import { fromData } from "@lorikeet/lorikeet";
+ *
+ * const bytes = new Uint8Array(new Float32Array([1, 2]).buffer);
+ * using x = fromData({ dtype: "float32", shape: [2], bytes });
+ * if (x.toArray().join() !== "1,2") throw new Error("unexpected values");
+ * ```
+ */
 export function fromData(data: TensorData): Tensor {
   const made = empty(data.shape, { dtype: data.dtype });
   made.unsafeBytes().set(data.bytes);

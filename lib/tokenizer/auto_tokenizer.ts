@@ -88,6 +88,17 @@ export class AutoTokenizer {
    * Loads the tokenizer of a model folder.
    *
    * @throws {InputError} when the folder has no usable tokenizer.json.
+   *
+   * @example
+   * ```ts
+   * import { AutoTokenizer } from "@lorikeet/lorikeet";
+   *
+   * const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
+   * const ids = await tokenizer.encode("你好");
+   * if (tokenizer.decode(ids, { skipSpecialTokens: true }) !== "你好") {
+   *   throw new Error("unexpected text");
+   * }
+   * ```
    */
   static async fromPretrained(directory: string): Promise<AutoTokenizer> {
     const files = readTokenizerFiles(directory);

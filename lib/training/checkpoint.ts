@@ -237,6 +237,20 @@ export function rotateCheckpoints(output: string, limit: number | null): void {
  * newest checkpoint in `output`.
  *
  * @throws {InputError} when there is none, or it cannot be resumed from.
+ *
+ * @example
+ * ```ts
+ * import { InputError, resolveCheckpoint } from "@lorikeet/lorikeet";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * try {
+ *   resolveCheckpoint(folder, "true");
+ *   throw new Error("an empty folder has no checkpoint");
+ * } catch (error) {
+ *   if (!(error instanceof InputError)) throw error;
+ * }
+ * Deno.removeSync(folder);
+ * ```
  */
 export function resolveCheckpoint(output: string, asked: string): string {
   const newest = /^(true|yes|y|t|1)$/i.test(asked);

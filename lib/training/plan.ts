@@ -49,6 +49,18 @@ export interface TrainingPlan {
  * Plans a run over `rows` rows.
  *
  * @throws {InputError} when no micro-batch can be made of them.
+ *
+ * @example
+ * ```ts
+ * import { planTraining, trainingArguments } from "@lorikeet/lorikeet";
+ *
+ * const args = trainingArguments({
+ *   output_dir: "out",
+ *   per_device_train_batch_size: 4,
+ *   num_train_epochs: 2,
+ * });
+ * if (planTraining(10, args).maxSteps !== 6) throw new Error("unexpected plan");
+ * ```
  */
 export function planTraining(rows: number, args: PlanArguments): TrainingPlan {
   const size = args.per_device_train_batch_size;
