@@ -46,7 +46,7 @@ export const PRETRAIN = {
     default: "models/tiny-atom",
     help: "Folder for the model",
   },
-  max_steps: { kind: "int", default: 1200, help: "Optimizer steps" },
+  max_steps: { kind: "int", default: 1500, help: "Optimizer steps" },
   batch_size: { kind: "int", default: 32, help: "Rows per step" },
   learning_rate: {
     kind: "float",

@@ -1,7 +1,8 @@
 /**
  * What `tiny-atom` reads: our own question rows, each under several instructions
- * and in several wordings, and the plain sentences of both files. It answers
- * plainly under every instruction, so a change of voice is the adapter's work.
+ * and in several wordings, and the sentences of the rows to fine-tune on, without
+ * their questions. It answers plainly under every instruction, so a change of voice
+ * is the adapter's work.
  *
  * @module
  */
