@@ -20,6 +20,7 @@ export const OPERATORS = {
   isfinite: "aten::isfinite(Tensor self) -> Tensor",
   eq: "aten::eq.Tensor(Tensor self, Tensor other) -> Tensor",
   lt: "aten::lt.Tensor(Tensor self, Tensor other) -> Tensor",
+  ge: "aten::ge.Tensor(Tensor self, Tensor other) -> Tensor",
   gt: "aten::gt.Tensor(Tensor self, Tensor other) -> Tensor",
   where:
     "aten::where.self(Tensor condition, Tensor self, Tensor other) -> Tensor",
@@ -89,6 +90,7 @@ export const OPERATORS = {
   zero_: "aten::zero_(Tensor self) -> Tensor",
   clone: "aten::clone(Tensor self, MemoryFormat? memory_format=None) -> Tensor",
   detach: "aten::detach(Tensor self) -> Tensor",
+  viewDtype: "aten::view.dtype(Tensor self, ScalarType dtype) -> Tensor",
   toDtype:
     "aten::to.dtype(Tensor self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor",
   toDevice:
@@ -101,6 +103,8 @@ export const OPERATORS = {
     "aten::randn(SymInt[] size, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
   randperm:
     "aten::randperm(SymInt n, ScalarType? dtype=None, Layout? layout=None, Device? device=None, bool? pin_memory=None) -> Tensor",
+  random_:
+    "aten::random_.from(Tensor self, int from, int? to, Generator? generator=None) -> Tensor",
   uniform_:
     "aten::uniform_(Tensor self, float from=0, float to=1, Generator? generator=None) -> Tensor",
   normal_:

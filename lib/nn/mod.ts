@@ -5,6 +5,7 @@
  */
 
 export { causalAttention, KeyValueCache } from "./attention.ts";
+export { dropout, type Dropped } from "./dropout.ts";
 export { Embedding } from "./embedding.ts";
 export {
   Linear,

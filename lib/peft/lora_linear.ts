@@ -5,7 +5,7 @@
  * @module
  */
 
-import { linearPlus, Module, Projection } from "../nn/mod.ts";
+import { dropout, linearPlus, Module, Projection } from "../nn/mod.ts";
 import {
   aten,
   DetachedScope,
@@ -50,7 +50,7 @@ export class LoraLinear extends Projection {
   readonly lora_A: LoraMatrix = new LoraMatrix();
   /** B, `[out, r]`. */
   readonly lora_B: LoraMatrix = new LoraMatrix();
-  #scale: Tensor | null = null;
+  #scale: { readonly value: number; readonly tensor: Tensor } | null = null;
 
   /** Wraps `base`; the matrices are put in by {@linkcode LoraLinear.initialize} or from a file. */
   constructor(base: Projection, options: LoraLinearOptions) {
@@ -83,31 +83,40 @@ export class LoraLinear extends Projection {
   /** `[rows, in]` to `[rows, out]`, with `residual` added when given. */
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
     const base = this.base_layer.forward(input, residual);
-    const dropped = this.training && this.dropout > 0
-      ? aten.dropout(input, this.dropout, true)
-      : input;
+    const { kept, scale } = this.training && this.dropout > 0
+      ? dropout(input, this.dropout)
+      : { kept: input, scale: 1 };
     // Masters are float32; the product runs in the type of the hidden states.
     const a = aten.toDtype(this.lora_A.weight, input.dtype);
     const b = aten.toDtype(this.lora_B.weight, input.dtype);
-    const low = aten.mul(aten.linear(dropped, a), this.#scaleLike(input));
+    const low = aten.mul(
+      aten.linear(kept, a),
+      this.#factor(this.scaling * scale, input),
+    );
     // Rows of Bᵀ are long: products with it, and its gradient, run up to 4 times faster.
     const weight = aten.t(aten.contiguous(aten.t(b)));
     return linearPlus(low, { weight, start: base });
   }
 
-  #scaleLike(input: Tensor): Tensor {
-    if (this.#scale?.dtype !== input.dtype) {
+  /** `value` as a tensor like `input`; made anew only when it or the type changes. */
+  #factor(value: number, input: Tensor): Tensor {
+    if (
+      this.#scale?.value !== value || this.#scale.tensor.dtype !== input.dtype
+    ) {
       using scope = new DetachedScope();
-      const made = tensor(this.scaling, { device: input.device });
-      this.#scale?.[Symbol.dispose]();
-      this.#scale = scope.keep(to(made, { dtype: input.dtype }));
+      const made = tensor(value, { device: input.device });
+      this.#scale?.tensor[Symbol.dispose]();
+      this.#scale = {
+        value,
+        tensor: scope.keep(to(made, { dtype: input.dtype })),
+      };
     }
-    return this.#scale;
+    return this.#scale.tensor;
   }
 
   /** Frees the matrices. */
   [Symbol.dispose](): void {
-    this.#scale?.[Symbol.dispose]();
+    this.#scale?.tensor[Symbol.dispose]();
     this.lora_A.weight?.[Symbol.dispose]();
     this.lora_B.weight?.[Symbol.dispose]();
   }

@@ -1,0 +1,42 @@
+/**
+ * Dropout (Srivastava et al., 2014) whose masks cost less than half of PyTorch's on
+ * a CPU: one 64-bit draw from PyTorch's stream decides four elements.
+ *
+ * @module
+ */
+
+import { aten, empty, type Tensor, tensor } from "../tensor/mod.ts";
+
+const LANES = 4;
+const LEVELS = 2 ** 16;
+const LOWEST_INT64 = -(2 ** 63);
+
+/** What is left of a tensor, and what makes up for the rest. */
+export interface Dropped {
+  /** The input with elements set to zero; not scaled yet. */
+  readonly kept: Tensor;
+  /** `1 / (1 - p)`, to be multiplied in where it costs least. */
+  readonly scale: number;
+}
+
+/**
+ * Sets each element of `input` to zero with probability `p`, drawn from the default
+ * generator of its device. On a CPU `p` is rounded to a multiple of 2⁻¹⁶, and
+ * `scale` fits the rounded one.
+ */
+export function dropout(input: Tensor, p: number): Dropped {
+  if (input.device.type !== "cpu") {
+    return { kept: aten.dropout(input, p, true), scale: 1 };
+  }
+  const dropped = Math.min(Math.max(Math.round(p * LEVELS), 1), LEVELS - 1);
+  const { size, shape } = input;
+  const draws = aten.random_(
+    empty([Math.ceil(size / LANES)], { dtype: "int64" }),
+    LOWEST_INT64,
+    null,
+  );
+  const lanes = aten.slice(aten.viewDtype(draws, "int16"), 0, 0, size);
+  const threshold = tensor(dropped - LEVELS / 2, { dtype: "int16" });
+  const mask = aten.view(aten.ge(lanes, threshold), [...shape]);
+  return { kept: aten.mul(input, mask), scale: LEVELS / (LEVELS - dropped) };
+}
