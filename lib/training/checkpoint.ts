@@ -224,12 +224,19 @@ function isFile(path: string): boolean {
   }
 }
 
-/** Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. */
+/**
+ * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all.
+ * The oldest are those written first, as in transformers: an earlier run may have
+ * left higher steps in the same folder.
+ */
 export function rotateCheckpoints(output: string, limit: number | null): void {
   if (limit === null || limit <= 0) return;
-  for (const path of listCheckpoints(output).slice(0, -limit)) {
-    removeFolder(path);
-  }
+  const written = (path: string): number =>
+    Deno.statSync(`${path}/${TRAINER_STATE}`).mtime?.getTime() ?? 0;
+  const oldestFirst = listCheckpoints(output)
+    .map((path) => ({ path, time: written(path) }))
+    .sort((a, b) => a.time - b.time);
+  for (const { path } of oldestFirst.slice(0, -limit)) removeFolder(path);
 }
 
 /**

@@ -176,6 +176,7 @@ Deno.test("listCheckpoints() passes half-written folders over and sorts by step"
     for (const name of ["checkpoint-10", "checkpoint-9", "checkpoint-x"]) {
       Deno.mkdirSync(`${folder}/${name}`);
       Deno.writeTextFileSync(`${folder}/${name}/trainer_state.json`, "{}");
+      Deno.utimeSync(`${folder}/${name}/trainer_state.json`, 1, 1);
     }
     Deno.mkdirSync(`${folder}/checkpoint-11`);
     Deno.mkdirSync(`${folder}/tmp-checkpoint-12`);
@@ -193,6 +194,25 @@ Deno.test("listCheckpoints() passes half-written folders over and sorts by step"
     assert.equal(listCheckpoints(folder).length, 2);
     rotateCheckpoints(folder, 1);
     assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-10`]);
+    return Promise.resolve();
+  });
+});
+
+Deno.test("rotateCheckpoints() keeps what was written last, not an earlier run's higher step", async () => {
+  await inFolder((folder) => {
+    for (const [step, time] of [[300, 10], [200, 5], [50, 20]] as const) {
+      const state = `${folder}/checkpoint-${step}/trainer_state.json`;
+      Deno.mkdirSync(`${folder}/checkpoint-${step}`);
+      Deno.writeTextFileSync(state, "{}");
+      Deno.utimeSync(state, time, time);
+    }
+    rotateCheckpoints(folder, 2);
+    assert.deepEqual(listCheckpoints(folder), [
+      `${folder}/checkpoint-50`,
+      `${folder}/checkpoint-300`,
+    ]);
+    rotateCheckpoints(folder, 1);
+    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-50`]);
     return Promise.resolve();
   });
 });
