@@ -77,11 +77,13 @@ function preparePass(
     options,
     context,
     ids: inputIdsOf(batch, model.device),
-    lossOf: (hidden) =>
-      tokenLoss(model.head(aten.indexSelect(hidden, 0, targets.rows)), {
-        labels: targets.labels,
-        factor,
-      }),
+    lossOf: (hidden) => {
+      // Logits are the largest tensors there are; autograd needs but their softmax.
+      using scope = tensorScope();
+      const logits = model.head(aten.indexSelect(hidden, 0, targets.rows));
+      const { labels } = targets;
+      return scope.keep(tokenLoss(logits, { labels, factor }));
+    },
   };
 }
 
@@ -122,22 +124,25 @@ function recomputed(pass: Pass): number {
   aten.backward(loss, [last, ...headParameters(model)]);
   let gradient = last.grad!;
   const trainsEmbedding = trained(model.inputEmbeddings()).length > 0;
-  const lowest = trainsEmbedding
-    ? -1
-    : model.decoderLayers.findIndex((layer) => trained(layer).length > 0);
+  const lowest = trainsEmbedding ? -1 : lowestTrained(model);
   for (let index = inputs.length - 1; index >= Math.max(lowest, 0); index--) {
-    gradient = layerGradient(pass, {
-      index,
-      input: inputs.pop()!,
-      gradient,
-      wanted: index > lowest,
-    });
+    using input = inputs.pop()!;
+    using above = gradient;
+    const wanted = index > lowest;
+    gradient = layerGradient(pass, { index, input, gradient: above, wanted });
   }
   if (trainsEmbedding) {
     const parameters = trained(model.inputEmbeddings());
     aten.backward(model.embed(pass.ids), parameters, gradient);
   }
   return loss.item();
+}
+
+/** The first layer that has something to train; gradients need not go below it. */
+function lowestTrained(model: CausalLm): number {
+  const layers = model.decoderLayers;
+  const lowest = layers.findIndex((layer) => trained(layer).length > 0);
+  return lowest < 0 ? layers.length : lowest;
 }
 
 /** The inputs of all layers, and the output of the last. */
