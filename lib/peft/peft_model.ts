@@ -5,6 +5,7 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
+import { InputError } from "../input_error.ts";
 import { type Module, moduleAt, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
@@ -75,7 +76,8 @@ export class PeftModel implements Disposable {
    * Injects the adapter in the folder `path` into `base`. Unlike peft's, it is
    * trainable: nobody loads an adapter here to train nothing.
    *
-   * @throws {InputError} when files are missing or broken, or names or shapes differ.
+   * @throws {InputError} when files are missing or broken, names or shapes differ, or
+   *   `base` has an adapter already; `base` is then as it was.
    *
    * @example
    * ```ts
@@ -95,7 +97,7 @@ export class PeftModel implements Disposable {
    */
   static fromPretrained(base: CausalLm, path: string): PeftModel {
     const { config, tensors } = readAdapter(path);
-    const report = matchTargets(targetTree(base), config);
+    const report = targetsIn(base, config);
     const adapters = inject(base, { config, report });
     for (const [module, adapter] of adapters) {
       const shapes = {
@@ -113,8 +115,14 @@ export class PeftModel implements Disposable {
         device: base.device,
       });
     }
-    tensors.finish();
-    return new PeftModel({ base, config, report, adapters });
+    const model = new PeftModel({ base, config, report, adapters });
+    try {
+      tensors.finish();
+    } catch (error) {
+      model[Symbol.dispose]();
+      throw error;
+    }
+    return model;
   }
 
   /**
@@ -183,9 +191,15 @@ export class PeftModel implements Disposable {
     });
   }
 
-  /** Frees the adapters; the base model stays. */
+  /** Frees the adapters and takes them out of the base model, which stays. */
   [Symbol.dispose](): void {
-    for (const adapter of this.adapters.values()) adapter[Symbol.dispose]();
+    for (const [path, adapter] of this.adapters) {
+      const { parent, name } = placeOf(this.base, path);
+      if (moduleAt(parent, name) === adapter) {
+        parent.replaceChild(name, adapter.base_layer);
+      }
+      adapter[Symbol.dispose]();
+    }
   }
 }
 
@@ -199,7 +213,8 @@ export interface PeftOptions {
  * Wraps the targeted layers of `base` with fresh adapters, drawn from PyTorch's
  * CPU random stream in peft's order, so that the same seed gives peft's numbers.
  *
- * @throws {InputError} when no module matches, naming those that exist.
+ * @throws {InputError} when no module matches, naming those that exist, or `base` has
+ *   an adapter already.
  *
  * @example
  * ```ts
@@ -221,7 +236,7 @@ export function getPeftModel(
     base_model_name_or_path: base.config.path,
     ...given,
   });
-  const report = matchTargets(targetTree(base), config);
+  const report = targetsIn(base, config);
   const adapters = inject(base, { config, report });
   if (options.seed !== undefined) manualSeed(options.seed);
   for (const adapter of adapters.values()) {
@@ -252,21 +267,42 @@ export function targetTree(base: CausalLm): TargetTree {
   };
 }
 
+/**
+ * The modules of `base` to adapt.
+ *
+ * @throws {InputError} when it has an adapter: only one of the two would be saved.
+ */
+function targetsIn(base: CausalLm, config: LoraConfig): TargetReport {
+  for (const [path, module] of base.namedModules()) {
+    if (module instanceof LoraLinear) {
+      throw new InputError(
+        `Cannot inject LoRA into "${base.config.path}": "${path}" has an adapter already, dispose the earlier PeftModel first`,
+      );
+    }
+  }
+  return matchTargets(targetTree(base), config);
+}
+
 function inject(
   base: CausalLm,
   plan: { config: LoraConfig; report: TargetReport },
 ): Map<string, LoraLinear> {
   const adapters = new Map<string, LoraLinear>();
   for (const path of plan.report.targeted) {
-    const dot = path.lastIndexOf(".");
-    const parent: Module = moduleAt(base, path.slice(0, Math.max(dot, 0)));
-    const adapter = new LoraLinear(moduleAt(base, path) as Projection, {
+    const { parent, name } = placeOf(base, path);
+    const adapter = new LoraLinear(moduleAt(parent, name) as Projection, {
       rank: rankAt(plan.config, path),
       scaling: scalingAt(plan.config, path),
       dropout: plan.config.lora_dropout,
     });
-    parent.replaceChild(path.slice(dot + 1), adapter);
+    parent.replaceChild(name, adapter);
     adapters.set(path, adapter);
   }
   return adapters;
+}
+
+function placeOf(root: Module, path: string): { parent: Module; name: string } {
+  const dot = path.lastIndexOf(".");
+  const parent = moduleAt(root, path.slice(0, Math.max(dot, 0)));
+  return { parent, name: path.slice(dot + 1) };
 }

@@ -159,6 +159,57 @@ Deno.test("PeftModel.countParameters() counts a tied embedding once", () => {
   assert.equal(difference, 96 * 32);
 });
 
+Deno.test("PeftModel gives the base model back as it was when disposed or refused", () => {
+  using base = AutoModelForCausalLM.fromPretrained(BASE);
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  const ids = fromData(
+    readSafetensors(`${GOLDEN}/trained/golden.safetensors`).get("ids")!,
+  );
+  const paths = (): string[] => [...base.namedModules()].map(([path]) => path);
+  const logits = base.forward(ids).toArray();
+  const before = paths();
+  {
+    using _model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+    assert.notDeepEqual(base.forward(ids).toArray(), logits);
+  }
+  assert.deepEqual(base.forward(ids).toArray(), logits);
+  inFolder((folder) => {
+    for (const name of Deno.readDirSync(`${GOLDEN}/trained`)) {
+      Deno.copyFileSync(
+        `${GOLDEN}/trained/${name.name}`,
+        `${folder}/${name.name}`,
+      );
+    }
+    const file = `${folder}/adapter_config.json`;
+    const config = JSON.parse(Deno.readTextFileSync(file));
+    Deno.writeTextFileSync(file, JSON.stringify({ ...config, r: 5 }));
+    assert.throws(() => PeftModel.fromPretrained(base, folder), /has shape/);
+  });
+  assert.deepEqual(paths(), before);
+  assert.deepEqual(base.forward(ids).toArray(), logits);
+});
+
+Deno.test("PeftModel refuses a base model that has an adapter, naming the layer", () => {
+  using base = AutoModelForCausalLM.fromPretrained(BASE);
+  using _first = getPeftModel(base, { target_modules: ["q_proj"] }, {
+    seed: 1,
+  });
+  const refusal = {
+    name: "InputError",
+    message:
+      `Cannot inject LoRA into "${BASE}": "model.layers.0.self_attn.q_proj" has an adapter already, dispose the earlier PeftModel first`,
+  };
+  assert.throws(
+    () => PeftModel.fromPretrained(base, `${GOLDEN}/trained`),
+    refusal,
+  );
+  assert.throws(
+    () => getPeftModel(base, { target_modules: "all-linear" }),
+    refusal,
+  );
+});
+
 Deno.test("LoraLinear drops inputs of A while training only", () => {
   using base = AutoModelForCausalLM.fromPretrained(BASE);
   using _model = getPeftModel(base, {
