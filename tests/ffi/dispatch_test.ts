@@ -6,6 +6,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { libraries } from "../../ffi/mod.ts";
 import { operator, type TensorHandle } from "../../ffi/mod.ts";
 import {
   liveTensors,
@@ -14,6 +15,10 @@ import {
   tensorScope,
   zeros,
 } from "../../lib/tensor/mod.ts";
+
+/** libtorch hands out the words of its errors since 2.13. */
+const givesWords =
+  libraries().torch.torch_exception_get_what_without_backtrace !== null;
 
 const own = (handle: TensorHandle): Tensor => new Tensor(handle);
 
@@ -69,15 +74,19 @@ Deno.test("operator reads lists again and again without leaving memory", () => {
   assert.ok((Deno.memoryUsage().rss - before) / 2 ** 20 < 64);
 });
 
-Deno.test("operator of a name that libtorch does not know says so when called", () => {
-  const unknown = operator("aten::no_such_op(Tensor self) -> Tensor", own);
-  using x = tensor([1]);
-  assert.throws(() => unknown(x), {
-    name: "TorchError",
-    message:
-      "Cannot call aten::no_such_op: Could not find schema for aten::no_such_op",
-  });
-});
+Deno.test(
+  "operator of a name that libtorch does not know says so when called",
+  { ignore: !givesWords },
+  () => {
+    const unknown = operator("aten::no_such_op(Tensor self) -> Tensor", own);
+    using x = tensor([1]);
+    assert.throws(() => unknown(x), {
+      name: "TorchError",
+      message:
+        "Cannot call aten::no_such_op: Could not find schema for aten::no_such_op",
+    });
+  },
+);
 
 Deno.test("operator refuses a freed tensor before libtorch sees it", () => {
   const neg = operator("aten::neg(Tensor self) -> Tensor", own);

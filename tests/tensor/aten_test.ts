@@ -6,6 +6,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { libraries } from "../../ffi/mod.ts";
 import {
   aten,
   enableGrad,
@@ -17,6 +18,10 @@ import {
   zeros,
 } from "../../lib/tensor/mod.ts";
 import { assertGradients, indices } from "./finite_differences.ts";
+
+/** libtorch hands out the words of its errors since 2.13. */
+const givesWords =
+  libraries().torch.torch_exception_get_what_without_backtrace !== null;
 
 Deno.test("aten.mul has the gradient of differences, broadcast too", () => {
   assertGradients([[2, 3], [3]], (a, b) => aten.mul(a, b));
@@ -125,18 +130,22 @@ Deno.test("noGrad stops recording, enableGrad starts it again, blocks restore", 
   assert.equal(records(), true);
 });
 
-Deno.test("an operator that libtorch refuses throws TorchError with libtorch's own words", () => {
-  using _scope = tensorScope();
-  assert.throws(() => aten.mm(zeros([2, 3]), zeros([2, 3])), {
-    name: "TorchError",
-    call: "aten::mm",
-    message:
-      "Cannot call aten::mm: mat1 and mat2 shapes cannot be multiplied " +
-      "(2x3 and 2x3)",
-  });
-  assert.throws(() => aten.view(zeros([2, 3]), [4]), {
-    name: "TorchError",
-    message:
-      "Cannot call aten::view: shape '[4]' is invalid for input of size 6",
-  });
-});
+Deno.test(
+  "an operator that libtorch refuses throws TorchError with libtorch's own words",
+  { ignore: !givesWords },
+  () => {
+    using _scope = tensorScope();
+    assert.throws(() => aten.mm(zeros([2, 3]), zeros([2, 3])), {
+      name: "TorchError",
+      call: "aten::mm",
+      message:
+        "Cannot call aten::mm: mat1 and mat2 shapes cannot be multiplied " +
+        "(2x3 and 2x3)",
+    });
+    assert.throws(() => aten.view(zeros([2, 3]), [4]), {
+      name: "TorchError",
+      message:
+        "Cannot call aten::view: shape '[4]' is invalid for input of size 6",
+    });
+  },
+);
