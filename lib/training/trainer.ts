@@ -94,7 +94,8 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs to the last step, or until `signal` is aborted.
+   * Runs to the last step, or until `signal` is aborted. Called again, it goes on
+   * where it stopped; after the last step there is nothing left to do.
    *
    * @throws {InputError} when a checkpoint cannot be resumed from.
    * @throws {TorchError} when libtorch refuses, for want of memory for example.
@@ -166,7 +167,7 @@ export class Trainer implements Disposable {
     const { args } = this.#options;
     const asked = options.resumeFromCheckpoint ?? args.resume_from_checkpoint;
     const { rotary, config } = this.#trainee.model;
-    rotary.reach = config.maxPositions;
+    if (this.state.globalStep === 0) rotary.reach = config.maxPositions;
     if (asked !== null && !/^(false|no|n|f|0)$/i.test(String(asked))) {
       this.#resume(resolveCheckpoint(args.output_dir, String(asked)));
     }

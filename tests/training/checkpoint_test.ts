@@ -6,14 +6,26 @@
  */
 
 import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import { getPeftModel } from "../../lib/peft/mod.ts";
 import {
   listCheckpoints,
   type LogRow,
   resolveCheckpoint,
+  Trainer,
 } from "../../lib/training/mod.ts";
 import { rotateCheckpoints } from "../../lib/training/checkpoint.ts";
 import { complaint } from "../formats/temporary.ts";
-import { inFolder, tinyRows, type TinyRun, train } from "./tiny_run.ts";
+import {
+  inFolder,
+  MODELS,
+  PAD,
+  TINY_LORA,
+  tinyArguments,
+  tinyRows,
+  type TinyRun,
+  train,
+} from "./tiny_run.ts";
 
 /** 7 rows in batches of 2, two to a step: windows of 2 and 2 batches, the last row alone. */
 const NINE_STEPS = {
@@ -23,6 +35,12 @@ const NINE_STEPS = {
   warmup_steps: 2,
   logging_steps: 2,
 } as const;
+
+/** Rows all longer than `rope_dynamic` was made for, so that it remembers the longest. */
+const LONG_ROWS = tinyRows(7).map((row, index) => ({
+  ...row,
+  input_ids: Array.from({ length: 9 + index }, (_, at) => 3 + 5 * at + index),
+}));
 
 /** Rows of a log without those numbers that a clock gave. */
 function lasting(history: readonly LogRow[]): LogRow[] {
@@ -67,7 +85,10 @@ Deno.test("readCheckpoint() goes on to the same bytes and log from every step of
   resumesExactly({}, "adapter_model.safetensors"));
 
 Deno.test("readCheckpoint() goes on to the same bytes with a dynamic rope, whose reach it restores", () =>
-  resumesExactly({ model: "rope_dynamic" }, "adapter_model.safetensors"));
+  resumesExactly(
+    { model: "rope_dynamic", rows: LONG_ROWS },
+    "adapter_model.safetensors",
+  ));
 
 Deno.test("readCheckpoint() goes on to the same bytes for a whole model with tied embeddings", () =>
   resumesExactly(
@@ -104,6 +125,39 @@ Deno.test("Trainer.train() saves when it is aborted, and a resumed run ends as i
       Deno.readFileSync(`${folder}/${name}/adapter_model.safetensors`)
     );
     assert.deepEqual(one, other);
+  });
+});
+
+Deno.test("Trainer.train() called again goes on where it was aborted, with the reach of a dynamic rope", async () => {
+  await inFolder(async (folder) => {
+    const model = "rope_dynamic";
+    const args = { ...NINE_STEPS, save_strategy: "no" } as const;
+    const rows = LONG_ROWS;
+    const whole = await train({ folder, args, model, rows });
+    const expected = Deno.readFileSync(`${folder}/adapter_model.safetensors`);
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/${model}`);
+    using adapter = getPeftModel(base, TINY_LORA, { seed: 42 });
+    let controller = new AbortController();
+    using trainer = new Trainer({
+      model: adapter,
+      tokenizer: PAD,
+      args: tinyArguments({ ...args, output_dir: folder }),
+      trainDataset: rows,
+      callbacks: [{ onStepEnd: () => controller.abort() }],
+    });
+    for (let step = 1; step <= 9; step++) {
+      const { globalStep } = await trainer.train({ signal: controller.signal });
+      assert.equal(globalStep, step);
+      controller = new AbortController();
+    }
+    assert.deepEqual(lasting(trainer.state.logHistory).slice(0, -1), [
+      ...lasting(whole.history).slice(0, -1),
+    ]);
+    trainer.saveModel(folder);
+    const bytes = Deno.readFileSync(`${folder}/adapter_model.safetensors`);
+    assert.deepEqual(bytes, expected);
+    const { globalStep } = await trainer.train();
+    assert.equal(globalStep, 9);
   });
 });
 

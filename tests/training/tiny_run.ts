@@ -80,6 +80,13 @@ export function tinyArguments(
   });
 }
 
+/** The adapter of a run that asks for no other. */
+export const TINY_LORA: Partial<LoraConfig> = {
+  r: 2,
+  lora_dropout: 0.1,
+  target_modules: ["q_proj", "down_proj"],
+};
+
 /** A run: what to train in which folder. */
 export interface TinyRun {
   readonly folder: string;
@@ -106,9 +113,7 @@ export interface TinyResult {
 export async function train(run: TinyRun): Promise<TinyResult> {
   const name = `${MODELS}/${run.model ?? "llama_gqa"}`;
   using base = AutoModelForCausalLM.fromPretrained(name);
-  const lora = run.lora === undefined
-    ? { r: 2, lora_dropout: 0.1, target_modules: ["q_proj", "down_proj"] }
-    : run.lora;
+  const lora = run.lora === undefined ? TINY_LORA : run.lora;
   using adapter = lora === null ? null : getPeftModel(base, lora, { seed: 42 });
   const saved: string[] = [];
   const warnings: string[] = [];
