@@ -64,11 +64,6 @@ export function libraries(): Libraries {
   return opened;
 }
 
-/** Whether libtorch has been opened already. */
-export function librariesAreOpen(): boolean {
-  return opened !== undefined;
-}
-
 function openLibraries(): Libraries {
   const tried: Place[] = [];
   for (const place of searchLibtorch()) {

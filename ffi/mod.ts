@@ -15,7 +15,6 @@ export {
 export {
   cudaIsAvailable,
   libraries,
-  librariesAreOpen,
   LibtorchNotFoundError,
   openCuda,
 } from "./library.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Device, deviceCode } from "../../ffi/mod.ts";
+import { deviceCode } from "../../ffi/mod.ts";
 import type { TensorData } from "../formats/dtype.ts";
 import { aten } from "./aten.ts";
 import { CPU, empty, type Tensor, type TensorOptions } from "./tensor.ts";
@@ -100,9 +100,4 @@ export function toData(source: Tensor): TensorData {
   using packed = aten.contiguous(onCpu);
   const { dtype, shape } = source;
   return { dtype, shape: [...shape], bytes: packed.unsafeBytes().slice() };
-}
-
-/** Whether two devices are the same. */
-export function sameDevice(a: Device, b: Device): boolean {
-  return a.type === b.type && a.index === b.index;
 }

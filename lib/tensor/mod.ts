@@ -22,7 +22,7 @@ export {
 } from "../../ffi/mod.ts";
 export { type Aten, aten, enableGrad, noGrad } from "./aten.ts";
 export { autocast, autocastIsOn } from "./autocast.ts";
-export { type Nested, sameDevice, tensor, to, toData } from "./convert.ts";
+export { type Nested, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
 export { MappedFile } from "./mapped_file.ts";
 export { manualSeed, randomPermutation } from "./random.ts";

@@ -39,11 +39,6 @@ export class LossLog {
     return this.#total;
   }
 
-  /** Whether there are losses since the last row. */
-  get pending(): boolean {
-    return this.#count > 0;
-  }
-
   /** Adds a loss; with `filter`, a NaN or infinite one counts as the mean so far. */
   add(loss: number, options: { readonly filter: boolean }): void {
     const known = options.filter && !Number.isFinite(loss)

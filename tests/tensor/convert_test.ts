@@ -9,7 +9,6 @@ import { type DType, DTYPE_BYTES } from "../../lib/formats/dtype.ts";
 import {
   CPU,
   fromData,
-  sameDevice,
   tensor,
   tensorScope,
   to,
@@ -77,12 +76,4 @@ Deno.test("tensor refuses rows of different length", () => {
     name: "RangeError",
     message: "Cannot make tensor: rows differ in length",
   });
-});
-
-Deno.test("sameDevice compares kind and index", () => {
-  assert.equal(sameDevice(CPU, { type: "cpu", index: 0 }), true);
-  assert.equal(
-    sameDevice({ type: "cuda", index: 0 }, { type: "cuda", index: 1 }),
-    false,
-  );
 });
