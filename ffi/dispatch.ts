@@ -76,8 +76,11 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
   },
   "Tensor[]": (slot, value) => {
     writeList(slot, value as readonly HandleOwner[], (owner) => {
-      const { torch } = libraries();
-      torch.aoti_torch_new_tensor_handle(owner.unsafeHandle, scratchPointer);
+      const status = libraries().torch.aoti_torch_new_tensor_handle(
+        owner.unsafeHandle,
+        scratchPointer,
+      );
+      check(status, "aoti_torch_new_tensor_handle");
       return scratch[0]!;
     });
   },

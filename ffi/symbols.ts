@@ -7,6 +7,9 @@
  * @module
  */
 
+/** How C++ names spell `uint64_t`: `unsigned long`, on macOS `unsigned long long`. */
+const UINT64 = Deno.build.os === "darwin" ? "y" : "m";
+
 /** libtorch's functions; `optional` ones came after 2.11 or need a newer build. */
 export const TORCH_SYMBOLS = {
   aoti_torch_abi_version: { parameters: [], result: "u64" },
@@ -120,6 +123,7 @@ export const TORCH_SYMBOLS = {
     result: "pointer", // const at::Generator&: a pointer to the implementation
   },
   _ZN2at16CPUGeneratorImpl16set_current_seedEm: {
+    name: `_ZN2at16CPUGeneratorImpl16set_current_seedE${UINT64}`,
     parameters: ["pointer", "u64"], // this, uint64_t seed
     result: "void",
   },
