@@ -18,6 +18,7 @@ import {
   TRAINER_STATE,
   writeCheckpoint,
 } from "./checkpoint.ts";
+import { FiniteWatch } from "./finite_watch.ts";
 import { LossLog } from "./loss_log.ts";
 import { planTraining, type TrainingPlan, windowAt } from "./plan.ts";
 import { epochBatches } from "./sampler.ts";
@@ -76,6 +77,7 @@ export class Trainer implements Disposable {
   readonly #trainee: Trainee;
   readonly #engine: StepEngine;
   readonly #parameterCount: number;
+  readonly #watch = new FiniteWatch();
   #log = new LossLog();
   #order: { epoch: number; batches: number[][] } | null = null;
 
@@ -121,6 +123,7 @@ export class Trainer implements Disposable {
     while (this.state.globalStep < this.plan.maxSteps) {
       const report = this.#step();
       this.#tell((each) => each.onStepEnd?.(report));
+      this.#warn(this.#watch.complaint(report));
       this.#logAfter(report);
       const aborted = signal?.aborted === true &&
         this.state.globalStep < this.plan.maxSteps;
@@ -190,10 +193,9 @@ export class Trainer implements Disposable {
       .filter(([name, value]) => resume.order[name] !== value)
       .map(([name, value]) => `${name} is ${value}, was ${resume.order[name]}`);
     if (changed.length > 0) {
-      const message = `Resuming from "${folder}" is not exact: ${
-        changed.join("; ")
-      }`;
-      this.#tell((each) => each.onWarning?.(message));
+      this.#warn(
+        `Resuming from "${folder}" is not exact: ${changed.join("; ")}`,
+      );
     }
   }
 
@@ -365,6 +367,10 @@ export class Trainer implements Disposable {
     const { globalStep } = this.state;
     const trainingLoss = this.#log.total / Math.max(globalStep, 1);
     return { globalStep, trainingLoss, interruptedAt };
+  }
+
+  #warn(message: string | null): void {
+    if (message !== null) this.#tell((each) => each.onWarning?.(message));
   }
 
   #tell(say: (callback: TrainerCallback) => void): void {
