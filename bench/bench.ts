@@ -6,33 +6,10 @@
  * @module
  */
 
-import {
-  initializeWeights,
-  llamaConfig,
-  LlamaForCausalLm,
-} from "../lib/architectures/mod.ts";
-import { trainingArguments } from "../lib/arguments/train_arguments.ts";
-import { getPeftModel } from "../lib/peft/mod.ts";
-import { ensureLibtorch, setThreads } from "../lib/tensor/mod.ts";
-import { StepEngine, traineeOf } from "../lib/training/mod.ts";
-
-/** The size of the model and the batch; the names are the baseline script's. */
-interface Shape {
-  readonly hidden: number;
-  readonly layers: number;
-  readonly heads: number;
-  readonly kv_heads: number;
-  readonly intermediate: number;
-  readonly vocab: number;
-  readonly batch: number;
-  readonly length: number;
-  readonly rank: number;
-  readonly steps: number;
-  readonly threads: number;
-}
+import { deviceName, deviceNamed, ensureLibtorch } from "../lib/tensor/mod.ts";
+import { measureStep, type Shape } from "./step.ts";
 
 const ROUNDS = 3;
-const WARMUP = 3;
 
 const SHAPES: Readonly<Record<string, Shape>> = {
   "tiny (128 wide, 4 layers)": {
@@ -63,53 +40,20 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
 };
 
-const PROJECTIONS = ["q", "k", "v", "o", "gate", "up", "down"];
-
-/** Milliseconds of the median step here. */
-function measureHere(shape: Shape): number {
-  setThreads(shape.threads);
-  using model = new LlamaForCausalLm(llamaConfig("bench", {
-    hidden_size: shape.hidden,
-    num_hidden_layers: shape.layers,
-    num_attention_heads: shape.heads,
-    num_key_value_heads: shape.kv_heads,
-    intermediate_size: shape.intermediate,
-    vocab_size: shape.vocab,
-    rms_norm_eps: 1e-5,
-  }));
-  initializeWeights(model, { seed: 0 });
-  using peft = getPeftModel(model, {
-    r: shape.rank,
-    lora_alpha: 32,
-    target_modules: PROJECTIONS.map((name) => `${name}_proj`),
-  });
-  using engine = new StepEngine(
-    traineeOf(peft),
-    trainingArguments({ weight_decay: 0.01 }),
-  );
-  const ids = BigInt64Array.from(
-    { length: shape.batch * shape.length },
-    (_, index) => BigInt((index * 7919) % shape.vocab),
-  );
-  const batch = {
-    inputIds: ids,
-    labels: ids,
-    shape: [shape.batch, shape.length] as const,
-    trainedTokens: shape.batch * (shape.length - 1),
-    tokens: ids.length,
-  };
-  const took: number[] = [];
-  for (let step = 0; step < WARMUP + shape.steps; step++) {
-    const started = performance.now();
-    engine.step([batch], {
-      learningRate: () => 1e-4,
-      seed: [0, step],
-      loss: "tokens",
-    });
-    took.push(performance.now() - started);
-  }
-  return median(took.slice(WARMUP));
-}
+/** Llama-2-7B's shape with Atom's vocabulary. */
+const SEVEN_BILLION: Shape = {
+  hidden: 4096,
+  layers: 32,
+  heads: 32,
+  kv_heads: 32,
+  intermediate: 11008,
+  vocab: 65000,
+  batch: 4,
+  length: 512,
+  rank: 8,
+  steps: 10,
+  threads: 8,
+};
 
 /** Milliseconds of the median step of the Python script. */
 function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
@@ -130,10 +74,6 @@ function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
   return JSON.parse(text).median_ms;
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 /** The best of the rounds: what else the machine does only ever adds. */
 function best(values: readonly (number | null)[]): number | null {
   const known = values.filter((value): value is number => value !== null);
@@ -149,11 +89,48 @@ async function main(): Promise<void> {
     const peft: (number | null)[] = [];
     for (let round = 0; round < ROUNDS; round++) {
       plain.push(measurePython(shape, "plain"));
-      here.push(measureHere(shape));
+      here.push(measureStep(shape));
       peft.push(measurePython(shape, "peft"));
     }
     report(name, { here: best(here)!, plain: best(plain), peft: best(peft) });
   }
+  benchDevice();
+}
+
+/** A step of a 7B-shaped model in bfloat16, where there is a CUDA device. */
+function benchDevice(): void {
+  const device = deviceNamed("auto");
+  if (device.type === "cpu") {
+    console.log("7B: not measured, there is no CUDA device");
+    return;
+  }
+  for (const checkpointing of [false, true]) {
+    let memory = "";
+    const milliseconds = measureStep(SEVEN_BILLION, {
+      device,
+      checkpointing,
+      dtype: "bfloat16",
+      onDone: () => memory = deviceMemory(),
+    });
+    const { batch, length } = SEVEN_BILLION;
+    const speed = Math.round(batch * length / milliseconds * 1000);
+    console.log(
+      `7B in bfloat16 on ${
+        deviceName(device)
+      }, checkpointing ${checkpointing}: ` +
+        `${
+          milliseconds.toFixed(0)
+        } ms a step, ${speed} tokens/s, memory ${memory}`,
+    );
+  }
+}
+
+/** What the driver says this process and others hold; libtorch's cache keeps the peak. */
+function deviceMemory(): string {
+  const { stdout } = new Deno.Command("nvidia-smi", {
+    args: ["--query-gpu=memory.used", "--format=csv,noheader"],
+  }).outputSync();
+  return new TextDecoder().decode(stdout).trim();
 }
 
 function report(

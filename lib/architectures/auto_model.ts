@@ -19,6 +19,7 @@ import {
   manualSeed,
   MappedFile,
   type Tensor,
+  type TensorOptions,
   to,
 } from "../tensor/mod.ts";
 import { LlamaForCausalLm } from "./llama.ts";
@@ -238,7 +239,8 @@ function chooseDtype(
 
 /**
  * Fills a tree with fresh weights as transformers does: matrices from
- * `N(0, initializer_range²)`, norms with ones, biases with zeros.
+ * `N(0, initializer_range²)`, norms with ones, biases with zeros; drawn where and
+ * as `device` and `dtype` say, by default in float32 on the CPU.
  *
  * @example
  * ```ts
@@ -251,14 +253,15 @@ function chooseDtype(
  */
 export function initializeWeights(
   model: LlamaForCausalLm,
-  options: { readonly seed: number },
+  options: TensorOptions & { readonly seed: number },
 ): void {
-  manualSeed(options.seed);
+  const { seed, dtype = "float32", device = CPU } = options;
+  manualSeed(seed, device);
   using scope = new DetachedScope();
   const made: Tensor[] = [];
   for (const { owner, field, shape } of expectedParameters(model)) {
     const fresh = scope.keep(
-      full(shape, { value: shape.length === 1 ? 1 : 0 }),
+      full(shape, { value: shape.length === 1 ? 1 : 0, dtype, device }),
     );
     if (field === "bias") fresh.fill(0);
     if (shape.length > 1) {
@@ -270,5 +273,5 @@ export function initializeWeights(
   if (model.config.tieWordEmbeddings) {
     model.lm_head.setParameter("weight", model.model.embed_tokens.weight);
   }
-  model.attachStorage(CPU, made);
+  model.attachStorage(device, made);
 }
