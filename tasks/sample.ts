@@ -5,6 +5,7 @@
  * @module
  */
 
+import { writeFileAtomic } from "../lib/formats/atomic_file.ts";
 import {
   adapterChatTemplate,
   type AutoTokenizer,
@@ -67,7 +68,7 @@ export async function writeChatTemplate(
 ): Promise<void> {
   const instruction = commonInstruction(run.finetune.dataset_path);
   const frame = await promptFrame(run.tokenizer);
-  Deno.writeTextFileSync(
+  writeFileAtomic(
     `${folder}/${CHAT_TEMPLATE_FILE}`,
     adapterChatTemplate(instruction, frame),
   );

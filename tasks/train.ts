@@ -60,11 +60,12 @@ async function main(args: readonly string[]): Promise<void> {
     callbacks: [progressCallback({ bar: showsBar(training) })],
     argsJson: trainingArgsJson(parsed),
   });
+  // Before the first checkpoint: a run that is stopped can be talked to as well.
+  await writeChatTemplate(training.output_dir, { finetune, tokenizer });
   const output = await interruptible((signal) => trainer.train({ signal }));
   if (output.interruptedAt !== null) return sayHowToResume(output, args);
   trainer.saveModel();
   trainer.saveState();
-  await writeChatTemplate(training.output_dir, { finetune, tokenizer });
   if (sample !== null) {
     console.log(`Question: ${sample.question}`);
     console.log(`  before: ${before}`);
