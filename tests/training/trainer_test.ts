@@ -273,6 +273,26 @@ Deno.test("Trainer leaves the model usable and no tensor behind", async () => {
   });
 });
 
+for (const gradient_checkpointing of [false, true]) {
+  Deno.test(`Trainer.train() holds as many tensors after each of 60 steps, checkpointing ${gradient_checkpointing}`, async () => {
+    await inFolder(async (folder) => {
+      const held = new Set<number>();
+      await train({
+        folder,
+        rows: tinyRows(9),
+        args: {
+          max_steps: 60,
+          gradient_checkpointing,
+          save_strategy: "steps",
+          save_steps: 20,
+        },
+        options: { callbacks: [{ onStepEnd: () => held.add(liveTensors()) }] },
+      });
+      assert.equal(held.size, 1, `${[...held]}`);
+    });
+  });
+}
+
 Deno.test("Trainer refuses rows that fill no batch", () => {
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   const args = tinyArguments();
