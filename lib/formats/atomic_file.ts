@@ -5,10 +5,13 @@
  * @module
  */
 
+import { InputError } from "../input_error.ts";
+
 /**
  * Writes `content` to `path`; the old file stays whole until the new one is.
  *
- * @throws the file system's own error; the temporary file is removed then.
+ * @throws {InputError} with the file system's reason, such as a full disk; the
+ * temporary file is removed then.
  */
 export function writeFileAtomic(
   path: string,
@@ -24,8 +27,24 @@ export function writeFileAtomic(
     } catch {
       // the write failed before the file existed
     }
-    throw error;
+    throw writeFailure(path, error);
   }
+}
+
+/**
+ * The error to throw where the file system would not write `path`: a full disk or
+ * a folder that may not be written is for the user to put right. Any other error
+ * is given back as it is.
+ */
+export function writeFailure(path: string, error: unknown): unknown {
+  const reason = error instanceof Error
+    ? /^(.*?) \(os error \d+\)/.exec(error.message)?.[1]
+    : undefined;
+  if (reason === undefined) return error;
+  return new InputError(
+    `Cannot write "${path}": ${reason[0]?.toLowerCase()}${reason.slice(1)}`,
+    { cause: error },
+  );
 }
 
 function writeAndSync(

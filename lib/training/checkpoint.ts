@@ -6,6 +6,7 @@
  */
 
 import { elementCount, type TensorData } from "../formats/dtype.ts";
+import { writeFailure } from "../formats/atomic_file.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
@@ -54,7 +55,11 @@ export interface CheckpointContent {
   readonly saveModel: (folder: string) => void;
 }
 
-/** Writes `output/checkpoint-step` and gives its path; never half of one. */
+/**
+ * Writes `output/checkpoint-step` and gives its path; never half of one.
+ *
+ * @throws {InputError} when the disk is full or may not be written.
+ */
 export function writeCheckpoint(
   output: string,
   content: CheckpointContent & { readonly step: number },
@@ -62,6 +67,18 @@ export function writeCheckpoint(
   const final = `${output}/checkpoint-${content.step}`;
   const partial = `${output}/tmp-checkpoint-${content.step}`;
   removeFolder(partial);
+  try {
+    fillCheckpoint(partial, content);
+    removeFolder(final);
+    Deno.renameSync(partial, final);
+  } catch (error) {
+    removeFolder(partial);
+    throw writeFailure(final, error);
+  }
+  return final;
+}
+
+function fillCheckpoint(partial: string, content: CheckpointContent): void {
   Deno.mkdirSync(partial, { recursive: true });
   content.saveModel(partial);
   if (!content.onlyModel) {
@@ -75,9 +92,6 @@ export function writeCheckpoint(
   writePythonJson(`${partial}/${TRAINER_STATE}`, content.state, {
     trailingNewline: true,
   });
-  removeFolder(final);
-  Deno.renameSync(partial, final);
-  return final;
 }
 
 function removeFolder(path: string): void {
@@ -133,21 +147,68 @@ export function readCheckpoint(
     readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
   },
 ): CheckpointReading {
-  const state = readJsonFile(`${folder}/${TRAINER_STATE}`);
-  const resume = readJsonFile(`${folder}/${RESUME}`) as unknown as ResumeState;
+  const state = readFields(`${folder}/${TRAINER_STATE}`, {
+    global_step: "number",
+    log_history: "object",
+  });
+  const resume = readFields(`${folder}/${RESUME}`, {
+    lossSum: "number",
+    unlogged: "object",
+    optimizerSteps: "number",
+    order: "object",
+  }) as unknown as ResumeState;
   const { parameters, optimizer } = target;
+  const weights = target.weights(folder);
   fillFlat(parameters.values, {
     folder,
     parameters,
-    stored: target.weights(folder),
+    stored: weights,
     prefix: "",
   });
+  refuseOthers(folder, { parameters, weights });
   const stored = readSafetensors(`${folder}/${OPTIMIZER}`);
   for (const [name, flat] of moments(optimizer)) {
     fillFlat(flat, { folder, parameters, stored, prefix: `${name}.` });
   }
   optimizer.steps = resume.optimizerSteps;
   return { state, resume };
+}
+
+/** The object in a JSON file, once it has `fields` of these types. */
+function readFields(
+  path: string,
+  fields: Readonly<Record<string, "number" | "object">>,
+): Record<string, unknown> {
+  const json = readJsonFile(path);
+  for (const [name, type] of Object.entries(fields)) {
+    if (typeof json[name] !== type || json[name] === null) {
+      throw new InputError(
+        `Cannot resume from "${path}": "${name}" is ${
+          JSON.stringify(json[name]) ?? "missing"
+        }, it should be a JSON ${type}`,
+      );
+    }
+  }
+  return json;
+}
+
+/** A run that trains less than the checkpoint would lose what it has learned there. */
+function refuseOthers(
+  folder: string,
+  { parameters, weights }: {
+    parameters: FlatParameters;
+    weights: ReadonlyMap<string, TensorData>;
+  },
+): void {
+  const own = new Set(parameters.entries.map(({ path }) => path));
+  const others = [...weights.keys()].filter((name) => !own.has(name));
+  if (others.length > 0) {
+    throw new InputError(
+      `Cannot resume from "${folder}": it has ${others.length} matrices that this run does not train, such as "${
+        others[0]
+      }", the target modules it was trained with are needed`,
+    );
+  }
 }
 
 function fillFlat(
@@ -216,10 +277,14 @@ function readFolder(path: string): Iterable<Deno.DirEntry> {
 }
 
 function isFile(path: string): boolean {
+  return infoOf(path)?.isFile ?? false;
+}
+
+function infoOf(path: string): Deno.FileInfo | null {
   try {
-    return Deno.statSync(path).isFile;
+    return Deno.statSync(path);
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
 }
@@ -267,6 +332,11 @@ export function resolveCheckpoint(output: string, asked: string): string {
   if (folder === undefined) {
     throw new InputError(
       `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${output}"`,
+    );
+  }
+  if (infoOf(folder) === null) {
+    throw new InputError(
+      `Cannot resume from "${folder}": it does not exist, the path of a checkpoint-N folder or true is needed`,
     );
   }
   const missing = [TRAINER_STATE, RESUME, OPTIMIZER].filter((name) =>

@@ -15,6 +15,7 @@ import {
   Trainer,
 } from "../../lib/training/mod.ts";
 import { rotateCheckpoints } from "../../lib/training/checkpoint.ts";
+import { InputError } from "../../lib/input_error.ts";
 import { complaint } from "../formats/temporary.ts";
 import {
   inFolder,
@@ -292,5 +293,72 @@ Deno.test("writeCheckpoint() takes the place of what a killed run left half-writ
       "training_args.json",
     ]);
     assert.throws(() => Deno.statSync(`${folder}/tmp-checkpoint-1`));
+  });
+});
+
+const TWO_STEPS = {
+  max_steps: 2,
+  save_strategy: "steps",
+  save_steps: 1,
+} as const;
+
+async function refusal(run: TinyRun): Promise<string> {
+  try {
+    await train(run);
+  } catch (error) {
+    assert(error instanceof InputError, `${error} is no InputError`);
+    return error.message.replaceAll(run.folder, "F");
+  }
+  throw new Error("nothing was thrown");
+}
+
+Deno.test("Trainer refuses to resume with fewer targets, and from files without their fields", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, args: TWO_STEPS });
+    const resume = {
+      folder,
+      args: TWO_STEPS,
+      train: { resumeFromCheckpoint: `${folder}/checkpoint-1` },
+    };
+    assert.match(
+      await refusal({
+        ...resume,
+        lora: { ...TINY_LORA, target_modules: ["q_proj"] },
+      }),
+      /^Cannot resume from "F\/checkpoint-1": it has \d+ matrices that this run does not train, such as "[\w.]*down_proj[\w.]*"/,
+    );
+    for (
+      const [file, complaint] of [
+        [
+          "resume_state.json",
+          '"lossSum" is missing, it should be a JSON number',
+        ],
+        [
+          "trainer_state.json",
+          '"global_step" is missing, it should be a JSON number',
+        ],
+      ]
+    ) {
+      Deno.writeTextFileSync(`${folder}/checkpoint-1/${file}`, "{}");
+      assert.equal(
+        await refusal(resume),
+        `Cannot resume from "F/checkpoint-1/${file}": ${complaint}`,
+      );
+    }
+  });
+});
+
+Deno.test("Trainer leaves no half of a checkpoint that it cannot write", async () => {
+  await inFolder(async (folder) => {
+    const argsJson = {
+      get full(): never {
+        throw new Error("No space left on device (os error 28)");
+      },
+    };
+    assert.equal(
+      await refusal({ folder, args: TWO_STEPS, options: { argsJson } }),
+      'Cannot write "F/checkpoint-1": no space left on device',
+    );
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
   });
 });
