@@ -23,6 +23,8 @@ import { type Pip, runPip } from "./pip.ts";
 export interface FetchOptions {
   /** Gets a line of text whenever there is something to tell. */
   readonly onProgress?: (line: string) => void;
+  /** Gets a sentence when something is not as asked for: `LIBTORCH` will not do. */
+  readonly onWarning?: (message: string) => void;
   /** Whether to fetch the CUDA libraries too. Default: whether there is an NVIDIA driver. */
   readonly gpu?: boolean;
 }
@@ -65,7 +67,11 @@ export async function ensureLibtorch(
     if (exists(fetchedFolder())) throw error;
     await fetchLibtorch(options);
   }
-  const { folder, version } = libraries();
+  const { folder, version, passedOver } = libraries();
+  for (const { origin, problem } of passedOver) {
+    if (!origin.startsWith("LIBTORCH=")) continue;
+    options.onWarning?.(`${origin} ${problem}; using ${folder}`);
+  }
   const part = (shift: bigint): bigint => (version >> shift) & 0xffn;
   return {
     folder,

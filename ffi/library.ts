@@ -26,6 +26,8 @@ export interface Libraries {
   readonly torch: Deno.DynamicLibrary<typeof TORCH_SYMBOLS>["symbols"];
   readonly c10: Deno.DynamicLibrary<typeof C10_SYMBOLS>["symbols"];
   readonly libc: Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"];
+  /** Places that were looked in before, and would not do. */
+  readonly passedOver: readonly Place[];
   /** libtorch's version word, which the dispatcher wants back. */
   readonly version: bigint;
 }
@@ -69,7 +71,7 @@ function openLibraries(): Libraries {
   for (const place of searchLibtorch()) {
     if (place.folder !== null && place.problem === null) {
       try {
-        return openFolder(place.folder);
+        return { ...openFolder(place.folder), passedOver: tried };
       } catch (error) {
         if (error instanceof Deno.errors.NotCapable) throw error;
         tried.push({ ...place, problem: (error as Error).message });
@@ -81,7 +83,7 @@ function openLibraries(): Libraries {
   throw new LibtorchNotFoundError(tried);
 }
 
-function openFolder(folder: string): Libraries {
+function openFolder(folder: string): Omit<Libraries, "passedOver"> {
   const names = libraryNames();
   const torch = Deno.dlopen(`${folder}/${names.cpu}`, TORCH_SYMBOLS).symbols;
   const c10 = Deno.dlopen(`${folder}/${names.c10}`, C10_SYMBOLS).symbols;

@@ -13,14 +13,14 @@ import {
   chatPrompt,
   deviceName,
   deviceNamed,
-  ensureLibtorch,
   type GenerateOptions,
   parseChatArguments,
   PeftModel,
 } from "../mod.ts";
 import { Conversation } from "./conversation.ts";
-import { showLine } from "./progress_bar.ts";
+import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
+import { standingFolder } from "./standing_folder.ts";
 
 const HELP = `Type a question and press Enter.
   /reset   forget what was said
@@ -28,12 +28,13 @@ const HELP = `Type a question and press Enter.
   exit     leave (Ctrl-D too); Ctrl-C stops an answer`;
 
 async function main(args: readonly string[]): Promise<void> {
-  const parsed = parseChatArguments(args);
+  const folder = standingFolder();
+  const parsed = parseChatArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
   const { chat } = parsed;
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
   const prompt = chatPrompt(tokenizer, chat);
-  await ensureLibtorch({ onProgress: showLine });
+  await openLibtorch();
   using model = AutoModelForCausalLM.fromPretrained(chat.model_path, {
     device: deviceNamed(chat.device),
     torchDtype: chat.torch_dtype,

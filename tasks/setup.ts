@@ -5,30 +5,14 @@
  * @module
  */
 
-import { ensureLibtorch } from "../lib/tensor/mod.ts";
-
-/** Writes progress on standard error: over one line on a terminal, else line by line. */
-function showProgress(line: string): void {
-  const text = Deno.stderr.isTerminal() ? `\r\x1b[2K${line}` : `${line}\n`;
-  Deno.stderr.writeSync(new TextEncoder().encode(text));
-}
+import { openLibtorch } from "./open_libtorch.ts";
 
 async function main(): Promise<number> {
-  let told = false;
-  const onProgress = (line: string): void => {
-    told = true;
-    showProgress(line);
-  };
-  const endLine = (): void => {
-    if (told && Deno.stderr.isTerminal()) showProgress("");
-  };
   try {
-    const { version, cuda, folder } = await ensureLibtorch({ onProgress });
-    endLine();
+    const { version, cuda, folder } = await openLibtorch();
     console.log(`libtorch ${version} (${cuda ? "cuda" : "cpu"}) in ${folder}`);
     return 0;
   } catch (error) {
-    endLine();
     console.error((error as Error).message);
     return 1;
   }
