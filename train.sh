@@ -5,6 +5,8 @@
 #   MODEL_PATH=models/Atom-7B-Chat bash train.sh --max_steps 300
 set -euo pipefail
 cd "$(dirname "$0")"
+# the paths below are this folder's, wherever an outer task was started
+export INIT_CWD="$PWD"
 
 flags=(
   # 数据集路径 (the rows to learn from)

@@ -13,7 +13,6 @@ import {
   type Device,
   deviceName,
   deviceNamed,
-  ensureLibtorch,
   getPeftModel,
   ModifiedTrainer,
   parseTrainArguments,
@@ -23,21 +22,28 @@ import {
   type TrainingArguments,
   type TrainOutput,
 } from "../mod.ts";
+import { overruledFlags } from "./adapter_checks.ts";
 import { loraFields } from "./lora_fields.ts";
-import { progressCallback, showLine } from "./progress_bar.ts";
+import { openLibtorch } from "./open_libtorch.ts";
+import { progressCallback } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";
 import { answer, sampleOf, writeChatTemplate } from "./sample.ts";
+import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
 /** What `deno task train` without flags does. */
 const EXAMPLE = "train.jsonc";
 
 async function main(args: readonly string[]): Promise<void> {
-  const parsed = parseTrainArguments(args.length === 0 ? [EXAMPLE] : args);
+  const folder = standingFolder();
+  const parsed = args.length === 0
+    ? parseTrainArguments([EXAMPLE])
+    : parseTrainArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
   const { tokenizer, dataset } = await checkRun(parsed);
   describePreflight(dataset.preflight).forEach((line) => console.log(line));
-  await ensureLibtorch({ onProgress: showLine });
+  for (const line of overruledFlags(parsed)) console.error(`Warning: ${line}`);
+  await openLibtorch();
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
   const training = suitedTo(device, parsed.training);
@@ -141,26 +147,35 @@ async function interruptible(
 
 function sayHowToResume(output: TrainOutput, args: readonly string[]): void {
   const flags = [
-    ...withoutResume(args.length === 0 ? [EXAMPLE] : args),
-    `--resume_from_checkpoint ${output.interruptedAt}`,
+    ...args.length === 0 ? [asTyped(EXAMPLE)] : withoutResume(args),
+    "--resume_from_checkpoint",
+    asTyped(output.interruptedAt ?? "true"),
   ];
   console.log(
     `Stopped after step ${output.globalStep}. To go on: deno task train ${
-      flags.join(" ")
+      flags.map(quoted).join(" ")
     }`,
   );
   Deno.exitCode = 130;
 }
 
-/** The flags as typed, quoted for a shell, without an earlier resume. */
+/** A path that means the same to a user who stands in another folder. */
+function asTyped(path: string): string {
+  return standingFolder() === undefined ? path : Deno.realPathSync(path);
+}
+
+/** The flags as typed, without an earlier resume. */
 function withoutResume(args: readonly string[]): string[] {
-  const kept = args.filter((each, index) =>
+  return args.filter((each, index) =>
     !/^--resume[_-]from/.test(each) &&
     !/^--resume[_-]from[\w-]*$/.test(args[index - 1] ?? "")
   );
-  return kept.map((each) =>
-    /^[\w@%+=:,./-]+$/.test(each) ? each : `'${each.replaceAll("'", `'\\''`)}'`
-  );
+}
+
+/** A word as a shell takes it. */
+function quoted(word: string): string {
+  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
+  return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 if (import.meta.main) runCommand(() => main(Deno.args));

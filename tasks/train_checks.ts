@@ -8,6 +8,7 @@
 import {
   AutoModelForCausalLM,
   AutoTokenizer,
+  dataCollator,
   type Dataset,
   InputError,
   loadDataset,
@@ -20,6 +21,7 @@ import {
   targetTree,
   type TrainArguments,
 } from "../mod.ts";
+import { checkSameAdapter } from "./adapter_checks.ts";
 import { loraFields } from "./lora_fields.ts";
 
 /** What the checks read on their way. */
@@ -39,9 +41,11 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   checkAdapter(parsed);
   const resume = training.resume_from_checkpoint;
   if (resume !== null && !/^(false|no|n|f|0)$/i.test(resume)) {
-    resolveCheckpoint(training.output_dir, resume);
+    const folder = resolveCheckpoint(training.output_dir, resume);
+    checkSameAdapter(folder, parsed);
   }
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
+  checkPadding(tokenizer);
   const dataset = await loadDataset(finetune.dataset_path, {
     tokenizer,
     config: { eos_token_id: [...config.eosTokenIds] },
@@ -64,6 +68,10 @@ function checkAdapter({ finetune }: TrainArguments): void {
   }
   const tree = targetTree(AutoModelForCausalLM.fromConfig(finetune.model_path));
   matchTargets(tree, loraConfig(loraFields(finetune)));
+}
+
+function checkPadding(tokenizer: AutoTokenizer): void {
+  dataCollator([{ input_ids: [0], seq_len: 1 }], tokenizer);
 }
 
 function checkVocabulary(

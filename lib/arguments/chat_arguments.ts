@@ -18,6 +18,7 @@ export const CHAT = {
   adapter: {
     kind: "str",
     default: null,
+    isPath: true,
     help: "Folder of the adapter; none answers with the base model",
   },
   prompt: {
@@ -76,6 +77,8 @@ export interface ParseChatOptions {
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
+  /** Where relative paths in flags start. Default: the working directory. */
+  readonly folder?: string;
 }
 
 /**

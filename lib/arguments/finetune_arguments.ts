@@ -13,6 +13,7 @@ export const FINETUNE = {
   dataset_path: {
     kind: "str",
     default: "dataset/huanhuan.jsonl",
+    isPath: true,
     help: "JSONL file of instruction rows",
   },
   ...MODEL_SETTINGS,
@@ -92,6 +93,7 @@ export const FINETUNE = {
   checkpoint: {
     kind: "str",
     default: null,
+    isPath: true,
     aliases: ["check_point"],
     help: "Adapter folder to continue from, with --continue_training",
   },

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { isAbsolute, join } from "node:path";
 import { InputError } from "../input_error.ts";
 import { findFlags, type Flag, type FlagGroup } from "./argparse_flags.ts";
 import { closestName } from "./closest_name.ts";
@@ -15,7 +16,13 @@ import {
   readSettingsFile,
   type SettingsEntry,
 } from "./settings_file.ts";
-import { readJson, readWords, refusal, type Words } from "./setting_value.ts";
+import {
+  isPathValue,
+  readJson,
+  readWords,
+  refusal,
+  type Words,
+} from "./setting_value.ts";
 
 /** The values of each group's table, in the groups' order. */
 export type Dataclasses<G extends readonly SettingsGroup[]> = {
@@ -44,6 +51,8 @@ export interface HfArgumentParserOptions {
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
+  /** Where relative paths in flags start. Default: the working directory. */
+  readonly folder?: string;
 }
 
 /** Parses flags, files and plain data by settings tables. */
@@ -114,7 +123,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       findFlags(this.#flagGroups(), flags, this.#layout())
     );
     if (found !== undefined && "help" in found) return found;
-    if (hasFile) this.#addFile(draft, first);
+    if (hasFile) this.#addFile(draft, this.#fromFolder(first));
     for (const [name, words] of found?.given ?? []) {
       this.#addWords(draft, { name, words });
     }
@@ -177,8 +186,20 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       draft.complaints.push(`argument ${flag}: ${reading.complaint}`);
       return;
     }
-    draft.values.set(given.name, reading.value);
+    const { value } = reading;
+    draft.values.set(
+      given.name,
+      isPathValue(setting, value) ? this.#fromFolder(value) : value,
+    );
     draft.origins.set(given.name, `--${given.name}`);
+  }
+
+  /** A path that a user typed, as this process has to open it. */
+  #fromFolder(path: string): string {
+    const { folder } = this.#options;
+    const isElsewhere = folder !== undefined && path !== "" &&
+      !isAbsolute(path);
+    return isElsewhere ? join(folder, path) : path;
   }
 
   #addUnknown(draft: Draft, unknown: readonly string[]): void {

@@ -11,6 +11,7 @@ export const MODEL_SETTINGS = {
   model_path: {
     kind: "str",
     default: "models/tiny-atom",
+    isPath: true,
     help: "Folder of the base model in Hugging Face format",
   },
   torch_dtype: {

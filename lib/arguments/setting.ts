@@ -38,6 +38,11 @@ export interface Setting {
   readonly nullable?: true;
   /** One sentence without its full stop, shown by `--help`. */
   readonly help: string;
+  /**
+   * A `str` that is a path, or a path or a word for true or false; a flag's is
+   * relative to where the user stands.
+   */
+  readonly isPath?: true | "or switch";
   /** The legal values of a `choice`. */
   readonly choices?: readonly (string | boolean)[];
   /** More names, without dashes. */

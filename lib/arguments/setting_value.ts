@@ -157,6 +157,12 @@ function readNumbers(text: string): Reading {
   };
 }
 
+/** Whether `value` of `setting` is a path. */
+export function isPathValue(setting: Setting, value: unknown): value is string {
+  if (setting.isPath === undefined || typeof value !== "string") return false;
+  return setting.isPath === true || "complaint" in readBool(value);
+}
+
 /** Reads the value that a settings file gives; types must fit exactly. */
 export function readJson(
   setting: Setting,

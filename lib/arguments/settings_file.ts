@@ -110,7 +110,7 @@ function parseYaml(text: string): ParsedFile {
   const document = parseDocument(text, { lineCounter, uniqueKeys: false });
   const errors = document.errors.map((error) => ({
     line: lineCounter.linePos(error.pos[0]).line,
-    message: error.message.split("\n")[0] ?? "",
+    message: error.message.split("\n")[0]?.replace(/:$/, "") ?? "",
   }));
   if (!isMap(document.contents)) {
     const isEmpty = document.contents === null;

@@ -53,6 +53,8 @@ export interface ParseTrainOptions {
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
+  /** Where relative paths in flags start. Default: the working directory. */
+  readonly folder?: string;
 }
 
 /**

@@ -14,6 +14,7 @@ export const TRAINING = {
   output_dir: {
     kind: "str",
     default: "output",
+    isPath: true,
     help: "Folder for the adapter, the checkpoints and the logs",
   },
   overwrite_output_dir: {
@@ -186,6 +187,7 @@ export const TRAINING = {
   resume_from_checkpoint: {
     kind: "str",
     default: null,
+    isPath: "or switch",
     help: "Checkpoint folder to resume from, or true for the newest",
   },
   report_to: {

@@ -1,0 +1,67 @@
+/**
+ * Resuming needs the checkpoint's own adapter; flags that continuing cannot follow
+ * are told.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import {
+  loraConfig,
+  parseTrainArguments,
+  PeftModel,
+  type TrainArguments,
+} from "../../mod.ts";
+import {
+  checkSameAdapter,
+  overruledFlags,
+} from "../../tasks/adapter_checks.ts";
+import { complaint } from "../formats/temporary.ts";
+
+const TRAINED = "tests/fixtures/peft/trained";
+
+function run(...flags: string[]): TrainArguments {
+  const parsed = parseTrainArguments(flags);
+  assert(!("help" in parsed));
+  return parsed;
+}
+
+/** Flags of the run that made the adapter in the fixture. */
+function flagsOfTrained(): string[] {
+  const { r, lora_alpha, target_modules } = PeftModel.readConfig(TRAINED);
+  const targets = [target_modules ?? loraConfig().target_modules].flat();
+  return [
+    ...["--model_path", "tests/fixtures/models/llama_gqa"],
+    ...["--lora_rank", String(r), "--lora_alpha", String(lora_alpha)],
+    ...["--target_modules", ...targets.map(String)],
+  ];
+}
+
+Deno.test("checkSameAdapter takes the run that wrote the checkpoint, and names what another has", () => {
+  const same = flagsOfTrained();
+  checkSameAdapter(TRAINED, run(...same));
+  assert.match(
+    complaint(() =>
+      checkSameAdapter(
+        TRAINED,
+        run(...same, "--lora_rank", "3", "--use_rslora"),
+      )
+    ),
+    /^Cannot resume from ".*": its adapter has lora_rank 4, this run has 3; use_rslora false, this run has true$/,
+  );
+  assert.match(
+    complaint(() =>
+      checkSameAdapter(TRAINED, run(...same, "--target_modules", "v_proj"))
+    ),
+    /: its adapter has target_modules .* in \d+ places, this run has v_proj in \d+$/,
+  );
+});
+
+Deno.test("overruledFlags tells of given flags only", () => {
+  const goOn = ["--continue_training", "--checkpoint", TRAINED];
+  assert.deepEqual(overruledFlags(run(...goOn)), []);
+  assert.deepEqual(overruledFlags(run(...goOn, "--lora_rank", "3")), [
+    `--lora_rank 3 has no effect: the adapter in "${TRAINED}" has 4`,
+  ]);
+  assert.deepEqual(overruledFlags(run("--lora_rank", "3")), []);
+});
