@@ -37,11 +37,11 @@ export function progressCallback(options: ProgressOptions): TrainerCallback {
 
 function barCallback(): TrainerCallback {
   const bar = new cliProgress.SingleBar({
-    format: "{bar} {value}/{total} | loss {loss} | lr {rate} | " +
-      "{speed} tokens/s | {duration_formatted} < {left}",
+    format: "{bar} {value}/{total} | {duration_formatted} < {left} | " +
+      "loss {loss} | lr {rate} | {speed} tokens/s",
     barCompleteChar: "█",
     barIncompleteChar: "░",
-    barsize: 24,
+    barsize: barSize(),
     hideCursor: true,
     fps: 8,
   });
@@ -68,10 +68,22 @@ function barCallback(): TrainerCallback {
       });
     },
     onTrainEnd(): void {
+      // stopping moves the cursor to the place saved last, which was the bar's first
+      Deno.stderr.writeSync(new TextEncoder().encode("\x1b7"));
       bar.stop();
     },
-    onWarning: warn,
+    onWarning: (message) => showLine(`Warning: ${message}\n`),
   };
+}
+
+/** As long as the terminal has room for beside the numbers, which need about 70 columns. */
+function barSize(): number {
+  try {
+    return Math.min(24, Math.max(4, Deno.consoleSize().columns - 70));
+  } catch {
+    // neither of the streams that Deno asks is a terminal
+    return 24;
+  }
 }
 
 /** Log rows as transformers prints them, one a line. */
