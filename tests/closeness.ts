@@ -7,7 +7,7 @@
 import { strict as assert } from "node:assert";
 
 /** The largest difference between `actual` and `expected`, relative to the largest of these. */
-export function relativeError(
+function relativeError(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
 ): number {

@@ -127,6 +127,22 @@ Deno.test("every test file mirrors a source file", () => {
   assert.deepEqual(orphans, []);
 });
 
+Deno.test("every exported function, class and constant is used by another file", () => {
+  const words = SOURCES.filter((path) => !path.endsWith("/mod.ts"))
+    .map((path) => ({ path, names: new Set(read(path).match(/\w+/g)) }));
+  const dead = SOURCES.flatMap((path) => {
+    const declared = read(path).matchAll(
+      /^export (?:abstract |async )*(?:function\*?|const|class) (\w+)/gm,
+    );
+    return [...declared].map(([, name = ""]) => name)
+      .filter((name) =>
+        !words.some((other) => other.path !== path && other.names.has(name))
+      )
+      .map((name) => `${path}: ${name}`);
+  });
+  assert.deepEqual(dead, []);
+});
+
 /** The lines of all text files that match, as `path:line: text`. */
 function linesThatMatch(pattern: RegExp): string[] {
   return FILES.flatMap((path) => {

@@ -29,11 +29,11 @@ import {
 } from "./lora_config.ts";
 
 /** Names of the files in an adapter folder. */
-export const ADAPTER_CONFIG = "adapter_config.json";
+const ADAPTER_CONFIG = "adapter_config.json";
 /** peft's file of weights. */
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
 /** The seed's file of weights. */
-export const ADAPTER_ARCHIVE = "adapter_model.bin";
+const ADAPTER_ARCHIVE = "adapter_model.bin";
 
 /** Writes an adapter as peft does into the folder `path`, made if need be. */
 export function writeAdapter(
@@ -113,14 +113,14 @@ function isFile(path: string): boolean {
 }
 
 /** What to take from a file of adapter tensors. */
-export interface WantedMatrix {
+interface WantedMatrix {
   readonly matrix: "lora_A" | "lora_B";
   readonly shape: readonly number[];
   readonly device: Device;
 }
 
 /** Adapter tensors by module path; complains about all that did not fit at once. */
-export class AdapterTensors {
+class AdapterTensors {
   readonly #path: string;
   readonly #stored = new Map<string, TensorData>();
   readonly #complaints: string[] = [];

@@ -4,7 +4,7 @@
  * @module
  */
 
-export { writeAdapterArchive } from "./adapter_files.ts";
+export { ADAPTER_WEIGHTS, writeAdapterArchive } from "./adapter_files.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,

@@ -10,7 +10,7 @@ import type { TensorData } from "../formats/dtype.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { InputError } from "../input_error.ts";
 import type { NamedParameter } from "../nn/mod.ts";
-import { PeftModel } from "../peft/mod.ts";
+import { ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
 
 /** A model to train. */
 export interface Trainee {
@@ -53,7 +53,7 @@ function adapterTrainee(peft: PeftModel): Trainee {
     save: (folder) => peft.savePretrained(folder),
     read: (folder) =>
       new Map(
-        [...readSafetensors(`${folder}/adapter_model.safetensors`)].map((
+        [...readSafetensors(`${folder}/${ADAPTER_WEIGHTS}`)].map((
           [name, data],
         ) => [name.slice(PREFIX.length), data]),
       ),

@@ -5,21 +5,13 @@
  * @module
  */
 
-import {
-  AutoModelForCausalLM,
-  type CausalLm,
-} from "../../lib/architectures/mod.ts";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import type { TrainingArguments } from "../../lib/arguments/settings.ts";
 import { trainingArguments } from "../../lib/arguments/train_arguments.ts";
 import { type Batch, IGNORED_LABEL } from "../../lib/data/collator.ts";
 import type { Feature } from "../../lib/data/preprocess.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
-import { readSafetensors } from "../../lib/formats/safetensors.ts";
-import {
-  getPeftModel,
-  type LoraConfig,
-  type PeftModel,
-} from "../../lib/peft/mod.ts";
+import { getPeftModel, type LoraConfig } from "../../lib/peft/mod.ts";
 import {
   type LogRow,
   Trainer,
@@ -154,13 +146,4 @@ export async function inFolder<T>(
 /** The float32 numbers of a stored tensor. */
 export function numbersOf(data: TensorData): Float32Array {
   return new Float32Array(data.bytes.slice().buffer);
-}
-
-/** `llama_gqa` with the adapter whose training is golden, and its batch. */
-export function goldenTrainee(
-  load: (base: CausalLm) => PeftModel,
-): { base: CausalLm; model: PeftModel; batch: Batch } {
-  const base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
-  const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
-  return { base, model: load(base), batch };
 }
