@@ -6,6 +6,7 @@
  * @module
  */
 
+import { fileInfo } from "../lib/formats/file_info.ts";
 import {
   cudaIsAvailable,
   libraries,
@@ -64,7 +65,7 @@ export async function ensureLibtorch(
     libraries();
   } catch (error) {
     if (!(error instanceof LibtorchNotFoundError)) throw error;
-    if (exists(fetchedFolder())) throw error;
+    if (fileInfo(fetchedFolder()) !== null) throw error;
     await fetchLibtorch(options);
   }
   const { folder, version, passedOver } = libraries();
@@ -90,7 +91,7 @@ export async function fetchLibtorch(
   options: FetchOptions = {},
 ): Promise<string> {
   const final = fetchedFolder();
-  if (exists(final)) return final;
+  if (fileInfo(final) !== null) return final;
   const { onProgress = () => {}, gpu = await hasNvidiaDriver() } = options;
   const partial = `${final}.partial-${Deno.pid}`;
   removeStale();
@@ -116,7 +117,7 @@ async function install(pip: Pip, gpu: boolean): Promise<string> {
   const torch = `torch==${TORCH_VERSION}`;
   await runPip(pip, gpu ? [torch] : ["--no-deps", torch]);
   const { cpu } = libraryNames();
-  if (!exists(`${pip.site}/torch/lib/${cpu}`)) {
+  if (fileInfo(`${pip.site}/torch/lib/${cpu}`) === null) {
     throw new Error(
       `Cannot use the PyTorch that pip installed: it has no torch/lib/${cpu}`,
     );
@@ -192,14 +193,14 @@ function moveInto(folder: string, final: string): void {
     Deno.renameSync(folder, final);
   } catch (error) {
     // Another run that finished first has put the same there.
-    if (!exists(final)) throw error;
+    if (fileInfo(final) === null) throw error;
   }
 }
 
 /** Removes what a run that was killed long ago has left. */
 function removeStale(): void {
   const cache = cacheFolder();
-  if (!exists(cache)) return;
+  if (fileInfo(cache) === null) return;
   for (const { name } of Deno.readDirSync(cache)) {
     if (!/^torch-.*\.partial-\d+$/.test(name)) continue;
     const changed = Deno.statSync(`${cache}/${name}`).mtime?.getTime();
@@ -218,15 +219,5 @@ async function hasNvidiaDriver(): Promise<boolean> {
     return success;
   } catch {
     return false;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
   }
 }

@@ -16,12 +16,9 @@ const MAX_FILE_LINES = 400;
 const CROSS_CUTTING: readonly string[] = [
   "tests/structure_test.ts",
   "tests/remote_import_test.ts",
-  "tests/end_to_end_test.ts",
   "tests/leak_test.ts",
   "tests/gc_test.ts",
   "tests/cuda_test.ts",
-  "tests/readme_test.ts",
-  "tests/train_sh_test.ts",
 ];
 
 /** Every file that git tracks, or would after `git add .`. */

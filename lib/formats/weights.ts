@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isFile } from "./file_info.ts";
 import { InputError } from "../input_error.ts";
 import type { DType } from "./dtype.ts";
 import { readJsonFile } from "./json_file.ts";
@@ -40,7 +41,7 @@ const CANDIDATES = [
  * @throws {InputError} when there are none, a shard is missing, or a file is damaged.
  */
 export function findWeights(directory: string): WeightMap {
-  const name = CANDIDATES.find((it) => exists(`${directory}/${it}`));
+  const name = CANDIDATES.find((it) => isFile(`${directory}/${it}`));
   if (name === undefined) {
     throw new InputError(
       `Cannot load weights from "${directory}": it has none of ${
@@ -50,15 +51,6 @@ export function findWeights(directory: string): WeightMap {
   }
   const path = `${directory}/${name}`;
   return name.endsWith(".json") ? readShards(directory, path) : readFile(path);
-}
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 function readFile(path: string): Map<string, StoredTensor> {
@@ -143,7 +135,7 @@ function checkShards(
   directory: string,
   wanted: { readonly index: string; readonly shards: readonly string[] },
 ): void {
-  const missing = wanted.shards.filter((it) => !exists(`${directory}/${it}`));
+  const missing = wanted.shards.filter((it) => !isFile(`${directory}/${it}`));
   if (missing.length === 0) return;
   throw new InputError(
     `Cannot load "${wanted.index}": ${

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { isFile } from "../formats/file_info.ts";
 import type { TensorData } from "../formats/dtype.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
@@ -101,15 +102,6 @@ function readWeights(path: string): ReadonlyMap<string, TensorData> {
   throw new InputError(
     `Cannot load adapter "${path}": it has ${ADAPTER_CONFIG}, but neither ${ADAPTER_WEIGHTS} nor ${ADAPTER_ARCHIVE}`,
   );
-}
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** What to take from a file of adapter tensors. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { fileInfo } from "../formats/file_info.ts";
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { InputError } from "../input_error.ts";
 
@@ -68,18 +69,20 @@ export function copyTokenizerFiles(from: string, to: string): void {
   if (Deno.realPathSync(from) === Deno.realPathSync(to)) return;
   for (const name of FILE_NAMES) {
     const source = `${from}/${name}`;
-    if (exists(source)) writeFileAtomic(`${to}/${name}`, readBytes(source));
+    if (fileInfo(source) !== null) {
+      writeFileAtomic(`${to}/${name}`, readBytes(source));
+    }
   }
 }
 
 function missingSentence(directory: string): string {
   const start = `Cannot load tokenizer from "${directory}": it`;
-  if (exists(`${directory}/tokenizer.model`)) {
+  if (fileInfo(`${directory}/tokenizer.model`) !== null) {
     return `${start} has tokenizer.model but no tokenizer.json, which can be ` +
       `made once with: python -c "from transformers import AutoTokenizer as T; ` +
       `T.from_pretrained('${directory}').save_pretrained('${directory}')"`;
   }
-  return exists(directory)
+  return fileInfo(directory) !== null
     ? `${start} has no tokenizer.json, the folder of a model in Hugging Face format is needed`
     : `${start} does not exist, the folder of a model in Hugging Face format is needed`;
 }
@@ -106,7 +109,9 @@ export function isJsonObject(value: unknown): value is JsonObject {
 
 function readText(directory: string, name: string): string | null {
   const path = `${directory}/${name}`;
-  return exists(path) ? new TextDecoder().decode(readBytes(path)) : null;
+  return fileInfo(path) !== null
+    ? new TextDecoder().decode(readBytes(path))
+    : null;
 }
 
 function readBytes(path: string): Uint8Array {
@@ -115,18 +120,5 @@ function readBytes(path: string): Uint8Array {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(`Cannot read "${path}": ${reason}`, { cause: error });
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch (error) {
-    if (
-      error instanceof Deno.errors.NotFound ||
-      error instanceof Deno.errors.NotADirectory
-    ) return false;
-    throw error;
   }
 }

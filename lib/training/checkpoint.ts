@@ -5,6 +5,7 @@
  * @module
  */
 
+import { fileInfo, isFile } from "../formats/file_info.ts";
 import { elementCount, type TensorData } from "../formats/dtype.ts";
 import { writeFailure } from "../formats/atomic_file.ts";
 import { readJsonFile } from "../formats/json_file.ts";
@@ -276,19 +277,6 @@ function readFolder(path: string): Iterable<Deno.DirEntry> {
   }
 }
 
-function isFile(path: string): boolean {
-  return infoOf(path)?.isFile ?? false;
-}
-
-function infoOf(path: string): Deno.FileInfo | null {
-  try {
-    return Deno.statSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return null;
-    throw error;
-  }
-}
-
 /**
  * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all.
  * The oldest are those written first, as in transformers: an earlier run may have
@@ -334,7 +322,7 @@ export function resolveCheckpoint(output: string, asked: string): string {
       `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${output}"`,
     );
   }
-  if (infoOf(folder) === null) {
+  if (fileInfo(folder) === null) {
     throw new InputError(
       `Cannot resume from "${folder}": it does not exist, the path of a checkpoint-N folder or true is needed`,
     );
