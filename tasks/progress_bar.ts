@@ -100,6 +100,12 @@ function rowsCallback(): TrainerCallback {
   };
 }
 
+/** Gives a terminal its cursor and line wrapping back where a bar cannot end any more. */
+export function restoreTerminal(): void {
+  if (!Deno.stderr.isTerminal()) return;
+  Deno.stderr.writeSync(new TextEncoder().encode("\x1b[?25h\x1b[?7h\n"));
+}
+
 /** Shows `line` on standard error, in place of the line before on a terminal. */
 export function showLine(line: string): void {
   const text = Deno.stderr.isTerminal() ? `\r\x1b[2K${line}` : `${line}\n`;

@@ -25,7 +25,7 @@ import {
 import { overruledFlags } from "./adapter_checks.ts";
 import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
-import { progressCallback } from "./progress_bar.ts";
+import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";
 import { answer, sampleOf, writeChatTemplate } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
@@ -78,7 +78,9 @@ async function main(args: readonly string[]): Promise<void> {
     console.log(`  after:  ${await answer(base, sample)}`);
   }
   console.log(
-    `Trained ${output.globalStep} steps, mean loss ${
+    `Trained ${output.globalStep} ${
+      output.globalStep === 1 ? "step" : "steps"
+    }, mean loss ${
       output.trainingLoss.toFixed(4)
     }; the adapter lies in ${training.output_dir}`,
   );
@@ -132,7 +134,10 @@ async function interruptible(
 ): Promise<TrainOutput> {
   const controller = new AbortController();
   const onSignal = (): void => {
-    if (controller.signal.aborted) Deno.exit(130);
+    if (controller.signal.aborted) {
+      restoreTerminal();
+      Deno.exit(130);
+    }
     controller.abort();
     console.error("\nStopping after this step; Ctrl-C again stops at once");
   };

@@ -96,8 +96,9 @@ function makeFolder(path: string): void {
     Deno.removeSync(probe);
   } catch (error) {
     if (error instanceof Deno.errors.NotCapable) throw error;
+    const reason = (error as Error).message.replace(/ \(os error.*$/s, "");
     throw new InputError(
-      `Cannot write to output_dir "${path}": ${(error as Error).message}`,
+      `Cannot write to output_dir "${path}": ${reason}`,
       { cause: error },
     );
   }
