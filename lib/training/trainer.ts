@@ -125,15 +125,15 @@ export class Trainer implements Disposable {
       this.#tell((each) => each.onStepEnd?.(report));
       this.#warn(this.#watch.complaint(report));
       this.#logAfter(report);
-      const aborted = signal?.aborted === true &&
-        this.state.globalStep < this.plan.maxSteps;
-      const saved = aborted || this.#savesNow() ? this.#saveCheckpoint() : null;
-      if (aborted) return saved;
       // Signals and timers get their turn; a turn per step would cost short steps.
       if (performance.now() - breath > BREATH_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         breath = performance.now();
       }
+      const aborted = signal?.aborted === true &&
+        this.state.globalStep < this.plan.maxSteps;
+      const saved = aborted || this.#savesNow() ? this.#saveCheckpoint() : null;
+      if (aborted) return saved;
     }
     return null;
   }

@@ -362,3 +362,21 @@ Deno.test("Trainer leaves no half of a checkpoint that it cannot write", async (
     assert.deepEqual([...Deno.readDirSync(folder)], []);
   });
 });
+
+Deno.test("Trainer.train() begins no further step after a signal that came during a long one", async () => {
+  await inFolder(async (folder) => {
+    const controller = new AbortController();
+    const longStep = (): void => {
+      setTimeout(() => controller.abort());
+      const end = performance.now() + 300;
+      while (performance.now() < end);
+    };
+    const { output } = await train({
+      folder,
+      args: { max_steps: 3 },
+      options: { callbacks: [{ onStepEnd: longStep }] },
+      train: { signal: controller.signal },
+    });
+    assert.equal(output.interruptedAt, `${folder}/checkpoint-1`);
+  });
+});
