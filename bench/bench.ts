@@ -9,7 +9,7 @@
 import { deviceName, deviceNamed, ensureLibtorch } from "../lib/tensor/mod.ts";
 import { measureStep, type Shape } from "./step.ts";
 
-const ROUNDS = 3;
+const ROUNDS = 5;
 
 const SHAPES: Readonly<Record<string, Shape>> = {
   "tiny (128 wide, 4 layers)": {
@@ -22,7 +22,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     batch: 16,
     length: 64,
     rank: 8,
-    steps: 30,
+    steps: 20,
     threads: 2,
   },
   "small (512 wide, 8 layers)": {
@@ -35,7 +35,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
     batch: 4,
     length: 128,
     rank: 8,
-    steps: 8,
+    steps: 5,
     threads: 2,
   },
 };

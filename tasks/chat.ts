@@ -33,7 +33,7 @@ async function main(args: readonly string[]): Promise<void> {
   if ("help" in parsed) return console.log(parsed.help);
   const { chat } = parsed;
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
-  const prompt = chatPrompt(tokenizer, chat);
+  const prompt = promptFor(chat, tokenizer);
   await openLibtorch();
   using model = AutoModelForCausalLM.fromPretrained(chat.model_path, {
     device: deviceNamed(chat.device),
@@ -50,6 +50,18 @@ async function main(args: readonly string[]): Promise<void> {
   }
   greet(chat, { prompt, device: deviceName(model.device) });
   await converse(conversation, interrupt);
+}
+
+/** The form of prompts; a trained adapter's has seen one turn at a time. */
+function promptFor(chat: ChatArguments, tokenizer: AutoTokenizer): ChatPrompt {
+  const prompt = chatPrompt(tokenizer, chat);
+  if (chat.history === true && !prompt.keepsHistory) {
+    console.error(
+      "Warning: --history has no effect, this prompt has no place for earlier turns",
+    );
+  }
+  const wanted = chat.history ?? prompt.source === "model";
+  return { ...prompt, keepsHistory: prompt.keepsHistory && wanted };
 }
 
 function generateOptions(chat: ChatArguments): GenerateOptions {

@@ -31,6 +31,12 @@ export const CHAT = {
     default: null,
     help: "Instruction that stands before every question",
   },
+  history: {
+    kind: "bool",
+    default: null,
+    help: "Put earlier turns before a question; none does so with a " +
+      "model's own chat template, not with an adapter trained on single turns",
+  },
   max_new_tokens: {
     kind: "int",
     default: 512,

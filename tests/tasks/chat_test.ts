@@ -135,11 +135,14 @@ Deno.test("chat --prompt prints the adapted model's answer once, and nothing els
   assert.notEqual(bare.out, out);
 });
 
-Deno.test("chat answers piped lines with what was said before, until exit", async () => {
+Deno.test("chat --history answers piped lines with what was said before, until exit", async () => {
   using folders = await makeFolders();
   const flags = ["--model_path", folders.model, "--adapter", folders.adapter];
   const lines = "你是谁？\n\n/reset\n你是谁？\r\n你是谁？\nexit\n你是谁？\n";
-  const { code, out, error } = await chat([...flags, ...GREEDY], lines);
+  const { code, out, error } = await chat(
+    [...flags, ...GREEDY, "--history", "true"],
+    lines,
+  );
   assert.equal(error, "");
   assert.equal(code, 0);
   const answer = await expectedAnswer(folders, "你是谁？") + "\n";
@@ -151,6 +154,17 @@ Deno.test("chat answers piped lines with what was said before, until exit", asyn
 
 Deno.test("chat forgets what was said before when it would not fit the model", async () => {
   using folders = await makeFolders(64);
+  const flags = ["--model_path", folders.model, "--adapter", folders.adapter];
+  const { out } = await chat(
+    [...flags, ...GREEDY, "--history", "true"],
+    "你是谁？\n你是谁？",
+  );
+  const answer = await expectedAnswer(folders, "你是谁？") + "\n";
+  assert.equal(out, answer + answer);
+});
+
+Deno.test("chat asks an adapter trained on single turns each question by itself", async () => {
+  using folders = await makeFolders();
   const flags = ["--model_path", folders.model, "--adapter", folders.adapter];
   const { out } = await chat([...flags, ...GREEDY], "你是谁？\n你是谁？");
   const answer = await expectedAnswer(folders, "你是谁？") + "\n";
