@@ -89,13 +89,13 @@ export class LoraLinear extends Projection {
     // Masters are float32; the product runs in the type of the hidden states.
     const a = aten.toDtype(this.lora_A.weight, input.dtype);
     const b = aten.toDtype(this.lora_B.weight, input.dtype);
-    const low = aten.mul(
-      aten.linear(kept, a),
+    // Rows of Bᵀ are long: products with it, and its gradient, run up to 4 times faster.
+    const scaled = aten.mul(
+      aten.contiguous(aten.t(b)),
       this.#factor(this.scaling * scale, input),
     );
-    // Rows of Bᵀ are long: products with it, and its gradient, run up to 4 times faster.
-    const weight = aten.t(aten.contiguous(aten.t(b)));
-    return linearPlus(low, { weight, start: base });
+    const low = aten.linear(kept, a);
+    return linearPlus(low, { weight: aten.t(scaled), start: base });
   }
 
   /** `value` as a tensor like `input`; made anew only when it or the type changes. */
