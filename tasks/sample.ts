@@ -15,36 +15,30 @@ import {
   promptFrame,
   promptOf,
   readRows,
+  type Row,
   TextStream,
-  type TrainArguments,
 } from "../mod.ts";
 
 const MAX_NEW_TOKENS = 64;
 
-/** A question and how it is asked. */
-export interface Sample {
-  readonly question: string;
+/** How questions are asked of a model that learns from some rows. */
+export interface Asking {
+  /** The instruction that most rows have, or none where rows have their own. */
   readonly instruction: string;
   readonly tokenizer: AutoTokenizer;
 }
 
-/** The sample that the arguments ask for, with the instruction that most rows have. */
-export function sampleOf(
-  { finetune }: TrainArguments,
-  tokenizer: AutoTokenizer,
-): Sample | null {
-  const question = finetune.sample_question;
-  if (question === null) return null;
-  return {
-    question,
-    tokenizer,
-    instruction: commonInstruction(finetune.dataset_path),
-  };
+/** How the rows at `path` ask. */
+export function askingOf(path: string, tokenizer: AutoTokenizer): Asking {
+  return { tokenizer, instruction: commonInstruction(readRows(path)) };
 }
 
 /** The greedy answer of `model`, as one line. */
-export async function answer(model: CausalLm, sample: Sample): Promise<string> {
-  const { tokenizer, instruction, question } = sample;
+export async function answer(
+  model: CausalLm,
+  asked: Asking & { readonly question: string },
+): Promise<string> {
+  const { tokenizer, instruction, question } = asked;
   const prompt = await tokenizer.encode(
     promptOf({ instruction, input: question }),
   );
@@ -61,22 +55,15 @@ export async function answer(model: CausalLm, sample: Sample): Promise<string> {
 /** Writes the prompt of the training data beside the adapter, where chat finds it. */
 export async function writeChatTemplate(
   folder: string,
-  run: {
-    readonly finetune: TrainArguments["finetune"];
-    readonly tokenizer: AutoTokenizer;
-  },
+  { instruction, tokenizer }: Asking,
 ): Promise<void> {
-  const instruction = commonInstruction(run.finetune.dataset_path);
-  const frame = await promptFrame(run.tokenizer);
   writeFileAtomic(
     `${folder}/${CHAT_TEMPLATE_FILE}`,
-    adapterChatTemplate(instruction, frame),
+    adapterChatTemplate(instruction, await promptFrame(tokenizer)),
   );
 }
 
-/** The instruction that most rows have, or none where rows have their own. */
-function commonInstruction(path: string): string {
-  const rows = readRows(path);
+function commonInstruction(rows: readonly Row[]): string {
   const counts = new Map<string, number>();
   for (const { instruction } of rows) {
     counts.set(instruction, (counts.get(instruction) ?? 0) + 1);

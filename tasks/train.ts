@@ -27,7 +27,7 @@ import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";
-import { answer, sampleOf, writeChatTemplate } from "./sample.ts";
+import { answer, askingOf, writeChatTemplate } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
@@ -52,8 +52,9 @@ async function main(args: readonly string[]): Promise<void> {
     torchDtype: storedType(parsed, training),
   });
   console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
-  const sample = sampleOf(parsed, tokenizer);
-  const before = sample && await answer(base, sample);
+  const asking = askingOf(finetune.dataset_path, tokenizer);
+  const question = finetune.sample_question;
+  const before = question && await answer(base, { ...asking, question });
   using model = adapterFor(base, parsed);
   describeTargets(model.report).forEach((line) => console.log(line));
   console.log(model.trainableParametersLine());
@@ -67,15 +68,15 @@ async function main(args: readonly string[]): Promise<void> {
     argsJson: trainingArgsJson(parsed),
   });
   // Before the first checkpoint: a run that is stopped can be talked to as well.
-  await writeChatTemplate(training.output_dir, { finetune, tokenizer });
+  await writeChatTemplate(training.output_dir, asking);
   const output = await interruptible((signal) => trainer.train({ signal }));
   if (output.interruptedAt !== null) return sayHowToResume(output, args);
   trainer.saveModel();
   trainer.saveState();
-  if (sample !== null) {
-    console.log(`Question: ${sample.question}`);
+  if (question !== null) {
+    console.log(`Question: ${question}`);
     console.log(`  before: ${before}`);
-    console.log(`  after:  ${await answer(base, sample)}`);
+    console.log(`  after:  ${await answer(base, { ...asking, question })}`);
   }
   console.log(
     `Trained ${output.globalStep} ${
