@@ -56,7 +56,10 @@ async function main(args: readonly string[]): Promise<void> {
   const question = finetune.sample_question;
   const before = question && await answer(base, { ...asking, question });
   using model = adapterFor(base, parsed);
-  describeTargets(model.report).forEach((line) => console.log(line));
+  for (const line of describeTargets(model.report)) {
+    if (line.startsWith("Warning")) console.error(line);
+    else console.log(line);
+  }
   console.log(model.trainableParametersLine());
   using trainer = new ModifiedTrainer({
     model,

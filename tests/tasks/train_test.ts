@@ -1,0 +1,165 @@
+/**
+ * `deno task train` as a user runs it: the real command in a process of its own.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { libraries } from "../../ffi/mod.ts";
+import { readSafetensors } from "../../lib/formats/safetensors.ts";
+
+interface Run {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+}
+
+const ENVIRONMENT = {
+  NO_COLOR: "1",
+  OMP_NUM_THREADS: "1",
+  LIBTORCH: libraries().folder,
+};
+const SMALL = "train.jsonc --per_device_train_batch_size 4 --logging_steps 1 " +
+  "--sample_question none";
+
+function command(flags: readonly string[]): Deno.Command {
+  return new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", "-P", "--no-prompt", "tasks/train.ts", ...flags],
+    env: ENVIRONMENT,
+    stdout: "piped",
+    stderr: "piped",
+  });
+}
+
+function read(output: Deno.CommandOutput): Run {
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  return {
+    code: output.code,
+    out: text(output.stdout),
+    error: text(output.stderr),
+  };
+}
+
+async function train(...flags: string[]): Promise<Run> {
+  return read(await command(flags).output());
+}
+
+/** Runs a training and presses Ctrl-C when the first loss is shown. */
+async function stopAtFirstLoss(
+  flags: readonly string[],
+): Promise<{ code: number; out: string }> {
+  const process = command(flags).spawn();
+  const decoder = new TextDecoder();
+  let out = "";
+  let pressed = false;
+  for await (const chunk of process.stdout) {
+    out += decoder.decode(chunk, { stream: true });
+    if (!pressed && out.includes("'loss'")) {
+      process.kill("SIGINT");
+      pressed = true;
+    }
+  }
+  await new Response(process.stderr).text();
+  return { code: (await process.status).code, out };
+}
+
+async function inFolder(
+  use: (folder: string) => Promise<void>,
+): Promise<void> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    await use(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("train writes an adapter, its files and the answers before and after", async () => {
+  await inFolder(async (folder) => {
+    const output = `${folder}/output`;
+    const { code, out, error } = await train(
+      ...`train.jsonc --max_steps 2 --output_dir ${output}`.split(" "),
+    );
+    assert.equal(error, "");
+    assert.equal(code, 0);
+    assert.match(out, /401 rows, .* tokens/);
+    assert.match(
+      out,
+      /before: 我是小鹦，一个会聊天的小助手。\n {2}after: {2}\S/,
+    );
+    const tensors = readSafetensors(`${output}/adapter_model.safetensors`);
+    assert.equal(tensors.size, 2 * 7 * 4);
+    const names = [...Deno.readDirSync(output)].map(({ name }) => name).sort();
+    assert.deepEqual(names, [
+      "adapter_config.json",
+      "adapter_model.bin",
+      "adapter_model.safetensors",
+      "chat_template.jinja",
+      "checkpoint-2",
+      "trainer_state.json",
+      "training_args.json",
+    ]);
+  });
+});
+
+Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same bytes", async () => {
+  await inFolder(async (folder) => {
+    const flags = `${SMALL} --max_steps 12 --output_dir`.split(" ");
+    const whole = await train(...flags, `${folder}/whole`);
+    assert.equal(whole.code, 0, whole.error);
+    const { out, code } = await stopAtFirstLoss([
+      ...flags,
+      `${folder}/stopped`,
+    ]);
+    assert.equal(code, 130);
+    const resume = /To go on: deno task train (.*)/.exec(out)?.[1];
+    assert.ok(resume, out);
+    const resumed = await train(...resume.split(" "));
+    assert.equal(resumed.code, 0, resumed.error);
+    const bytes = (name: string): Uint8Array =>
+      Deno.readFileSync(`${folder}/${name}/adapter_model.safetensors`);
+    assert.deepEqual(bytes("stopped"), bytes("whole"));
+  });
+});
+
+Deno.test("train tells wrong flags with exit code 2 and broken rows with 1, before anything is loaded", async () => {
+  await inFolder(async (folder) => {
+    const flags = await train("--lora_rnk", "4");
+    assert.equal(flags.code, 2);
+    assert.match(flags.error, /--lora_rnk.*did you mean --lora_rank\?/);
+    Deno.writeTextFileSync(
+      `${folder}/rows.jsonl`,
+      '{"instrution": "a", "input": "b", "output": "c"}\nnot JSON\n',
+    );
+    const rows = await train(
+      ...`--dataset_path ${folder}/rows.jsonl --output_dir ${folder}/o`
+        .split(" "),
+    );
+    assert.equal(rows.code, 1);
+    assert.match(rows.error, /rows\.jsonl:1: .*"instruction"/);
+    assert.match(rows.error, /rows\.jsonl:2/);
+    assert.ok(!rows.error.includes("at file:"), rows.error);
+    assert.equal(rows.out, "");
+  });
+});
+
+Deno.test("train.sh is the recipe's script, and flags given to it win", async () => {
+  await inFolder(async (folder) => {
+    const { code, out, error } = read(
+      await new Deno.Command("bash", {
+        args: [
+          "train.sh",
+          "--max_steps",
+          "1",
+          "--output_dir",
+          `${folder}/output`,
+        ],
+        env: ENVIRONMENT,
+      }).output(),
+    );
+    assert.equal(code, 0, error);
+    assert.match(error, /"W_pack" match no module of this model/);
+    assert.match(error, /--fp16 needs a CUDA device/);
+    assert.match(out, /Trained 1 step/);
+  });
+});
