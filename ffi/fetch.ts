@@ -6,6 +6,7 @@
  * @module
  */
 
+import { InputError } from "../lib/input_error.ts";
 import { fileInfo } from "../lib/formats/file_info.ts";
 import {
   cudaIsAvailable,
@@ -118,7 +119,7 @@ async function install(pip: Pip, gpu: boolean): Promise<string> {
   await runPip(pip, gpu ? [torch] : ["--no-deps", torch]);
   const { cpu } = libraryNames();
   if (fileInfo(`${pip.site}/torch/lib/${cpu}`) === null) {
-    throw new Error(
+    throw new InputError(
       `Cannot use the PyTorch that pip installed: it has no torch/lib/${cpu}`,
     );
   }
@@ -137,7 +138,7 @@ async function tryToOpen(path: string): Promise<void> {
       }).output();
       if (success) return;
       const words = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
-      throw new TypeError(
+      throw new InputError(
         `Cannot use the PyTorch that pip installed: it does not open (${words})`,
       );
     } catch (error) {

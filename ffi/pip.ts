@@ -5,6 +5,8 @@
  * @module
  */
 
+import { InputError } from "../lib/input_error.ts";
+
 /** Where pip works, and who hears of it. */
 export interface Pip {
   /** The folder to install into. */
@@ -47,7 +49,7 @@ export async function runPip(
   }
   if (failed === null) return;
   const words = failed.trim().split("\n").slice(-LAST_WORDS);
-  throw new Error(
+  throw new InputError(
     [
       `Cannot fetch ${requirements.at(-1)} with "${command.join(" ")}": pip ` +
       "failed, check the network and pip's settings, or set LIBTORCH to a " +
@@ -71,7 +73,7 @@ async function findPip(): Promise<readonly [string, ...string[]]> {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
-  throw new Error(
+  throw new InputError(
     'Cannot fetch libtorch: none of "python3 -m pip", "python -m pip", "pip3" ' +
       'and "pip" runs, install Python with pip or set LIBTORCH to a libtorch',
   );

@@ -6,16 +6,11 @@
  */
 
 import { openLibtorch } from "./open_libtorch.ts";
+import { runCommand } from "./report_error.ts";
 
-async function main(): Promise<number> {
-  try {
-    const { version, cuda, folder } = await openLibtorch();
-    console.log(`libtorch ${version} (${cuda ? "cuda" : "cpu"}) in ${folder}`);
-    return 0;
-  } catch (error) {
-    console.error((error as Error).message);
-    return 1;
-  }
+async function main(): Promise<void> {
+  const { version, cuda, folder } = await openLibtorch();
+  console.log(`libtorch ${version} (${cuda ? "cuda" : "cpu"}) in ${folder}`);
 }
 
-if (import.meta.main) main().then(Deno.exit);
+if (import.meta.main) runCommand(main);
