@@ -39,11 +39,9 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   const { finetune, training } = parsed;
   const config = readConfig(finetune.model_path);
   checkAdapter(parsed);
-  const resume = training.resume_from_checkpoint;
-  if (resume !== null && !/^(false|no|n|f|0)$/i.test(resume)) {
-    const folder = resolveCheckpoint(training.output_dir, resume);
-    checkSameAdapter(folder, parsed);
-  }
+  const { output_dir, resume_from_checkpoint } = training;
+  const folder = resolveCheckpoint(output_dir, resume_from_checkpoint);
+  if (folder !== null) checkSameAdapter(folder, parsed);
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
   const dataset = await loadDataset(finetune.dataset_path, {

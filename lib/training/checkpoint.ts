@@ -294,7 +294,7 @@ export function rotateCheckpoints(output: string, limit: number | null): void {
 
 /**
  * The folder that `--resume_from_checkpoint` means: itself, or for `true` the
- * newest checkpoint in `output`.
+ * newest checkpoint in `output`; `null` for `false` or nothing.
  *
  * @throws {InputError} when there is none, or it cannot be resumed from.
  *
@@ -312,11 +312,16 @@ export function rotateCheckpoints(output: string, limit: number | null): void {
  * Deno.removeSync(folder);
  * ```
  */
-export function resolveCheckpoint(output: string, asked: string): string {
-  const newest = /^(true|yes|y|t|1)$/i.test(asked);
+export function resolveCheckpoint(
+  output: string,
+  asked: string | boolean | null,
+): string | null {
+  const word = String(asked ?? false);
+  if (/^(false|no|n|f|0)$/i.test(word)) return null;
+  const newest = /^(true|yes|y|t|1)$/i.test(word);
   const folder = newest
     ? listCheckpoints(output).at(-1)
-    : asked.replace(/\/+$/, "");
+    : word.replace(/\/+$/, "");
   if (folder === undefined) {
     throw new InputError(
       `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${output}"`,

@@ -171,9 +171,8 @@ export class Trainer implements Disposable {
     const asked = options.resumeFromCheckpoint ?? args.resume_from_checkpoint;
     const { rotary, config } = this.#trainee.model;
     if (this.state.globalStep === 0) rotary.reach = config.maxPositions;
-    if (asked !== null && !/^(false|no|n|f|0)$/i.test(String(asked))) {
-      this.#resume(resolveCheckpoint(args.output_dir, String(asked)));
-    }
+    const folder = resolveCheckpoint(args.output_dir, asked);
+    if (folder !== null) this.#resume(folder);
     const { globalStep } = this.state;
     this.#tell((each) => each.onTrainBegin?.(this.plan, globalStep));
     return globalStep;
