@@ -31,6 +31,8 @@ import {
 
 /** Names of the files in an adapter folder. */
 const ADAPTER_CONFIG = "adapter_config.json";
+/** What peft puts before the paths of the base model. */
+export const ADAPTER_PREFIX = "base_model.model.";
 /** peft's file of weights. */
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
 /** The seed's file of weights. */

@@ -4,7 +4,11 @@
  * @module
  */
 
-export { ADAPTER_WEIGHTS, writeAdapterArchive } from "./adapter_files.ts";
+export {
+  ADAPTER_PREFIX,
+  ADAPTER_WEIGHTS,
+  writeAdapterArchive,
+} from "./adapter_files.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,

@@ -9,6 +9,7 @@ import { InputError } from "../input_error.ts";
 import { type Module, moduleAt, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
+  ADAPTER_PREFIX,
   readAdapter,
   readAdapterConfig,
   writeAdapter,
@@ -170,8 +171,9 @@ export class PeftModel implements Disposable {
   /** Trained tensors under the names of `adapter_model.safetensors`, in the order of the tree. */
   *stateDict(): Generator<[string, Tensor]> {
     for (const [path, adapter] of this.adapters) {
-      yield [`base_model.model.${path}.lora_A.weight`, adapter.lora_A.weight];
-      yield [`base_model.model.${path}.lora_B.weight`, adapter.lora_B.weight];
+      const module = `${ADAPTER_PREFIX}${path}`;
+      yield [`${module}.lora_A.weight`, adapter.lora_A.weight];
+      yield [`${module}.lora_B.weight`, adapter.lora_B.weight];
     }
   }
 

@@ -5,8 +5,7 @@
  * @module
  */
 
-import { writeAdapterArchive } from "../peft/mod.ts";
-import type { PeftModel } from "../peft/mod.ts";
+import { type PeftModel, writeAdapterArchive } from "../peft/mod.ts";
 import { Trainer } from "./trainer.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 

@@ -10,7 +10,7 @@ import type { TensorData } from "../formats/dtype.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { InputError } from "../input_error.ts";
 import type { NamedParameter } from "../nn/mod.ts";
-import { ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
+import { ADAPTER_PREFIX, ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
 
 /** A model to train. */
 export interface Trainee {
@@ -38,24 +38,24 @@ export function traineeOf(model: CausalLm | PeftModel): Trainee {
   return trainee;
 }
 
-const PREFIX = "base_model.model.";
-
 function adapterTrainee(peft: PeftModel): Trainee {
-  const own = new Set([...peft.adapters.keys()]);
-  const isOwn = (path: string): boolean =>
-    own.has(path.replace(/\.lora_[AB]\.weight$/, "")) &&
-    /\.lora_[AB]\.weight$/.test(path);
   return {
     model: peft.base,
-    parameters: [...peft.base.namedParameters()].filter(({ path }) =>
-      isOwn(path)
+    parameters: [...peft.adapters].flatMap(([path, adapter]) =>
+      (["lora_A", "lora_B"] as const).map((matrix) => ({
+        path: `${path}.${matrix}.weight`,
+        owner: adapter[matrix],
+        field: "weight",
+        tensor: adapter[matrix].weight,
+      }))
     ),
     save: (folder) => peft.savePretrained(folder),
     read: (folder) =>
       new Map(
-        [...readSafetensors(`${folder}/${ADAPTER_WEIGHTS}`)].map((
-          [name, data],
-        ) => [name.slice(PREFIX.length), data]),
+        Array.from(
+          readSafetensors(`${folder}/${ADAPTER_WEIGHTS}`),
+          ([name, data]) => [name.slice(ADAPTER_PREFIX.length), data],
+        ),
       ),
   };
 }
