@@ -14,8 +14,6 @@ import {
   generate,
   promptFrame,
   promptOf,
-  readRows,
-  type Row,
   TextStream,
 } from "../mod.ts";
 
@@ -23,14 +21,9 @@ const MAX_NEW_TOKENS = 64;
 
 /** How questions are asked of a model that learns from some rows. */
 export interface Asking {
-  /** The instruction that most rows have, or none where rows have their own. */
+  /** The instruction before each question. */
   readonly instruction: string;
   readonly tokenizer: AutoTokenizer;
-}
-
-/** How the rows at `path` ask. */
-export function askingOf(path: string, tokenizer: AutoTokenizer): Asking {
-  return { tokenizer, instruction: commonInstruction(readRows(path)) };
 }
 
 /** The greedy answer of `model`, as one line. */
@@ -61,15 +54,4 @@ export async function writeChatTemplate(
     `${folder}/${CHAT_TEMPLATE_FILE}`,
     adapterChatTemplate(instruction, await promptFrame(tokenizer)),
   );
-}
-
-function commonInstruction(rows: readonly Row[]): string {
-  const counts = new Map<string, number>();
-  for (const { instruction } of rows) {
-    counts.set(instruction, (counts.get(instruction) ?? 0) + 1);
-  }
-  const [common, count] = [...counts].reduce((best, each) =>
-    each[1] > best[1] ? each : best
-  );
-  return 2 * count > rows.length ? common : "";
 }

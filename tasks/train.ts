@@ -27,7 +27,7 @@ import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand } from "./report_error.ts";
-import { answer, askingOf, writeChatTemplate } from "./sample.ts";
+import { answer, writeChatTemplate } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
@@ -52,7 +52,7 @@ async function main(args: readonly string[]): Promise<void> {
     torchDtype: storedType(parsed, training),
   });
   console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
-  const asking = askingOf(finetune.dataset_path, tokenizer);
+  const asking = { instruction: dataset.instruction, tokenizer };
   const question = finetune.sample_question;
   const before = question && await answer(base, { ...asking, question });
   using model = adapterFor(base, parsed);

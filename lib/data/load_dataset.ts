@@ -23,6 +23,8 @@ export interface Dataset {
   readonly features: readonly Feature[];
   /** Their numbers. */
   readonly preflight: Preflight;
+  /** The instruction that most rows have, or none where rows have their own. */
+  readonly instruction: string;
 }
 
 const ROWS_AT_A_TIME = 1024;
@@ -69,7 +71,22 @@ export async function loadDataset(
       !skipOverlength || feature.input_ids.length <= maxSeqLength
     )
     .map(({ feature }) => cutFeature(feature, maxSeqLength));
-  return { features, preflight: numbers };
+  return {
+    features,
+    preflight: numbers,
+    instruction: commonInstruction(rows),
+  };
+}
+
+function commonInstruction(rows: readonly Row[]): string {
+  const counts = new Map<string, number>();
+  for (const { instruction } of rows) {
+    counts.set(instruction, (counts.get(instruction) ?? 0) + 1);
+  }
+  const [common, count] = [...counts].reduce((best, each) =>
+    each[1] > best[1] ? each : best
+  );
+  return 2 * count > rows.length ? common : "";
 }
 
 async function prepare(
