@@ -33,7 +33,8 @@ const TORCH_FREE = ["lib/data"];
 const DOORS: ReadonlyMap<string, string> = new Map([["ffi", "ffi/mod.ts"]]);
 
 const MAX_FUNCTION_LINES = 60;
-const MAX_POSITIONAL = 2;
+/** Two and an options object, or the three of a formula such as `attention(query, keys, values)`. */
+const MAX_ARGUMENTS = 3;
 const OWN_NAME = "@lorikeet/lorikeet";
 const ROOT = new URL("../", import.meta.url);
 
@@ -216,18 +217,6 @@ function exportedFunctions(
   });
 }
 
-/** Whether a parameter can be an options object: neither a plain value nor a list. */
-function canBeOptions(parameter: Deno.lint.Parameter): boolean {
-  if (parameter.type === "AssignmentPattern") {
-    return canBeOptions(parameter.left);
-  }
-  if (parameter.type === "ObjectPattern") return true;
-  if (parameter.type !== "Identifier") return false;
-  const type = parameter.typeAnnotation?.typeAnnotation.type;
-  return type === undefined || type === "TSTypeReference" ||
-    type === "TSTypeLiteral" || type === "TSIntersectionType";
-}
-
 const exportedFunctionArguments: Deno.lint.Rule = {
   create(context): Deno.lint.LintVisitor {
     return {
@@ -236,14 +225,11 @@ const exportedFunctionArguments: Deno.lint.Rule = {
           const parameters = node.params.filter((it) =>
             it.type !== "Identifier" || it.name !== "this"
           );
-          const options = parameters[MAX_POSITIONAL];
-          const fits = parameters.length <= MAX_POSITIONAL + 1 &&
-            (options === undefined || canBeOptions(options));
-          if (fits) continue;
+          if (parameters.length <= MAX_ARGUMENTS) continue;
           context.report({
             node,
             message:
-              `${name}() takes ${parameters.length} arguments, at most ${MAX_POSITIONAL} and an options object are clear at a call`,
+              `${name}() takes ${parameters.length} arguments, at most ${MAX_ARGUMENTS} are clear at a call`,
           });
         }
       },

@@ -136,12 +136,11 @@ Deno.test("function-length counts to 60 lines, wide characters or not", () => {
   assert.equal(complaints("function-length", "lib/a.ts", long).length, 1);
 });
 
-Deno.test("exported-function-arguments wants two and an options object", () => {
+Deno.test("exported-function-arguments takes three at most", () => {
   const refused = [
     "export function f(a: A, b: B, c: C, d: D) {}",
-    "export function f(a: A, b: B, c: number) {}",
-    "export function f(a: A, b: B, c?: readonly string[]) {}",
-    "export function f(a: A, b: B, ...rest: C[]) {}",
+    "export function f(a: A, b: B, c: C, d: D = {}) {}",
+    "export function f(a: A, b: B, c: C, ...rest: D[]) {}",
     "export const f = (a: A, b: B, c: C, d: D) => {};",
     "function f(a: A, b: B, c: C, d: D) {}\nexport { f };",
   ];
@@ -152,6 +151,7 @@ Deno.test("exported-function-arguments wants two and an options object", () => {
   const taken = [
     "function f(a: A, b: B, c: C, d: D) {}",
     "export function f(a: A, b: B, c: C = {}) {}",
+    "export function f(query: A, keys: A, values: A) {}",
     "export function f(a: A, b: B, { c = 1 }: C = {}) {}",
     "export function f(this: T, a: A, b: B, c: C) {}",
     "export function f(a: number, ...rest: string[]) {}",

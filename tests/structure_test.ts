@@ -1,8 +1,7 @@
 /**
  * Rules about the whole tree: sizes, one file per package, a doc comment on top,
- * a line in CONTRIBUTING.md for every place, a source for every test, and nothing
- * in the text that is true on one machine only. Rules about a single file are in
- * `lint_plugin.ts`.
+ * no export that nobody uses, and nothing in the text that is true on one machine
+ * only. Rules about a single file are in `lint_plugin.ts`.
  *
  * @module
  */
@@ -11,15 +10,6 @@ import { strict as assert } from "node:assert";
 
 const ROOT = new URL("../", import.meta.url);
 const MAX_FILE_LINES = 400;
-
-/** Tests of the whole rather than of one file. */
-const CROSS_CUTTING: readonly string[] = [
-  "tests/structure_test.ts",
-  "tests/remote_import_test.ts",
-  "tests/leak_test.ts",
-  "tests/gc_test.ts",
-  "tests/cuda_test.ts",
-];
 
 /** Every file that git tracks, or would after `git add .`. */
 function projectFiles(): string[] {
@@ -75,53 +65,6 @@ Deno.test("every third-party package is imported in exactly one file", () => {
   const shared = [...importers].filter(([, paths]) => paths.size > 1)
     .map(([name, paths]) => `${name}: ${[...paths].join(", ")}`);
   assert.deepEqual(shared, []);
-});
-
-/** The paths in the first column of CONTRIBUTING.md's layout table. */
-function layoutRows(): string[] {
-  const text = read("CONTRIBUTING.md");
-  const section = /^## [^\n]*\n([\s\S]*?)(?=^## )/m.exec(text)?.[1] ?? "";
-  return [...section.matchAll(/^\| (`[^|]*)\|/gm)].flatMap(([, cell = ""]) =>
-    [...cell.matchAll(/`([^`]+)`/g)].map(([, path = ""]) => path)
-  );
-}
-
-/** Whether a row is about a file: itself, its folder (`a/`) or all below (`a/**`). */
-function rowCovers(row: string, path: string): boolean {
-  if (row.endsWith("/**")) return path.startsWith(row.slice(0, -2));
-  if (!row.endsWith("/")) return row === path;
-  return path.startsWith(row) && !path.slice(row.length).includes("/");
-}
-
-Deno.test("every file has a line in the layout table of CONTRIBUTING.md", () => {
-  const rows = layoutRows();
-  const homeless = FILES.filter((path) =>
-    !rows.some((row) => rowCovers(row, path))
-  );
-  assert.deepEqual(homeless, []);
-});
-
-Deno.test("every line of the layout table is about a file that exists", () => {
-  const rows = layoutRows();
-  assert.notEqual(rows.length, 0);
-  const empty = rows.filter((row) =>
-    !FILES.some((path) => rowCovers(row, path))
-  );
-  assert.deepEqual(empty, []);
-});
-
-Deno.test("every test file mirrors a source file", () => {
-  const orphans = FILES.filter((path) => {
-    const subject = /^tests\/(.+)_test\.ts$/.exec(path)?.[1];
-    if (subject === undefined || CROSS_CUTTING.includes(path)) return false;
-    const sources = [
-      `${subject}.ts`,
-      `lib/${subject}.ts`,
-      `tests/${subject}.ts`,
-    ];
-    return !sources.some((it) => SOURCES.includes(it));
-  });
-  assert.deepEqual(orphans, []);
 });
 
 Deno.test("every exported function, class and constant is used by another file", () => {
