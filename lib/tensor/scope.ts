@@ -10,7 +10,7 @@ export interface Scoped extends Disposable {
   /** Whether the memory has been given back already. */
   readonly disposed: boolean;
   /** Has the garbage collector free it, should its holder drop it. */
-  leaveToHolder(): void;
+  freeWhenDropped(): void;
 }
 
 let current: TensorScope | null = null;
@@ -48,7 +48,7 @@ export class TensorScope implements Disposable {
 
   /** Hands a kept tensor on. */
   protected adopt(tensor: Scoped): void {
-    if (this.#outer === null) tensor.leaveToHolder();
+    if (this.#outer === null) tensor.freeWhenDropped();
     else this.#outer.add(tensor);
   }
 }
@@ -56,7 +56,7 @@ export class TensorScope implements Disposable {
 /** A scope whose kept tensors belong to nobody but their holder: for caches. */
 export class DetachedScope extends TensorScope {
   protected override adopt(tensor: Scoped): void {
-    tensor.leaveToHolder();
+    tensor.freeWhenDropped();
   }
 }
 

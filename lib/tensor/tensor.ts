@@ -33,6 +33,7 @@ import {
   elementCount,
   type TensorData,
 } from "../formats/dtype.ts";
+import { printElements, type PrintSource } from "./print.ts";
 import { currentScope } from "./scope.ts";
 
 /** The CPU, where tensors are made unless told otherwise. */
@@ -71,8 +72,10 @@ export function liveTensors(): number {
  * ```ts
  * import { tensor } from "@lorikeet/lorikeet";
  *
- * using x = tensor([[1, 2], [3, 4]]);
- * if (x.shape.join() !== "2,2") throw new Error("unexpected shape");
+ * using x = tensor([[1, 2], [3, 4.5]]);
+ * if (String(x) !== "Tensor(float32[2, 2]) [[1, 2], [3, 4.5]]") {
+ *   throw new Error(String(x));
+ * }
  * ```
  */
 export class Tensor implements HandleOwner, Disposable {
@@ -85,12 +88,12 @@ export class Tensor implements HandleOwner, Disposable {
     this.#handle = handle;
     live++;
     const scope = currentScope();
-    if (scope === null) this.leaveToHolder();
+    if (scope === null) this.freeWhenDropped();
     else scope.add(this);
   }
 
   /** Has the garbage collector free the tensor, should its holder drop it. */
-  leaveToHolder(): void {
+  freeWhenDropped(): void {
     if (this.#handle !== null) net.register(this, this.#handle, this);
   }
 
@@ -216,6 +219,23 @@ export class Tensor implements HandleOwner, Disposable {
     return memoryOf(this.unsafeHandle, this.size * DTYPE_BYTES[this.dtype]);
   }
 
+  /**
+   * What `console.log` shows: type, shape, device and elements, those of a large
+   * tensor shortened as PyTorch does.
+   */
+  toString(): string {
+    if (this.disposed) return "Tensor(freed)";
+    const { type, index } = this.device;
+    const place = type === "cpu" ? "" : `, ${type}:${index}`;
+    const about = `${this.dtype}[${this.shape.join(", ")}]${place}`;
+    return `Tensor(${about}) ${printElements(printSource(this))}`;
+  }
+
+  /** What `console.log` shows. */
+  [Symbol.for("Deno.customInspect")](): string {
+    return this.toString();
+  }
+
   /** Frees the tensor; twice is harmless. */
   [Symbol.dispose](): void {
     if (this.#handle === null) return;
@@ -230,6 +250,16 @@ export class Tensor implements HandleOwner, Disposable {
 const own = (handle: TensorHandle): Tensor => new Tensor(handle);
 const copyTo = operator(OPERATORS.toDevice, own);
 const pack = operator(OPERATORS.contiguous, own);
+const sliceOf = operator(OPERATORS.slice, own);
+
+function printSource(tensor: Tensor): PrintSource & Disposable {
+  return {
+    shape: tensor.shape,
+    slice: (dim, start, end) => printSource(sliceOf(tensor, dim, start, end)),
+    toArray: () => tensor.toArray(),
+    [Symbol.dispose]: () => tensor[Symbol.dispose](),
+  };
+}
 
 /** Options of {@linkcode empty}. */
 export interface TensorOptions {
