@@ -1,9 +1,59 @@
 /**
  * The error for everything a user can put right: flags, data, files, folders.
- * Commands print its message without a stack trace and exit with its code.
+ * Commands print its message without a stack trace and exit with its code. Names
+ * and values from files go into messages through `quoted()` and `printable()`, so
+ * that none of them can move a terminal's cursor or change its colours.
  *
  * @module
  */
+
+// Control and format characters, line separators, halves of surrogate pairs. Kept:
+// what our own messages use (\n, \t) and the two joiners that words and emoji need.
+const UNPRINTABLE = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
+const LONGEST_MESSAGE = 20_000;
+const LONGEST_VALUE = 200;
+
+/**
+ * `text` with every control and format character spelled out, as `\u001b`. Line
+ * feeds and tabs stay.
+ */
+export function printable(text: string): string {
+  return text.replace(UNPRINTABLE, (character) => {
+    const code = character.codePointAt(0)!.toString(16);
+    return code.length > 4 ? `\\u{${code}}` : `\\u${code.padStart(4, "0")}`;
+  });
+}
+
+/** `text` without its middle where it is longer than `limit`. */
+function shortened(text: string, limit: number): string {
+  if (text.length <= limit) return text;
+  const tail = Math.floor(limit / 3);
+  return `${text.slice(0, limit - tail)}…${text.slice(-tail)}`;
+}
+
+/**
+ * A name, path or other value as it stands in a message: as JSON, so a string in
+ * double quotes with its control characters spelled out, and never longer than
+ * some `limit` characters (200 unless told), its middle left out.
+ */
+export function quoted(value: unknown, limit: number = LONGEST_VALUE): string {
+  if (typeof value === "string") {
+    return printable(JSON.stringify(shortened(value, limit)));
+  }
+  const isPlain = typeof value !== "object" || value === null;
+  return printable(
+    shortened(isPlain ? String(value) : jsonOf(value), limit),
+  );
+}
+
+function jsonOf(value: object): string {
+  try {
+    return JSON.stringify(value) ?? "an object";
+  } catch {
+    // too deep, circular, or with bigints
+    return Array.isArray(value) ? "an array" : "an object";
+  }
+}
 
 /** Options of {@linkcode InputError}. */
 export interface InputErrorOptions extends ErrorOptions {
@@ -28,9 +78,12 @@ export class InputError extends Error {
   /** Exit code for a command. */
   readonly exitCode: 1 | 2;
 
-  /** Makes an error with `message` and, for flags, exit code 2. */
+  /**
+   * Makes an error with `message` and, for flags, exit code 2. Control characters
+   * in the message are spelled out, but line feeds and tabs.
+   */
   constructor(message: string, options: InputErrorOptions = {}) {
-    super(message, options);
+    super(printable(shortened(message, LONGEST_MESSAGE)), options);
     this.exitCode = options.exitCode ?? 1;
   }
 }

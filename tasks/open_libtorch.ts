@@ -7,6 +7,7 @@
 
 import { ensureLibtorch, type Libtorch } from "../mod.ts";
 import { showLine } from "./progress_bar.ts";
+import { warn } from "./report_error.ts";
 
 /** Finds and opens libtorch, fetching it first where no place has one. */
 export async function openLibtorch(): Promise<Libtorch> {
@@ -17,7 +18,7 @@ export async function openLibtorch(): Promise<Libtorch> {
         told = true;
         showLine(line);
       },
-      onWarning: (message) => console.error(`Warning: ${message}`),
+      onWarning: warn,
     });
   } finally {
     if (told && Deno.stderr.isTerminal()) showLine("");

@@ -6,7 +6,9 @@
  */
 
 import cliProgress from "npm:cli-progress@3.12.0";
+import { printable } from "../lib/input_error.ts";
 import type { TrainerCallback } from "../mod.ts";
+import { warn } from "./report_error.ts";
 
 /** Tokens per second over the last seconds, so that the figure follows the machine. */
 class Pace {
@@ -72,7 +74,7 @@ function barCallback(): TrainerCallback {
       Deno.stderr.writeSync(new TextEncoder().encode("\x1b7"));
       bar.stop();
     },
-    onWarning: (message) => showLine(`Warning: ${message}\n`),
+    onWarning: (message) => showLine(`Warning: ${printable(message)}\n`),
   };
 }
 
@@ -110,10 +112,6 @@ export function restoreTerminal(): void {
 export function showLine(line: string): void {
   const text = Deno.stderr.isTerminal() ? `\r\x1b[2K${line}` : `${line}\n`;
   Deno.stderr.writeSync(new TextEncoder().encode(text));
-}
-
-function warn(message: string): void {
-  console.error(`Warning: ${message}`);
 }
 
 /** `value` with four significant digits, as Python's `.4g`. */

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { printable } from "../lib/input_error.ts";
 import { InputError, LibtorchNotFoundError, TorchError } from "../mod.ts";
 
 /** What the command prints for `error`, and the code it exits with. */
@@ -14,16 +15,21 @@ export function reportOf(error: unknown): { text: string; exitCode: number } {
   }
   const isTold = error instanceof LibtorchNotFoundError ||
     error instanceof TorchError || isMissingPermission(error);
-  if (isTold) return { text: error.message, exitCode: 1 };
+  if (isTold) return { text: printable(error.message), exitCode: 1 };
   const text = error instanceof Error
     ? error.stack ?? error.message
     : String(error);
-  return { text, exitCode: 1 };
+  return { text: printable(text), exitCode: 1 };
 }
 
 /** `main` is a command started without its task: Deno says which flag lacks. */
 function isMissingPermission(error: unknown): error is Error {
   return error instanceof Deno.errors.NotCapable;
+}
+
+/** Prints a warning on standard error, with nothing in it that a terminal obeys. */
+export function warn(message: string): void {
+  console.error(`Warning: ${printable(message)}`);
 }
 
 /** Runs a command; what it throws is written to standard error and sets the exit code. */

@@ -22,11 +22,12 @@ import {
   type TrainingArguments,
   type TrainOutput,
 } from "../mod.ts";
+import { printable } from "../lib/input_error.ts";
 import { overruledFlags } from "./adapter_checks.ts";
 import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
-import { runCommand } from "./report_error.ts";
+import { runCommand, warn } from "./report_error.ts";
 import { answer, writeChatTemplate } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
@@ -41,8 +42,10 @@ async function main(args: readonly string[]): Promise<void> {
     : parseTrainArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
   const { tokenizer, dataset } = await checkRun(parsed);
-  describePreflight(dataset.preflight).forEach((line) => console.log(line));
-  for (const line of overruledFlags(parsed)) console.error(`Warning: ${line}`);
+  for (const line of describePreflight(dataset.preflight)) {
+    console.log(printable(line));
+  }
+  overruledFlags(parsed).forEach(warn);
   await openLibtorch();
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
@@ -57,8 +60,8 @@ async function main(args: readonly string[]): Promise<void> {
   const before = question && await answer(base, { ...asking, question });
   using model = adapterFor(base, parsed);
   for (const line of describeTargets(model.report)) {
-    if (line.startsWith("Warning")) console.error(line);
-    else console.log(line);
+    if (line.startsWith("Warning")) console.error(printable(line));
+    else console.log(printable(line));
   }
   console.log(model.trainableParametersLine());
   using trainer = new ModifiedTrainer({

@@ -13,7 +13,7 @@ import {
   printParseErrorCode,
 } from "npm:jsonc-parser@3.3.1";
 import { isMap, isNode, LineCounter, parseDocument } from "npm:yaml@2.9.1";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 
 /** One `key: value` of a settings file. */
 export interface SettingsEntry {
@@ -46,7 +46,7 @@ export function readSettingsFile(path: string): SettingsEntry[] {
       : error instanceof Error
       ? error.message
       : String(error);
-    throw new InputError(`Cannot read "${path}": ${reason}`, {
+    throw new InputError(`Cannot read ${quoted(path)}: ${reason}`, {
       exitCode: 2,
       cause: error,
     });
@@ -57,13 +57,13 @@ export function readSettingsFile(path: string): SettingsEntry[] {
       // the first mistake in a line brings about the others
       .filter((error, at, all) => error.line !== all[at - 1]?.line)
       .map((error) =>
-        `Cannot read "${path}": line ${error.line}: ${error.message}`
+        `Cannot read ${quoted(path)}: line ${error.line}: ${error.message}`
       );
     throw new InputError(lines.join("\n"), { exitCode: 2 });
   }
   if (parsed.entries === undefined) {
     throw new InputError(
-      `Cannot read "${path}": expected one object of settings`,
+      `Cannot read ${quoted(path)}: expected one object of settings`,
       { exitCode: 2 },
     );
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 
 /**
  * Writes `content` to `path`; the old file stays whole until the new one is.
@@ -42,7 +42,9 @@ export function writeFailure(path: string, error: unknown): unknown {
     : undefined;
   if (reason === undefined) return error;
   return new InputError(
-    `Cannot write "${path}": ${reason[0]?.toLowerCase()}${reason.slice(1)}`,
+    `Cannot write ${quoted(path)}: ${reason[0]?.toLowerCase()}${
+      reason.slice(1)
+    }`,
     { cause: error },
   );
 }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 
 const LFS_START = "version https://git-lfs";
 
@@ -29,7 +29,7 @@ export class FileBytes implements Disposable {
     this.size = info.size;
     if (info.isFile) return;
     this.#file.close();
-    throw new InputError(`Cannot load "${path}": it is no file`);
+    throw new InputError(`Cannot load ${quoted(path)}: it is no file`);
   }
 
   /**
@@ -60,13 +60,17 @@ export class FileBytes implements Disposable {
     const start = this.read(0, Math.min(this.size, LFS_START.length));
     if (new TextDecoder().decode(start) !== LFS_START) return;
     throw new InputError(
-      `Cannot load "${this.path}": it is a Git LFS pointer, fetch the real file with \`git lfs pull\``,
+      `Cannot load ${
+        quoted(this.path)
+      }: it is a Git LFS pointer, fetch the real file with \`git lfs pull\``,
     );
   }
 
   #cutShort(end: number): never {
     throw new InputError(
-      `Cannot load "${this.path}": byte ${end} was wanted, the file has ${this.size}`,
+      `Cannot load ${
+        quoted(this.path)
+      }: byte ${end} was wanted, the file has ${this.size}`,
     );
   }
 
@@ -84,12 +88,17 @@ function openFile(path: string): Deno.FsFile {
       cause instanceof Deno.errors.NotFound ||
       cause instanceof Deno.errors.NotADirectory
     ) {
-      throw new InputError(`Cannot load "${path}": there is no such file`, {
-        cause,
-      });
+      throw new InputError(
+        `Cannot load ${quoted(path)}: there is no such file`,
+        {
+          cause,
+        },
+      );
     }
     if (cause instanceof Deno.errors.IsADirectory) {
-      throw new InputError(`Cannot load "${path}": it is a folder`, { cause });
+      throw new InputError(`Cannot load ${quoted(path)}: it is a folder`, {
+        cause,
+      });
     }
     throw cause;
   }

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import { FileBytes } from "./file_bytes.ts";
 import { parseJson } from "./json_text.ts";
 
@@ -22,9 +22,9 @@ export function readJsonFile(path: string): Record<string, unknown> {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Record<string, unknown>;
   }
-  const found = Array.isArray(value) ? "an array" : JSON.stringify(value);
+  const found = Array.isArray(value) ? "an array" : quoted(value);
   throw new InputError(
-    `Cannot load "${path}": it holds ${found}, a JSON object is needed`,
+    `Cannot load ${quoted(path)}: it holds ${found}, a JSON object is needed`,
   );
 }
 
@@ -33,7 +33,7 @@ function decode(path: string, bytes: Uint8Array): string {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new InputError(
-      `Cannot load "${path}": it is not UTF-8 text, save it as UTF-8`,
+      `Cannot load ${quoted(path)}: it is not UTF-8 text, save it as UTF-8`,
       { cause },
     );
   }
@@ -44,7 +44,9 @@ function parse(path: string, text: string): unknown {
     return parseJson(text);
   } catch (cause) {
     throw new InputError(
-      `Cannot load "${path}": it is not JSON, ${(cause as Error).message}`,
+      `Cannot load ${quoted(path)}: it is not JSON, ${
+        (cause as Error).message
+      }`,
       { cause },
     );
   }

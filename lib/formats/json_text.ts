@@ -5,6 +5,8 @@
  * @module
  */
 
+import { quoted } from "../input_error.ts";
+
 /** One token and where it starts. */
 interface Token {
   readonly text: string;
@@ -129,5 +131,5 @@ function describe(text: string, at: number): string {
   const before = text.slice(0, at).split("\n");
   const column = (before.at(-1) ?? "").length + 1;
   const word = /^[\w.+-]+|^[^]/u.exec(text.slice(at, at + 40))?.[0] ?? "";
-  return `line ${before.length}, column ${column} has ${JSON.stringify(word)}`;
+  return `line ${before.length}, column ${column} has ${quoted(word)}`;
 }

@@ -5,6 +5,8 @@
  * @module
  */
 
+import { quoted } from "../input_error.ts";
+
 /** A Python tuple. */
 export class PickleTuple {
   /** The members. */
@@ -304,7 +306,9 @@ class Unpickler {
     const name = `${this.#line()}.${this.#line()}`;
     if (!this.#options.globals.has(name)) {
       throw new SyntaxError(
-        `its pickle names "${name}", which is not on the list of what tensors need, so it is not loaded`,
+        `its pickle names ${
+          quoted(name)
+        }, which is not on the list of what tensors need, so it is not loaded`,
       );
     }
     this.#stack.push(new PickleGlobal(name));

@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import { DTYPE_BYTES } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
@@ -71,7 +71,7 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
 }
 
 function fail(path: string, reason: string, cause?: unknown): never {
-  throw new InputError(`Cannot load "${path}": ${reason}`, { cause });
+  throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
 }
 
 function headerLength(file: FileBytes): number {
@@ -118,7 +118,10 @@ function parseHeader(path: string, bytes: Uint8Array): Map<string, unknown> {
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) {
-    fail(path, `its header has the key "${twice}" twice, keys must differ`);
+    fail(
+      path,
+      `its header has the key ${quoted(twice)} twice, keys must differ`,
+    );
   }
   return new Map(Object.entries(value));
 }
@@ -135,9 +138,9 @@ function readMetadata(path: string, value: unknown): Map<string, string> {
     if (typeof text !== "string") {
       fail(
         path,
-        `its __metadata__ has ${
-          JSON.stringify(text)
-        } under "${key}", values must be strings`,
+        `its __metadata__ has ${quoted(text)} under ${
+          quoted(key)
+        }, values must be strings`,
       );
     }
     metadata.set(key, text);
@@ -154,28 +157,26 @@ interface RawEntry {
 function readEntry(path: string, raw: RawEntry): SafetensorsEntry {
   const { name, entry, start } = raw;
   const bad = (reason: string): never =>
-    fail(path, `tensor "${name}" ${reason}`);
+    fail(path, `tensor ${quoted(name)} ${reason}`);
   if (!isRecord(entry)) return bad("is described by no JSON object");
   const extra = Object.keys(entry).find((key) =>
     !["dtype", "shape", "data_offsets"].includes(key)
   );
-  if (extra !== undefined) return bad(`has the unknown field "${extra}"`);
+  if (extra !== undefined) return bad(`has the unknown field ${quoted(extra)}`);
   const dtype = SAFETENSORS_DTYPES.get(String(entry.dtype));
   if (dtype === undefined) {
     const known = [...SAFETENSORS_DTYPES.keys()].join(", ");
-    return bad(`has dtype ${JSON.stringify(entry.dtype)}, known are ${known}`);
+    return bad(`has dtype ${quoted(entry.dtype)}, known are ${known}`);
   }
   if (!isSizes(entry.shape)) {
     return bad(
-      `has shape ${JSON.stringify(entry.shape)}, whole numbers are needed`,
+      `has shape ${quoted(entry.shape)}, whole numbers are needed`,
     );
   }
   const offsets = entry.data_offsets;
   if (!isSizes(offsets) || offsets.length !== 2) {
     return bad(
-      `has data_offsets ${
-        JSON.stringify(offsets)
-      }, two whole numbers are needed`,
+      `has data_offsets ${quoted(offsets)}, two whole numbers are needed`,
     );
   }
   const [begin = 0, end = 0] = offsets;
@@ -226,14 +227,18 @@ function checkLayout(
       const kind = offset > end ? "a gap" : "an overlap";
       fail(
         file.path,
-        `tensor "${name}" starts at byte ${offset} where ${end} is next, ${kind} is not allowed`,
+        `tensor ${
+          quoted(name)
+        } starts at byte ${offset} where ${end} is next, ${kind} is not allowed`,
       );
     }
     end = offset + byteLength;
     if (end > file.size) {
       fail(
         file.path,
-        `tensor "${name}" ends at byte ${end} but the file has ${file.size}, the file is cut short`,
+        `tensor ${
+          quoted(name)
+        } ends at byte ${end} but the file has ${file.size}, the file is cut short`,
       );
     }
   }

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { quoted } from "../input_error.ts";
 import { DTYPE_BYTES, elementCount } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { PickleGlobal, PickleTuple, unpickle } from "./pickle.ts";
@@ -91,7 +92,7 @@ export function readTensorPickle(bytes: Uint8Array): Map<string, TensorView> {
     }
     if (!isObject(value) || value.kind !== "tensor") {
       throw new SyntaxError(
-        `"${name}" is ${describe(value)}, only tensors are read`,
+        `${quoted(name)} is ${describe(value)}, only tensors are read`,
       );
     }
     tensors.set(name, (value as PickledTensor).view);
@@ -180,14 +181,14 @@ function checkExtent(view: TensorView): void {
     throw new SyntaxError(
       `a tensor of shape [${
         shape.join(", ")
-      }] has more elements than its storage "${view.key}"`,
+      }] has more elements than its storage ${quoted(view.key)}`,
     );
   }
   if (last * DTYPE_BYTES[dtype] <= storageBytes) return;
   throw new SyntaxError(
     `a tensor of shape [${shape.join(", ")}] and strides [${
       strides.join(", ")
-    }] runs past storage "${view.key}"`,
+    }] runs past storage ${quoted(view.key)}`,
   );
 }
 

@@ -5,6 +5,7 @@
  * @module
  */
 
+import { quoted } from "../input_error.ts";
 import { DTYPE_BYTES, elementCount } from "./dtype.ts";
 import type { DType, TensorData } from "./dtype.ts";
 
@@ -39,7 +40,9 @@ export function bytesOf(name: string, source: TensorSource): Uint8Array {
   const expected = byteLength(source);
   if (bytes.length === expected) return bytes;
   throw new RangeError(
-    `Cannot write tensor "${name}": it has ${bytes.length} bytes, ${source.dtype} of shape [${
+    `Cannot write tensor ${
+      quoted(name)
+    }: it has ${bytes.length} bytes, ${source.dtype} of shape [${
       source.shape.join(", ")
     }] takes ${expected}`,
   );
@@ -58,7 +61,9 @@ export function uniqueEntries(
   for (const [name] of entries) {
     if (seen.has(name)) {
       throw new RangeError(
-        `Cannot write tensors: "${name}" is there twice, names must differ`,
+        `Cannot write tensors: ${
+          quoted(name)
+        } is there twice, names must differ`,
       );
     }
     seen.add(name);

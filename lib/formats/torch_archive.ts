@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
 import { DTYPE_BYTES, elementCount } from "./dtype.ts";
 import type { TensorData } from "./dtype.ts";
@@ -125,7 +125,7 @@ function* records(
 }
 
 function fail(path: string, reason: string, cause?: unknown): never {
-  throw new InputError(`Cannot load "${path}": ${reason}`, { cause });
+  throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
 }
 
 const REMEDY =
@@ -155,7 +155,7 @@ function rootOf(
   for (const name of entries.keys()) {
     const slash = name.indexOf("/");
     if (slash <= 0) {
-      fail(file.path, `entry "${name}" is in no folder, it is damaged`);
+      fail(file.path, `entry ${quoted(name)} is in no folder, it is damaged`);
     }
     roots.add(name.slice(0, slash));
   }
@@ -174,7 +174,10 @@ function checkByteOrder(file: FileBytes, entry: ZipEntry | undefined): void {
   const bytes = file.read(entry.offset, Math.min(entry.size, 16));
   const order = new TextDecoder().decode(bytes);
   if (order !== "little") {
-    fail(file.path, `its byte order is "${order}", only "little" is read`);
+    fail(
+      file.path,
+      `its byte order is ${quoted(order)}, only "little" is read`,
+    );
   }
 }
 
@@ -200,12 +203,17 @@ function place(
 ): ArchivedTensor {
   const { name, view, storage } = found;
   if (storage === undefined) {
-    fail(path, `storage "${view.key}" of tensor "${name}" is missing`);
+    fail(
+      path,
+      `storage ${quoted(view.key)} of tensor ${quoted(name)} is missing`,
+    );
   }
   if (storage.size !== view.storageBytes) {
     fail(
       path,
-      `storage "${view.key}" of tensor "${name}" has ${storage.size} bytes, ${view.storageBytes} are needed`,
+      `storage ${quoted(view.key)} of tensor ${
+        quoted(name)
+      } has ${storage.size} bytes, ${view.storageBytes} are needed`,
     );
   }
   const fileOffset = storage.offset + view.offset * DTYPE_BYTES[view.dtype];

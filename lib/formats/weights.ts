@@ -6,7 +6,7 @@
  */
 
 import { isFile } from "./file_info.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import type { DType } from "./dtype.ts";
 import { readJsonFile } from "./json_file.ts";
 import { readSafetensorsHeader } from "./safetensors_header.ts";
@@ -44,8 +44,8 @@ export function findWeights(directory: string): WeightMap {
   const name = CANDIDATES.find((it) => isFile(`${directory}/${it}`));
   if (name === undefined) {
     throw new InputError(
-      `Cannot load weights from "${directory}": it has none of ${
-        CANDIDATES.map((it) => `"${it}"`).join(", ")
+      `Cannot load weights from ${quoted(directory)}: it has none of ${
+        CANDIDATES.map((it) => quoted(it)).join(", ")
       }`,
     );
   }
@@ -74,7 +74,9 @@ function readTorchFile(path: string): Map<string, StoredTensor> {
     const { fileOffset: offset, dtype, shape } = tensor;
     if (!tensor.isContiguous) {
       throw new InputError(
-        `Cannot load "${path}": tensor "${name}" is not contiguous, save the model as safetensors`,
+        `Cannot load ${quoted(path)}: tensor ${
+          quoted(name)
+        } is not contiguous, save the model as safetensors`,
       );
     }
     places.set(name, { file: path, offset, dtype, shape });
@@ -93,7 +95,9 @@ function readShards(directory: string, index: string): WeightMap {
       const tensor = tensors.get(name);
       if (tensor === undefined) {
         throw new InputError(
-          `Cannot load "${path}": it has no tensor "${name}", which "${index}" says it has`,
+          `Cannot load ${quoted(path)}: it has no tensor ${
+            quoted(name)
+          }, which ${quoted(index)} says it has`,
         );
       }
       weights.set(name, tensor);
@@ -106,15 +110,17 @@ function namesByShard(index: string): Map<string, string[]> {
   const map = readJsonFile(index).weight_map;
   if (typeof map !== "object" || map === null || Array.isArray(map)) {
     throw new InputError(
-      `Cannot load "${index}": its "weight_map" is no object of tensor names and files`,
+      `Cannot load ${
+        quoted(index)
+      }: its "weight_map" is no object of tensor names and files`,
     );
   }
   const byShard = new Map<string, string[]>();
   for (const [name, shard] of Object.entries(map)) {
     if (typeof shard !== "string" || !isPlainName(shard)) {
       throw new InputError(
-        `Cannot load "${index}": it puts tensor "${name}" into ${
-          JSON.stringify(shard)
+        `Cannot load ${quoted(index)}: it puts tensor ${quoted(name)} into ${
+          quoted(shard)
         }, the name of a .safetensors or .bin file beside it is needed`,
       );
     }
@@ -138,8 +144,8 @@ function checkShards(
   const missing = wanted.shards.filter((it) => !isFile(`${directory}/${it}`));
   if (missing.length === 0) return;
   throw new InputError(
-    `Cannot load "${wanted.index}": ${
-      missing.map((it) => `"${it}"`).join(", ")
+    `Cannot load ${quoted(wanted.index)}: ${
+      missing.map((it) => quoted(it)).join(", ")
     } missing beside it, ${wanted.shards.length} shards are needed`,
   );
 }

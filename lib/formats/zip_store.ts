@@ -6,7 +6,7 @@
  */
 
 import { crc32 } from "node:zlib";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import type { FileBytes } from "./file_bytes.ts";
 
 /** Where the bytes of an entry lie in the zip file. */
@@ -44,11 +44,14 @@ export function readZipEntries(file: FileBytes): Map<string, ZipEntry> {
     const record = centralRecord(file, { bytes, at });
     at = record.next;
     if (entries.has(record.name)) {
-      fail(file, `it has the entry "${record.name}" twice`);
+      fail(file, `it has the entry ${quoted(record.name)} twice`);
     }
     const offset = dataOffset(file, record);
     if (offset + record.size > directory.offset) {
-      fail(file, `entry "${record.name}" runs past the data, it is damaged`);
+      fail(
+        file,
+        `entry ${quoted(record.name)} runs past the data, it is damaged`,
+      );
     }
     entries.set(record.name, { offset, size: record.size });
   }
@@ -56,7 +59,7 @@ export function readZipEntries(file: FileBytes): Map<string, ZipEntry> {
 }
 
 function fail(file: FileBytes, reason: string): never {
-  throw new InputError(`Cannot load "${file.path}": ${reason}`);
+  throw new InputError(`Cannot load ${quoted(file.path)}: ${reason}`);
 }
 
 function viewOf(bytes: Uint8Array): DataView {
@@ -147,10 +150,13 @@ function centralRecord(
     bytes.subarray(at + CENTRAL_BYTES, nameEnd),
   );
   if ((view.getUint16(at + 8, true) & 1) !== 0) {
-    fail(file, `entry "${name}" is encrypted`);
+    fail(file, `entry ${quoted(name)} is encrypted`);
   }
   if (view.getUint16(at + 10, true) !== 0) {
-    fail(file, `entry "${name}" is compressed, torch.save stores entries`);
+    fail(
+      file,
+      `entry ${quoted(name)} is compressed, torch.save stores entries`,
+    );
   }
   const sizes = {
     stored: view.getUint32(at + 20, true),
@@ -160,7 +166,7 @@ function centralRecord(
   const extra = bytes.subarray(nameEnd, extraEnd);
   const wideSizes = widen(file, { ...sizes, name, extra });
   if (wideSizes.stored !== wideSizes.size) {
-    fail(file, `entry "${name}" has two different sizes, it is damaged`);
+    fail(file, `entry ${quoted(name)} has two different sizes, it is damaged`);
   }
   return { name, size: wideSizes.size, header: wideSizes.header, next };
 }
@@ -182,7 +188,10 @@ function widen(
   const take = (value: number): number => {
     if (value !== MAX32) return value;
     if (field === undefined || at + 8 > field.byteLength) {
-      fail(file, `entry "${record.name}" lacks its zip64 sizes, it is damaged`);
+      fail(
+        file,
+        `entry ${quoted(record.name)} lacks its zip64 sizes, it is damaged`,
+      );
     }
     at += 8;
     return wide(file, field, at - 8);
@@ -207,7 +216,7 @@ function extraField(extra: Uint8Array, id: number): DataView | undefined {
 function dataOffset(file: FileBytes, record: CentralRecord): number {
   const view = viewOf(file.read(record.header, LOCAL_BYTES));
   if (view.getUint32(0, true) !== LOCAL) {
-    fail(file, `entry "${record.name}" is not where the directory says`);
+    fail(file, `entry ${quoted(record.name)} is not where the directory says`);
   }
   return record.header + LOCAL_BYTES + view.getUint16(26, true) +
     view.getUint16(28, true);
