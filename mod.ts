@@ -53,9 +53,12 @@ export { InputError } from "./lib/input_error.ts";
 // data and tokenizer
 export {
   type Batch,
-  dataCollator,
-  type PadTokens,
-} from "./lib/data/collator.ts";
+  type Feature,
+  type Geometry,
+  type Segment,
+  type Targets,
+} from "./lib/data/batch.ts";
+export { dataCollator, type PadTokens } from "./lib/data/collator.ts";
 export { readRows, type Row } from "./lib/data/jsonl.ts";
 export { type Dataset, loadDataset } from "./lib/data/load_dataset.ts";
 export {
@@ -66,10 +69,10 @@ export {
   type PreparedRow,
 } from "./lib/data/preflight.ts";
 export {
+  type EncodedRow,
   type Encoder,
   type EosConfig,
   type Example,
-  type Feature,
   preprocess,
   type PreprocessOptions,
   promptOf,

@@ -10,6 +10,7 @@ import {
   LlamaForCausalLm,
 } from "../lib/architectures/mod.ts";
 import { trainingArguments } from "../lib/arguments/train_arguments.ts";
+import { type Batch, rectangularBatch } from "../lib/data/batch.ts";
 import type { DType } from "../lib/formats/dtype.ts";
 import { getPeftModel } from "../lib/peft/mod.ts";
 import { CPU, type Device, setThreads } from "../lib/tensor/mod.ts";
@@ -84,18 +85,17 @@ export function measureStep(shape: Shape, options: StepOptions = {}): number {
   return median(took.slice(WARMUP));
 }
 
-function batchOf(shape: Shape): Parameters<StepEngine["step"]>[0][number] {
+function batchOf(shape: Shape): Batch {
   const ids = BigInt64Array.from(
     { length: shape.batch * shape.length },
     (_, index) => BigInt((index * 7919) % shape.vocab),
   );
-  return {
+  return rectangularBatch({
     inputIds: ids,
     labels: ids,
-    shape: [shape.batch, shape.length],
-    trainedTokens: shape.batch * (shape.length - 1),
+    rows: shape.batch,
     tokens: ids.length,
-  };
+  });
 }
 
 function median(values: readonly number[]): number {

@@ -7,10 +7,10 @@
  * @module
  */
 
+import type { Feature } from "../lib/data/batch.ts";
 import type { Row } from "../lib/data/jsonl.ts";
 import {
   type Example,
-  type Feature,
   preprocessBatch,
   promptOf,
 } from "../lib/data/preprocess.ts";
@@ -123,9 +123,9 @@ async function sentences(
   const encoded = await tokenizer.encodeBatch(
     voice.map(({ output }) => output),
   );
-  const features = encoded.map((ids) => ({
-    input_ids: [...ids, tokenizer.eosTokenId!],
-    seq_len: 1,
-  }));
+  const features = encoded.map((ids) => {
+    const input_ids = [...ids, tokenizer.eosTokenId!];
+    return { input_ids, labels: input_ids };
+  });
   return Array.from({ length: SENTENCE_REPEATS }, () => features).flat();
 }

@@ -69,7 +69,7 @@ function checkAdapter({ finetune }: TrainArguments): void {
 }
 
 function checkPadding(tokenizer: AutoTokenizer): void {
-  dataCollator([{ input_ids: [0], seq_len: 1 }], tokenizer);
+  dataCollator([{ input_ids: [0], labels: [0] }], tokenizer);
 }
 
 function checkVocabulary(

@@ -1,15 +1,16 @@
 /**
- * Features to one padded batch with labels, exactly as the recipe's
- * `data_collator` does it. It makes typed arrays, no tensors.
+ * Features to one padded batch, exactly as the recipe's `data_collator` does it.
  *
  * @module
  */
 
 import { InputError } from "../input_error.ts";
-import type { Feature } from "./preprocess.ts";
-
-/** Label of a position that is not trained, as in PyTorch's cross entropy. */
-export const IGNORED_LABEL = -100;
+import {
+  type Batch,
+  type Feature,
+  IGNORED_LABEL,
+  rectangularBatch,
+} from "./batch.ts";
 
 /** What is needed of a tokenizer to pad. */
 export interface PadTokens {
@@ -19,24 +20,9 @@ export interface PadTokens {
   readonly unkTokenId: number | null;
 }
 
-/** A padded batch, rows longest first. */
-export interface Batch {
-  /** Token ids, `[batch, length]` row by row. */
-  readonly inputIds: BigInt64Array;
-  /** Labels, -100 where not trained, `[batch, length]` row by row. */
-  readonly labels: BigInt64Array;
-  /** Rows and columns. */
-  readonly shape: readonly [batch: number, length: number];
-  /** Number of labels that are trained: those after column 0 that count. */
-  readonly trainedTokens: number;
-  /** Number of ids that are no padding. */
-  readonly tokens: number;
-}
-
 /**
- * The recipe's `data_collator`: sorts by length, longest first and stable, pads
- * on the right with the pad or else the unknown token, and trains from the last
- * prompt token on: labels `[-100]*(seq_len-1) + ids[seq_len-1:] + [-100]*rest`.
+ * The recipe's `data_collator`: sorts by length, longest first and stable, and pads
+ * on the right with the pad or else the unknown token. Padding is not trained.
  *
  * @example
  * ```ts
@@ -44,17 +30,17 @@ export interface Batch {
  * import { strict as assert } from "node:assert";
  *
  * const features = [
- *   { input_ids: [1, 7, 2], seq_len: 2 },
- *   { input_ids: [1, 5, 6, 8, 2], seq_len: 3 },
+ *   { input_ids: [1, 7, 2], labels: [-100, 7, 2] },
+ *   { input_ids: [1, 5, 6, 8, 2], labels: [-100, -100, 6, 8, 2] },
  * ];
  * const batch = dataCollator(features, { padTokenId: null, unkTokenId: 0 });
- * assert.deepEqual(batch.shape, [2, 5]);
- * assert.deepEqual([...batch.labels.slice(5)], [-100n, 7n, 2n, -100n, -100n]);
+ * assert.deepEqual([...batch.inputIds.slice(5)], [1n, 7n, 2n, 0n, 0n]);
+ * assert.deepEqual([...batch.targets.labels], [6n, 8n, 2n, 7n, 2n]);
  * ```
  *
  * @throws {InputError} when there is neither a pad nor an unknown token.
- * @throws {RangeError} when there are no features, or a label row would not
- * be as long as the batch, where PyTorch's `stack` fails.
+ * @throws {RangeError} when there are no features, or a feature has not as many
+ * labels as ids.
  */
 export function dataCollator(
   features: readonly Feature[],
@@ -71,28 +57,13 @@ export function dataCollator(
   const inputIds = new BigInt64Array(sorted.length * length).fill(pad);
   const labels = new BigInt64Array(inputIds.length).fill(BigInt(IGNORED_LABEL));
   let tokens = 0;
-  for (const [index, { input_ids, seq_len }] of sorted.entries()) {
-    const start = labelStart(input_ids.length, seq_len);
-    const row = index * length;
-    for (let at = 0; at < input_ids.length; at++) {
-      const id = BigInt(input_ids[at]!);
-      inputIds[row + at] = id;
-      if (at >= start) labels[row + at] = id;
-    }
-    tokens += input_ids.length;
+  for (const [row, feature] of sorted.entries()) {
+    checkLengths(feature);
+    inputIds.set(feature.input_ids.map(BigInt), row * length);
+    labels.set(feature.labels.map(BigInt), row * length);
+    tokens += feature.input_ids.length;
   }
-  return {
-    inputIds,
-    labels,
-    shape: [sorted.length, length],
-    trainedTokens: features.reduce((sum, row) => sum + trainedTokens(row), 0),
-    tokens,
-  };
-}
-
-/** Number of ids of a feature that are trained, after the shift by one. */
-export function trainedTokens({ input_ids, seq_len }: Feature): number {
-  return Math.max(0, input_ids.length - Math.max(1, seq_len - 1));
+  return rectangularBatch({ inputIds, labels, rows: sorted.length, tokens });
 }
 
 /** The id that fills up rows: pad, or else unknown. */
@@ -104,12 +75,9 @@ function padTokenId({ padTokenId, unkTokenId }: PadTokens): bigint {
   );
 }
 
-/** First trained position; outside of these bounds the rows do not line up. */
-function labelStart(length: number, seqLen: number): number {
-  if (seqLen >= 1 && seqLen - 1 <= length) return seqLen - 1;
+function checkLengths({ input_ids, labels }: Feature): void {
+  if (input_ids.length === labels.length) return;
   throw new RangeError(
-    `Cannot label a row: seq_len is ${seqLen} for ${length} ids, it must be 1 to ${
-      length + 1
-    }`,
+    `Cannot collate a row: it has ${labels.length} labels for ${input_ids.length} ids, one for each is needed`,
   );
 }

@@ -7,12 +7,12 @@
  */
 
 import { InputError } from "../input_error.ts";
+import type { Feature } from "./batch.ts";
 import { readRows, type Row } from "./jsonl.ts";
 import { type Preflight, preflight, type PreparedRow } from "./preflight.ts";
 import {
   cutFeature,
-  type Feature,
-  preprocessBatch,
+  encodeRows,
   promptOf,
   type ReadJsonlOptions,
 } from "./preprocess.ts";
@@ -96,9 +96,9 @@ async function prepare(
   const prepared: PreparedRow[] = [];
   for (let start = 0; start < rows.length; start += ROWS_AT_A_TIME) {
     const part = rows.slice(start, start + ROWS_AT_A_TIME);
-    const features = await preprocessBatch(part, options);
-    for (const [index, feature] of features.entries()) {
-      prepared.push({ feature, emptyAnswer: part[index]!.output === "" });
+    const encoded = await encodeRows(part, options);
+    for (const [index, row] of encoded.entries()) {
+      prepared.push({ ...row, emptyAnswer: part[index]!.output === "" });
     }
   }
   return prepared;

@@ -5,13 +5,11 @@
  * @module
  */
 
-import { trainedTokens } from "./collator.ts";
-import { cutFeature, type Feature } from "./preprocess.ts";
+import { trainedTokens } from "./batch.ts";
+import { cutFeature, type EncodedRow } from "./preprocess.ts";
 
 /** A row after `preprocess`, before it is cut to `max_seq_length`. */
-export interface PreparedRow {
-  /** Ids and prompt length, not cut yet. */
-  readonly feature: Feature;
+export interface PreparedRow extends EncodedRow {
   /** Whether the row's output is the empty text. */
   readonly emptyAnswer: boolean;
 }
@@ -60,8 +58,8 @@ export interface Preflight {
  * import { preflight } from "@lorikeet/lorikeet";
  * import { strict as assert } from "node:assert";
  *
- * const feature = { input_ids: [1, 5, 6, 7, 2], seq_len: 3 };
- * const numbers = preflight([{ feature, emptyAnswer: false }], {
+ * const feature = { input_ids: [1, 5, 6, 7, 2], labels: [-100, -100, 6, 7, 2] };
+ * const numbers = preflight([{ feature, promptLength: 3, emptyAnswer: false }], {
  *   maxSeqLength: 4,
  * });
  * assert.equal(numbers.eosCut, 1);
@@ -105,8 +103,8 @@ export function preflight(
  * ```ts
  * import { describePreflight, preflight } from "@lorikeet/lorikeet";
  *
- * const feature = { input_ids: [1, 5, 6, 7, 2], seq_len: 3 };
- * const numbers = preflight([{ feature, emptyAnswer: false }], {
+ * const feature = { input_ids: [1, 5, 6, 7, 2], labels: [-100, -100, 6, 7, 2] };
+ * const numbers = preflight([{ feature, promptLength: 3, emptyAnswer: false }], {
  *   maxSeqLength: 4,
  * });
  * const [, warning = ""] = describePreflight(numbers);
@@ -139,17 +137,18 @@ export function describePreflight(numbers: Preflight): string[] {
 /** What the limit takes from a row. */
 type Cut = "nothing" | "eos" | "end" | "answer";
 
-function cutOf({ feature, emptyAnswer }: PreparedRow, limit: number): Cut {
+function cutOf(row: PreparedRow, limit: number): Cut {
+  const { feature, promptLength, emptyAnswer } = row;
   const length = feature.input_ids.length;
   if (length <= limit) return "nothing";
   if (length === limit + 1) return "eos";
-  return feature.seq_len >= limit && !emptyAnswer ? "answer" : "end";
+  return promptLength >= limit && !emptyAnswer ? "answer" : "end";
 }
 
 /** Ids of the answer that are left, without EOS. */
-function answerTokens({ feature }: PreparedRow, limit: number): number {
-  const end = Math.min(limit, feature.input_ids.length - 1);
-  return Math.max(0, end - feature.seq_len);
+function answerTokens(row: PreparedRow, limit: number): number {
+  const end = Math.min(limit, row.feature.input_ids.length - 1);
+  return Math.max(0, end - row.promptLength);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -6,6 +6,7 @@
  */
 
 import type { EncodeOptions } from "../tokenizer/auto_tokenizer.ts";
+import { type Feature, IGNORED_LABEL } from "./batch.ts";
 import { readRows, type Row } from "./jsonl.ts";
 
 /** What is needed of a tokenizer to prepare rows. */
@@ -23,12 +24,12 @@ export interface EosConfig {
   readonly eos_token_id: number | readonly number[];
 }
 
-/** One prepared row, named as the recipe names it. */
-export interface Feature {
-  /** Ids of prompt, answer and EOS. */
-  readonly input_ids: readonly number[];
+/** One prepared row, not cut yet. */
+export interface EncodedRow {
+  /** Ids of prompt, answer and EOS; trained from the last id of the prompt on. */
+  readonly feature: Feature;
   /** Number of ids of the prompt. */
-  readonly seq_len: number;
+  readonly promptLength: number;
 }
 
 /** Options of {@linkcode preprocess}. */
@@ -105,6 +106,15 @@ export async function preprocessBatch(
   examples: readonly Example[],
   options: PreprocessOptions,
 ): Promise<Feature[]> {
+  const rows = await encodeRows(examples, options);
+  return rows.map(({ feature }) => feature);
+}
+
+/** {@linkcode preprocessBatch}, with the length of each prompt. */
+export async function encodeRows(
+  examples: readonly Example[],
+  options: PreprocessOptions,
+): Promise<EncodedRow[]> {
   const { tokenizer, maxSeqLength: maxLength } = options;
   const prompts = await tokenizer.encodeBatch(examples.map(promptOf), {
     maxLength,
@@ -114,10 +124,14 @@ export async function preprocessBatch(
     { maxLength, addSpecialTokens: false },
   );
   const eos = eosTokenId(options.config);
-  return prompts.map((prompt, index) => ({
-    input_ids: [...prompt, ...targets[index]!, eos],
-    seq_len: prompt.length,
-  }));
+  return prompts.map((prompt, index) => {
+    const input_ids = [...prompt, ...targets[index]!, eos];
+    // The recipe's `[-100]*(seq_len-1) + ids[seq_len-1:]`: one id early.
+    const labels = input_ids.map((id, at) =>
+      at < prompt.length - 1 ? IGNORED_LABEL : id
+    );
+    return { feature: { input_ids, labels }, promptLength: prompt.length };
+  });
 }
 
 /**
@@ -154,11 +168,12 @@ export async function* readJsonl(
   }
 }
 
-/** `input_ids[:max_seq_length]`; `seq_len` stays as it was. */
+/** `input_ids[:max_seq_length]`, and the labels with them. */
 export function cutFeature(feature: Feature, maxSeqLength: number): Feature {
-  return feature.input_ids.length <= maxSeqLength
-    ? feature
-    : { ...feature, input_ids: feature.input_ids.slice(0, maxSeqLength) };
+  return feature.input_ids.length <= maxSeqLength ? feature : {
+    input_ids: feature.input_ids.slice(0, maxSeqLength),
+    labels: feature.labels.slice(0, maxSeqLength),
+  };
 }
 
 function eosTokenId({ eos_token_id }: EosConfig): number {

@@ -7,7 +7,7 @@
  */
 
 import type { CausalLm, SegmentContext } from "../architectures/mod.ts";
-import type { Batch } from "../data/collator.ts";
+import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
 import type { Module } from "../nn/mod.ts";
 import {
@@ -19,7 +19,7 @@ import {
   tensor,
   tensorScope,
 } from "../tensor/mod.ts";
-import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
+import { inputIdsOf, lossTargets, shapeOf, tokenLoss } from "./loss.ts";
 import { mixSeed } from "./seeds.ts";
 
 /** How a micro-batch is computed. */
@@ -69,7 +69,7 @@ function preparePass(
   const { batch, options } = input;
   const targets = lossTargets(batch, model.device);
   // The rotation is asked for in any case: dynamic frequencies follow the lengths seen.
-  const context = model.context(batch.shape);
+  const context = model.context(shapeOf(batch));
   if (targets === null) return null;
   const factor = tensor(options.factor, { device: model.device });
   return {

@@ -1,11 +1,11 @@
 /**
- * The loss over trained tokens. Rows whose next token is not trained are left out
- * before the head: they would cost a row of logits each and add nothing.
+ * The loss over trained tokens. Hidden states that predict nothing trained are left
+ * out before the head: they would cost a row of logits each and add nothing.
  *
  * @module
  */
 
-import { type Batch, IGNORED_LABEL } from "../data/collator.ts";
+import type { Batch } from "../data/batch.ts";
 import { aten, type Device, fromData, type Tensor, to } from "../tensor/mod.ts";
 
 const SUM = 2;
@@ -18,41 +18,34 @@ export interface LossTargets {
   readonly labels: Tensor;
 }
 
-/** The trained positions of `batch`, labels shifted by one, or `null` when there are none. */
+/** The trained positions of `batch`, or `null` when there are none. */
 export function lossTargets(batch: Batch, device: Device): LossTargets | null {
-  const [, length] = batch.shape;
-  const rows: bigint[] = [];
-  const labels: bigint[] = [];
-  for (let at = 0; at < batch.labels.length; at++) {
-    const label = batch.labels[at]!;
-    if (at % length === 0 || label === BigInt(IGNORED_LABEL)) continue;
-    rows.push(BigInt(at - 1));
-    labels.push(label);
-  }
+  const { rows, labels } = batch.targets;
   if (rows.length === 0) return null;
-  return { rows: int64(rows, device), labels: int64(labels, device) };
+  return {
+    rows: int64(rows, { shape: [rows.length], device }),
+    labels: int64(labels, { shape: [labels.length], device }),
+  };
 }
 
-function int64(values: readonly bigint[], device: Device): Tensor {
-  return to(
-    fromData({
-      dtype: "int64",
-      shape: [values.length],
-      bytes: new Uint8Array(BigInt64Array.from(values).buffer),
-    }),
-    { device },
-  );
+function int64(
+  values: BigInt64Array,
+  options: { shape: readonly number[]; device: Device },
+): Tensor {
+  const { shape, device } = options;
+  const { buffer, byteOffset, byteLength } = values;
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  return to(fromData({ dtype: "int64", shape, bytes }), { device });
+}
+
+/** Rows and columns of `batch`. */
+export function shapeOf({ segments }: Batch): [rows: number, length: number] {
+  return [segments.length, segments[0]!.length];
 }
 
 /** The ids of `batch` as a tensor `[batch, length]`. */
 export function inputIdsOf(batch: Batch, device: Device): Tensor {
-  const { inputIds, shape } = batch;
-  const bytes = new Uint8Array(
-    inputIds.buffer,
-    inputIds.byteOffset,
-    inputIds.byteLength,
-  );
-  return to(fromData({ dtype: "int64", shape, bytes }), { device });
+  return int64(batch.inputIds, { shape: shapeOf(batch), device });
 }
 
 /**

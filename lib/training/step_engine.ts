@@ -6,7 +6,7 @@
  */
 
 import type { TrainingArguments } from "../arguments/settings.ts";
-import type { Batch } from "../data/collator.ts";
+import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
 import { AdamW } from "./adamw.ts";
 import { gradientNorm, scaleGradients } from "./clipping.ts";
@@ -121,8 +121,11 @@ function shareOf(
 ): number {
   const { batches, loss } = window;
   if (loss === "reference") {
-    return 1 / (Math.max(batch.trainedTokens, 1) * batches.length);
+    return 1 / (Math.max(batch.targets.labels.length, 1) * batches.length);
   }
-  const tokens = batches.reduce((sum, each) => sum + each.trainedTokens, 0);
+  const tokens = batches.reduce(
+    (sum, each) => sum + each.targets.labels.length,
+    0,
+  );
   return 1 / Math.max(tokens, 1);
 }

@@ -7,7 +7,8 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
-import { type Batch, dataCollator } from "../data/collator.ts";
+import type { Batch } from "../data/batch.ts";
+import { dataCollator } from "../data/collator.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import type { StepReport, TrainerCallback } from "./callbacks.ts";
 import {
@@ -61,7 +62,7 @@ const BREATH_MS = 50;
  *   model,
  *   tokenizer,
  *   args: trainingArguments({ output_dir: folder, max_steps: 1 }),
- *   trainDataset: [{ input_ids: [1, 5, 6, 7, 2], seq_len: 3 }],
+ *   trainDataset: [{ input_ids: [1, 5, 6, 7, 2], labels: [-100, -100, 6, 7, 2] }],
  * });
  * const { globalStep } = await trainer.train();
  * if (globalStep !== 1) throw new Error("unexpected step");
@@ -226,7 +227,7 @@ export class Trainer implements Disposable {
       epoch,
       step: globalStep + 1,
       tokens: sumOf(batches, (each) => each.tokens),
-      trainedTokens: sumOf(batches, (each) => each.trainedTokens),
+      trainedTokens: sumOf(batches, (each) => each.targets.labels.length),
       seconds: (performance.now() - started) / 1000,
     };
   }

@@ -6,8 +6,8 @@
 
 import type { CausalLm } from "../architectures/mod.ts";
 import type { TrainingArguments } from "../arguments/settings.ts";
-import type { Batch, PadTokens } from "../data/collator.ts";
-import type { Feature } from "../data/preprocess.ts";
+import type { Batch, Feature } from "../data/batch.ts";
+import type { PadTokens } from "../data/collator.ts";
 import type { PeftModel } from "../peft/mod.ts";
 import type { TrainerCallback } from "./callbacks.ts";
 

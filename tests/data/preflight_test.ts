@@ -12,16 +12,18 @@ import {
   type PreparedRow,
 } from "../../lib/data/preflight.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import { rowOf } from "../training/tiny_run.ts";
 
 const DATA = "tests/fixtures/data";
 
 /** A row with a prompt of 3 ids and an answer of `answer` ids. */
 function row(answer: number, prompt = 3): PreparedRow {
   return {
-    feature: {
-      input_ids: Array.from({ length: prompt + answer + 1 }, (_, id) => id),
-      seq_len: prompt,
-    },
+    feature: rowOf(
+      Array.from({ length: prompt + answer + 1 }, (_, id) => id),
+      prompt - 1,
+    ),
+    promptLength: prompt,
     emptyAnswer: answer === 0,
   };
 }

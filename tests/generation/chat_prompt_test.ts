@@ -56,7 +56,7 @@ for (const folder of folders) {
     const tokenizer = await AutoTokenizer.fromPretrained(folder);
     for (const instruction of INSTRUCTIONS) {
       for (const input of ["你是谁？", " 1+1等于几?\n", ""]) {
-        const { input_ids, seq_len } = await preprocess(
+        const { input_ids, labels } = await preprocess(
           { instruction, input, output: "好" },
           { tokenizer, config: { eos_token_id: 2 }, maxSeqLength: 1000 },
         );
@@ -66,7 +66,7 @@ for (const folder of folders) {
         const prompt = chatPrompt(tokenizer, { adapter: adapter.path });
         const ids = await prompt.encode([{ role: "user", content: input }]);
         assert.equal(prompt.source, "adapter");
-        assert.deepEqual(ids, input_ids.slice(0, seq_len));
+        assert.deepEqual(ids, input_ids.slice(0, labels.lastIndexOf(-100) + 2));
       }
     }
   });

@@ -7,6 +7,7 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import { IGNORED_LABEL } from "../../lib/data/batch.ts";
 import { getPeftModel } from "../../lib/peft/mod.ts";
 import {
   listCheckpoints,
@@ -21,6 +22,7 @@ import {
   inFolder,
   MODELS,
   PAD,
+  rowOf,
   TINY_LORA,
   tinyArguments,
   tinyRows,
@@ -38,10 +40,12 @@ const NINE_STEPS = {
 } as const;
 
 /** Rows all longer than `rope_dynamic` was made for, so that it remembers the longest. */
-const LONG_ROWS = tinyRows(7).map((row, index) => ({
-  ...row,
-  input_ids: Array.from({ length: 9 + index }, (_, at) => 3 + 5 * at + index),
-}));
+const LONG_ROWS = tinyRows(7).map(({ labels }, index) =>
+  rowOf(
+    Array.from({ length: 9 + index }, (_, at) => 3 + 5 * at + index),
+    labels.lastIndexOf(IGNORED_LABEL) + 1,
+  )
+);
 
 /** Rows of a log without those numbers that a clock gave. */
 function lasting(history: readonly LogRow[]): LogRow[] {

@@ -40,7 +40,7 @@ for (const checkpointing of [false, true]) {
     const loss = accumulateGradients(base, batch, {
       ...PLAIN,
       checkpointing,
-      factor: 1 / batch.trainedTokens,
+      factor: 1 / batch.targets.labels.length,
     });
     const { loss: expected } = JSON.parse(
       Deno.readTextFileSync(`${GOLDEN}/steps.json`),
@@ -122,7 +122,7 @@ function computed(
     ...PLAIN,
     checkpointing,
     autocast: way.autocast ?? null,
-    factor: 1 / batch.trainedTokens,
+    factor: 1 / batch.targets.labels.length,
   });
   const live = liveTensors() - before;
   return { loss, gradients: flat.gradients.toArray(), live };

@@ -8,8 +8,8 @@
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import type { TrainingArguments } from "../../lib/arguments/settings.ts";
-import { type Batch, dataCollator } from "../../lib/data/collator.ts";
-import type { Feature } from "../../lib/data/preprocess.ts";
+import type { Batch, Feature } from "../../lib/data/batch.ts";
+import { dataCollator } from "../../lib/data/collator.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
 import { scheduleFactor } from "../../lib/training/schedule.ts";
@@ -23,6 +23,7 @@ import {
   MODELS,
   numbersOf,
   PAD,
+  rowOf,
   tinyArguments,
   tinyRows,
 } from "./tiny_run.ts";
@@ -155,8 +156,8 @@ Deno.test("StepEngine.step() on a window without trained tokens has loss 0 and k
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
   using engine = new StepEngine(traineeOf(model), tinyArguments());
   const before = engine.parameters.values.toArray();
-  const batch = dataCollator([{ input_ids: [5, 6, 7], seq_len: 4 }], PAD);
-  assert.equal(batch.trainedTokens, 0);
+  const batch = dataCollator([rowOf([5, 6, 7], 3)], PAD);
+  assert.equal(batch.targets.labels.length, 0);
   const { loss, gradNorm } = engine.step([batch], {
     learningRate: () => 0.01,
     loss: "tokens",

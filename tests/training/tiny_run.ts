@@ -8,8 +8,12 @@
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import type { TrainingArguments } from "../../lib/arguments/settings.ts";
 import { trainingArguments } from "../../lib/arguments/train_arguments.ts";
-import { type Batch, IGNORED_LABEL } from "../../lib/data/collator.ts";
-import type { Feature } from "../../lib/data/preprocess.ts";
+import {
+  type Batch,
+  type Feature,
+  IGNORED_LABEL,
+  rectangularBatch,
+} from "../../lib/data/batch.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { getPeftModel, type LoraConfig } from "../../lib/peft/mod.ts";
 import {
@@ -28,15 +32,23 @@ export const GOLDEN = "tests/fixtures/peft";
 /** A tokenizer as far as padding needs it. */
 export const PAD = { padTokenId: 0, unkTokenId: null } as const;
 
+/** A row that is trained from the id at `from` on, counted from 0. */
+export function rowOf(input_ids: readonly number[], from: number): Feature {
+  return {
+    input_ids,
+    labels: input_ids.map((id, at) => at < from ? IGNORED_LABEL : id),
+  };
+}
+
 /** `count` rows of 4 to 12 ids below 96. */
 export function tinyRows(count: number, seed = 1): Feature[] {
   const random = seeded(seed);
   const below = (limit: number): number =>
     Math.floor(random.next().value * limit);
-  return Array.from({ length: count }, () => ({
-    input_ids: Array.from({ length: 4 + below(9) }, () => 3 + below(93)),
-    seq_len: 1 + below(4),
-  }));
+  return Array.from({ length: count }, () => {
+    const ids = Array.from({ length: 4 + below(9) }, () => 3 + below(93));
+    return rowOf(ids, below(4));
+  });
 }
 
 /** A training batch of the golden `ids` and `labels`. */
@@ -45,17 +57,13 @@ export function goldenBatch(tensors: ReadonlyMap<string, TensorData>): Batch {
     const { bytes } = tensors.get(name)!;
     return new BigInt64Array(bytes.slice().buffer);
   });
-  const [rows = 0, columns = 0] = tensors.get("ids")!.shape;
-  const trained = labels!.filter((label, at) =>
-    at % columns > 0 && label !== BigInt(IGNORED_LABEL)
-  );
-  return {
+  const [rows = 0] = tensors.get("ids")!.shape;
+  return rectangularBatch({
     inputIds: inputIds!,
     labels: labels!,
-    shape: [rows, columns],
-    trainedTokens: trained.length,
+    rows,
     tokens: inputIds!.length,
-  };
+  });
 }
 
 /** Settings for a short run. */

@@ -1,0 +1,103 @@
+/**
+ * What training takes: features, and batches of them laid out flat. A batch says
+ * of itself which token stands where in its row, which tokens see each other, and
+ * what is to be predicted from where. Typed arrays only, no tensors.
+ *
+ * @module
+ */
+
+/** Label of a position that is not trained, as in PyTorch's cross entropy. */
+export const IGNORED_LABEL = -100;
+
+/** One row to train on. */
+export interface Feature {
+  /** Token ids of prompt and answer. */
+  readonly input_ids: readonly number[];
+  /** For each position its id where it is trained, -100 where not; as long as `input_ids`. */
+  readonly labels: readonly number[];
+}
+
+/**
+ * Consecutive tokens of a batch. Each sees the tokens of its own segment up to
+ * itself, and all tokens of the segments above.
+ */
+export interface Segment {
+  /** Index of the first token in the flat batch. */
+  readonly start: number;
+  /** Number of tokens. */
+  readonly length: number;
+  /** Index of the segment that these tokens continue, or `null` where a row begins. */
+  readonly parent: number | null;
+}
+
+/** What is to be predicted, as pairs; labels are already shifted by one. */
+export interface Targets {
+  /** Flat indices of the tokens that predict. One token may predict several labels. */
+  readonly rows: BigInt64Array;
+  /** The token that follows each. */
+  readonly labels: BigInt64Array;
+}
+
+/** Where the tokens of a batch stand and which of them see each other. */
+export interface Geometry {
+  /** Position of each token in its own row, from 0. */
+  readonly positions: Int32Array;
+  /** The tokens' segments, in the order of the flat batch, parents first. */
+  readonly segments: readonly Segment[];
+}
+
+/** A batch of rows. */
+export interface Batch extends Geometry {
+  /** Token ids laid flat, padding included: `[tokens]`. */
+  readonly inputIds: BigInt64Array;
+  /** What is trained; its length is the number of trained tokens. */
+  readonly targets: Targets;
+  /** Number of tokens that are not padding. */
+  readonly tokens: number;
+}
+
+/** Rows of one length, one after the other. */
+export interface Rectangle {
+  /** Token ids, `[rows, length]` row by row. */
+  readonly inputIds: BigInt64Array;
+  /** Labels, -100 where not trained, of the same shape. */
+  readonly labels: BigInt64Array;
+  /** Number of rows. */
+  readonly rows: number;
+  /** Number of tokens that are not padding. */
+  readonly tokens: number;
+}
+
+/** The batch of rows of one length: each row is a segment of its own. */
+export function rectangularBatch(rectangle: Rectangle): Batch {
+  const { inputIds, labels, rows, tokens } = rectangle;
+  const length = inputIds.length / rows;
+  const trained: number[] = [];
+  for (let at = 0; at < labels.length; at++) {
+    // the first token of a row has no token before it to predict it
+    if (at % length > 0 && labels[at] !== BigInt(IGNORED_LABEL)) {
+      trained.push(at);
+    }
+  }
+  return {
+    inputIds,
+    positions: Int32Array.from(inputIds, (_, at) => at % length),
+    segments: Array.from(
+      { length: rows },
+      (_, row) => ({ start: row * length, length, parent: null }),
+    ),
+    targets: {
+      rows: BigInt64Array.from(trained, (at) => BigInt(at - 1)),
+      labels: BigInt64Array.from(trained, (at) => labels[at]!),
+    },
+    tokens,
+  };
+}
+
+/** Number of labels of a feature that are trained: all but the first may be. */
+export function trainedTokens({ labels }: Feature): number {
+  return labels.reduce(
+    (count, label, at) => at > 0 && label !== IGNORED_LABEL ? count + 1 : count,
+    0,
+  );
+}
