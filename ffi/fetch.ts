@@ -16,6 +16,7 @@ import {
 import {
   cacheFolder,
   fetchedFolder,
+  ISOLATED,
   libraryNames,
   TORCH_VERSION,
 } from "./search.ts";
@@ -66,7 +67,8 @@ export async function ensureLibtorch(
     libraries();
   } catch (error) {
     if (!(error instanceof LibtorchNotFoundError)) throw error;
-    if (fileInfo(fetchedFolder()) !== null) throw error;
+    const fetched = fetchedFolder();
+    if (fetched !== null && fileInfo(fetched) !== null) throw error;
     await fetchLibtorch(options);
   }
   const { folder, version, passedOver } = libraries();
@@ -86,21 +88,28 @@ export async function ensureLibtorch(
  * Installs PyTorch into the cache with the pip of the Python on PATH and gives
  * the folder. What is installed appears there complete or not at all.
  *
- * @throws {Error} when there is no pip, or with pip's last words.
+ * @throws {InputError} when there is no pip or no place for the cache, or with
+ * pip's last words.
  */
 export async function fetchLibtorch(
   options: FetchOptions = {},
 ): Promise<string> {
   const final = fetchedFolder();
+  if (final === null) {
+    throw new InputError(
+      "Cannot fetch libtorch: HOME is not set, set it or LORIKEET_CACHE to the folder to keep it in",
+    );
+  }
   if (fileInfo(final) !== null) return final;
   const { onProgress = () => {}, gpu = await hasNvidiaDriver() } = options;
   const partial = `${final}.partial-${Deno.pid}`;
   removeStale();
   Deno.mkdirSync(`${partial}/tmp`, { recursive: true });
   try {
+    const here = Deno.realPathSync(partial);
     const pip: Pip = {
-      site: `${partial}/site`,
-      tmp: `${partial}/tmp`,
+      site: `${here}/site`,
+      tmp: `${here}/tmp`,
       onProgress,
     };
     const whole = await install(pip, gpu);
@@ -134,7 +143,7 @@ async function tryToOpen(path: string): Promise<void> {
   for (const python of ["python3", "python"]) {
     try {
       const { success, stderr } = await new Deno.Command(python, {
-        args: ["-c", code, path],
+        args: [ISOLATED, "-c", code, path],
       }).output();
       if (success) return;
       const words = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
@@ -201,7 +210,7 @@ function moveInto(folder: string, final: string): void {
 /** Removes what a run that was killed long ago has left. */
 function removeStale(): void {
   const cache = cacheFolder();
-  if (fileInfo(cache) === null) return;
+  if (cache === null || fileInfo(cache) === null) return;
   for (const { name } of Deno.readDirSync(cache)) {
     if (!/^torch-.*\.partial-\d+$/.test(name)) continue;
     const changed = Deno.statSync(`${cache}/${name}`).mtime?.getTime();

@@ -43,7 +43,9 @@ export class LibtorchNotFoundError extends Error {
     super(
       [
         `Cannot find libtorch: no place has one that opens, run "deno task setup" ` +
-        `(it fetches PyTorch ${TORCH_VERSION} with pip into ${fetchedFolder()}) ` +
+        `(it fetches PyTorch ${TORCH_VERSION} with pip into ${
+          fetchedFolder() ?? "the folder that LORIKEET_CACHE names"
+        }) ` +
         `or set LIBTORCH to a folder that has lib/${libraryNames().cpu}`,
         "Tried:",
         ...tried,

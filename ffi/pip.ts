@@ -6,20 +6,21 @@
  */
 
 import { InputError } from "../lib/input_error.ts";
+import { ISOLATED } from "./search.ts";
 
 /** Where pip works, and who hears of it. */
 export interface Pip {
-  /** The folder to install into. */
+  /** The folder to install into, an absolute path. */
   readonly site: string;
-  /** The folder for downloads, on the same disk. */
+  /** The folder for downloads, on the same disk; an absolute path. */
   readonly tmp: string;
   /** Gets a line of text whenever there is something to tell. */
   readonly onProgress: (line: string) => void;
 }
 
 const COMMANDS: readonly (readonly [string, ...string[]])[] = [
-  ["python3", "-m", "pip"],
-  ["python", "-m", "pip"],
+  ["python3", ISOLATED, "-m", "pip"],
+  ["python", ISOLATED, "-m", "pip"],
   ["pip3"],
   ["pip"],
 ];
@@ -37,7 +38,7 @@ export async function runPip(
   pip: Pip,
   requirements: readonly string[],
 ): Promise<void> {
-  const command = await findPip();
+  const command = await findPip(pip);
   let failed = await attempt(pip, [
     ...command,
     ...installArguments(pip),
@@ -59,12 +60,13 @@ export async function runPip(
   );
 }
 
-async function findPip(): Promise<readonly [string, ...string[]]> {
+async function findPip(pip: Pip): Promise<readonly [string, ...string[]]> {
   for (const command of COMMANDS) {
     const [program, ...args] = command;
     try {
       const { success } = await new Deno.Command(program, {
         args: [...args, "--version"],
+        cwd: pip.tmp,
         stdout: "null",
         stderr: "null",
       }).output();
@@ -74,8 +76,9 @@ async function findPip(): Promise<readonly [string, ...string[]]> {
     }
   }
   throw new InputError(
-    'Cannot fetch libtorch: none of "python3 -m pip", "python -m pip", "pip3" ' +
-      'and "pip" runs, install Python with pip or set LIBTORCH to a libtorch',
+    `Cannot fetch libtorch: none of ${
+      COMMANDS.map((command) => `"${command.join(" ")}"`).join(", ")
+    } runs, install Python with pip or set LIBTORCH to a libtorch`,
   );
 }
 
@@ -106,6 +109,8 @@ async function attempt(
   const [program = "", ...args] = command;
   const child = new Deno.Command(program, {
     args,
+    // pip and what it starts read settings and modules of the folder they stand in
+    cwd: pip.tmp,
     env: { TMPDIR: pip.tmp, PIP_USER: "0", PIP_REQUIRE_VIRTUALENV: "0" },
     stdin: "null",
     stdout: "piped",

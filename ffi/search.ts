@@ -9,6 +9,19 @@
 export const TORCH_VERSION = "2.13.0";
 const OLDEST = [2, 11] as const;
 const NO_TORCH = "is not installed";
+/** Python with nothing of the working folder or of PYTHON… variables on its path. */
+export const ISOLATED = "-I";
+// Isolation also leaves out two folders where people keep PyTorch; the working
+// folder, an empty or a relative entry of PYTHONPATH, stays out.
+const WHERE_IS_TORCH = `
+import importlib.util, os, site, sys
+paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+own = [path for path in paths if os.path.isabs(path)]
+if sys.prefix == sys.base_prefix: own.append(site.getusersitepackages())
+sys.path[:0] = own
+found = importlib.util.find_spec("torch")
+print(found.submodule_search_locations[0] if found else "")
+`;
 
 /** File names of the libraries on this operating system. */
 export interface LibraryNames {
@@ -38,19 +51,31 @@ export interface Place {
   readonly problem: string | null;
 }
 
-/** The folder of fetched libtorch builds: `LORIKEET_CACHE` or the user's cache. */
-export function cacheFolder(): string {
+/**
+ * The folder of fetched libtorch builds: `LORIKEET_CACHE` or the user's cache.
+ * `null` where nothing says whose: never the working folder, from which a
+ * stranger's library could be loaded.
+ */
+export function cacheFolder(): string | null {
   const own = Deno.env.get("LORIKEET_CACHE");
   if (own) return own;
-  const home = Deno.env.get("HOME") ?? ".";
-  const base = Deno.env.get("XDG_CACHE_HOME") ||
-    (Deno.build.os === "darwin" ? `${home}/Library/Caches` : `${home}/.cache`);
-  return `${base}/lorikeet`;
+  const absolute = (name: string): string | undefined => {
+    const path = Deno.env.get(name);
+    return path?.startsWith("/") ? path : undefined;
+  };
+  const cache = absolute("XDG_CACHE_HOME");
+  if (cache !== undefined) return `${cache}/lorikeet`;
+  const home = absolute("HOME");
+  if (home === undefined) return null;
+  return Deno.build.os === "darwin"
+    ? `${home}/Library/Caches/lorikeet`
+    : `${home}/.cache/lorikeet`;
 }
 
-/** Where a libtorch fetched by {@linkcode cacheFolder}'s owner is installed. */
-export function fetchedFolder(): string {
-  return `${cacheFolder()}/torch-${TORCH_VERSION}`;
+/** Where a fetched libtorch is installed; `null` where there is no {@linkcode cacheFolder}. */
+export function fetchedFolder(): string | null {
+  const cache = cacheFolder();
+  return cache === null ? null : `${cache}/torch-${TORCH_VERSION}`;
 }
 
 /**
@@ -68,7 +93,12 @@ export function* searchLibtorch(): Generator<Place> {
     if (place.folder !== null || place.problem === NO_TORCH) break;
   }
   const fetched = fetchedFolder();
-  yield examine(fetched, [`${fetched}/torch/lib`]);
+  if (fetched !== null) return yield examine(fetched, [`${fetched}/torch/lib`]);
+  yield {
+    origin: "the cache",
+    folder: null,
+    problem: "has no place without HOME",
+  };
 }
 
 function examine(origin: string, folders: readonly string[]): Place {
@@ -87,11 +117,9 @@ function examine(origin: string, folders: readonly string[]): Place {
 /** Asks a Python where its torch lies, without importing torch. */
 function examinePython(python: string): Place {
   const origin = `the torch of ${python} on PATH`;
-  const code = "import importlib.util as u; s = u.find_spec('torch'); " +
-    "print(s.submodule_search_locations[0] if s else '')";
   try {
     const { success, stdout } = new Deno.Command(python, {
-      args: ["-c", code],
+      args: [ISOLATED, "-c", WHERE_IS_TORCH],
       stderr: "null",
     }).outputSync();
     const folder = new TextDecoder().decode(stdout).trim();

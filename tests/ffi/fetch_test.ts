@@ -55,9 +55,9 @@ async function onStage(
   Deno.writeTextFileSync(
     `${folder}/bin/python3`,
     `#!/bin/sh
-case "$*" in "-m pip install"*) ;; *) exit 0;; esac
+case "$*" in "-I -m pip install"*) ;; *) exit 0;; esac
 echo "$*" >> "${log}"
-shift 4
+shift 5
 target="$1"
 final="\${target%.partial-*}"
 ${install}
@@ -146,7 +146,7 @@ exit 1`;
   await onStage(fail, async ({ cache }) => {
     await assert.rejects(fetchLibtorch({ gpu: false }), {
       message:
-        'Cannot fetch torch==2.13.0 with "python3 -m pip": pip failed, check the ' +
+        'Cannot fetch torch==2.13.0 with "python3 -I -m pip": pip failed, check the ' +
         "network and pip's settings, or set LIBTORCH to a libtorch or the torch " +
         "folder of a Python\n  ERROR: the disk is full",
     });
@@ -181,9 +181,8 @@ Deno.test("fetchLibtorch without any pip names what it tried to run", async () =
   await onStage("", async ({ cache }) => {
     Deno.env.set("PATH", "no/path");
     await assert.rejects(fetchLibtorch({ gpu: false }), {
-      message:
-        'Cannot fetch libtorch: none of "python3 -m pip", "python -m pip", ' +
-        '"pip3" and "pip" runs, install Python with pip or set LIBTORCH to a ' +
+      message: 'Cannot fetch libtorch: none of "python3 -I -m pip", ' +
+        '"python -I -m pip", "pip3", "pip" runs, install Python with pip or set LIBTORCH to a ' +
         "libtorch",
     });
     assert.deepEqual(filesBelow(cache), []);

@@ -11,7 +11,7 @@ import { inFolder } from "../training/tiny_run.ts";
 
 Deno.test("openLibtorch warns that LIBTORCH has none, and goes on with another", async () => {
   const { folder } = await ensureLibtorch();
-  const name = fetchedFolder().split("/").at(-1);
+  const name = fetchedFolder()!.split("/").at(-1);
   await inFolder(async (cache) => {
     // a cache with this libtorch in it, so that nothing is fetched
     Deno.mkdirSync(`${cache}/${name}/torch`, { recursive: true });
