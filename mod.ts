@@ -151,6 +151,8 @@ export {
   chatPrompt,
   type ChatPromptOptions,
   type ChatPromptSource,
+  Conversation,
+  type ConversationParts,
   generate,
   type GenerateOptions,
   type PromptFrame,

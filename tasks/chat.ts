@@ -11,13 +11,13 @@ import {
   type ChatArguments,
   type ChatPrompt,
   chatPrompt,
+  Conversation,
   deviceName,
   deviceNamed,
   type GenerateOptions,
   parseChatArguments,
   PeftModel,
 } from "../mod.ts";
-import { Conversation } from "./conversation.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 import { standingFolder } from "./standing_folder.ts";

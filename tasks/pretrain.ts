@@ -19,14 +19,14 @@ import { readRows } from "../lib/data/jsonl.ts";
 import { writePythonJson } from "../lib/formats/python_json.ts";
 import { ensureLibtorch, setThreads } from "../lib/tensor/mod.ts";
 import { AutoTokenizer } from "../lib/tokenizer/auto_tokenizer.ts";
-import { trainBpe } from "../lib/tokenizer/bpe_trainer.ts";
-import { writeLlamaTokenizer } from "../lib/tokenizer/llama_tokenizer_files.ts";
+import { trainBpe } from "./pretrain/bpe_trainer.ts";
+import { writeLlamaTokenizer } from "./pretrain/llama_tokenizer_files.ts";
 import { Trainer, type TrainerCallback } from "../lib/training/mod.ts";
 import {
   type Corpus,
   corpusFeatures,
   tokenizerTexts,
-} from "./pretrain_corpus.ts";
+} from "./pretrain/corpus.ts";
 import { runCommand } from "./report_error.ts";
 
 /** The settings of the command. */

@@ -8,6 +8,7 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import { InputError } from "../input_error.ts";
 import { KeyValueCache } from "../nn/mod.ts";
+import { PeftModel } from "../peft/mod.ts";
 import {
   aten,
   fromData,
@@ -25,6 +26,9 @@ import {
   samplingComplaints,
   type SamplingOptions,
 } from "./sampling.ts";
+
+/** The most tokens of an answer, where nothing else is asked for. */
+export const MAX_NEW_TOKENS = 512;
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
@@ -57,16 +61,22 @@ export interface GenerateOptions extends SamplingOptions {
  * ```
  */
 export function generate(
-  model: CausalLm,
+  model: CausalLm | PeftModel,
   promptIds: readonly number[],
   options: GenerateOptions = {},
 ): Generator<number, void, undefined> {
+  const base = modelOf(model);
   const complaints = [
     ...samplingComplaints(options),
-    ...requestComplaints(model, promptIds, options),
+    ...requestComplaints(base, promptIds, options),
   ];
   if (complaints.length > 0) throw new RangeError(complaints.join("; "));
-  return tokens(model, promptIds, options);
+  return tokens(base, promptIds, options);
+}
+
+/** The model whose layers compute, the adapter's among them. */
+export function modelOf(model: CausalLm | PeftModel): CausalLm {
+  return model instanceof PeftModel ? model.base : model;
 }
 
 function* tokens(
@@ -74,7 +84,7 @@ function* tokens(
   promptIds: readonly number[],
   options: GenerateOptions,
 ): Generator<number, void, undefined> {
-  const { maxNewTokens = 512, seed } = options;
+  const { maxNewTokens = MAX_NEW_TOKENS, seed } = options;
   const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
   using _evaluating = evaluating(model);
   using resources = new DisposableStack();
@@ -164,7 +174,7 @@ function requestComplaints(
   ids: readonly number[],
   options: GenerateOptions,
 ): string[] {
-  const { maxNewTokens = 512 } = options;
+  const { maxNewTokens = MAX_NEW_TOKENS } = options;
   const { vocabSize } = model.config;
   const complaints: string[] = [];
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {

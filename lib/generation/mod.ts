@@ -14,5 +14,6 @@ export {
   type PromptFrame,
   promptFrame,
 } from "./chat_prompt.ts";
+export { Conversation, type ConversationParts } from "./conversation.ts";
 export { generate, type GenerateOptions } from "./generate.ts";
 export { type SamplingOptions } from "./sampling.ts";

@@ -5,9 +5,9 @@
  */
 
 import { strict as assert } from "node:assert";
-import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
-import { trainBpe } from "../../lib/tokenizer/bpe_trainer.ts";
-import { writeLlamaTokenizer } from "../../lib/tokenizer/llama_tokenizer_files.ts";
+import { AutoTokenizer } from "../../../lib/tokenizer/auto_tokenizer.ts";
+import { trainBpe } from "../../../tasks/pretrain/bpe_trainer.ts";
+import { writeLlamaTokenizer } from "../../../tasks/pretrain/llama_tokenizer_files.ts";
 
 async function written(texts: readonly string[]): Promise<AutoTokenizer> {
   const folder = Deno.makeTempDirSync();

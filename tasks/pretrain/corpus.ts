@@ -7,14 +7,14 @@
  * @module
  */
 
-import type { Feature } from "../lib/data/batch.ts";
-import type { Row } from "../lib/data/jsonl.ts";
+import type { Feature } from "../../lib/data/batch.ts";
+import type { Row } from "../../lib/data/jsonl.ts";
 import {
   type Example,
   preprocessBatch,
   promptOf,
-} from "../lib/data/preprocess.ts";
-import type { AutoTokenizer } from "../lib/tokenizer/auto_tokenizer.ts";
+} from "../../lib/data/preprocess.ts";
+import type { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 
 /** The two files of rows. */
 export interface Corpus {

@@ -5,7 +5,7 @@
  */
 
 import { strict as assert } from "node:assert";
-import { trainBpe } from "../../lib/tokenizer/bpe_trainer.ts";
+import { trainBpe } from "../../../tasks/pretrain/bpe_trainer.ts";
 
 const OWN = 3 + 256 + 1 + 94;
 

@@ -6,9 +6,9 @@
  * @module
  */
 
-import { writeFileAtomic } from "../formats/atomic_file.ts";
+import { writeFileAtomic } from "../../lib/formats/atomic_file.ts";
 import { type BpeVocabulary, SPACE_PIECE } from "./bpe_trainer.ts";
-import type { JsonObject } from "./tokenizer_files.ts";
+import type { JsonObject } from "../../lib/tokenizer/tokenizer_files.ts";
 
 const SPECIAL = ["<unk>", "<s>", "</s>"] as const;
 
