@@ -7,7 +7,7 @@
 
 import { setImmediate } from "node:timers/promises";
 import type { CausalLm } from "../architectures/mod.ts";
-import { PeftModel } from "../peft/mod.ts";
+import type { PeftModel } from "../peft/mod.ts";
 import type { AutoTokenizer } from "../tokenizer/auto_tokenizer.ts";
 import type { ChatMessage } from "../tokenizer/chat_template.ts";
 import { TextStream } from "../tokenizer/text_stream.ts";
