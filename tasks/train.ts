@@ -15,8 +15,10 @@ import {
   deviceNamed,
   getPeftModel,
   ModifiedTrainer,
+  optimizerNames,
   parseTrainArguments,
   PeftModel,
+  scheduleNames,
   type TrainArguments,
   trainingArgsJson,
   type TrainingArguments,
@@ -37,9 +39,10 @@ const EXAMPLE = "train.jsonc";
 
 async function main(args: readonly string[]): Promise<void> {
   const folder = standingFolder();
+  const names = { optimizers: optimizerNames(), schedules: scheduleNames() };
   const parsed = args.length === 0
-    ? parseTrainArguments([EXAMPLE])
-    : parseTrainArguments(args, folder ? { folder } : {});
+    ? parseTrainArguments([EXAMPLE], names)
+    : parseTrainArguments(args, { ...names, ...folder && { folder } });
   if ("help" in parsed) return console.log(parsed.help);
   const { tokenizer, dataset } = await checkRun(parsed);
   for (const line of describePreflight(dataset.preflight)) {

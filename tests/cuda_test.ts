@@ -19,7 +19,7 @@ import {
   tensorScope,
   to,
 } from "../lib/tensor/mod.ts";
-import { scheduleFactor } from "../lib/training/schedule.ts";
+import { scheduleFactor } from "../lib/training/schedules.ts";
 import { StepEngine } from "../lib/training/step_engine.ts";
 import { traineeOf } from "../lib/training/trainee.ts";
 import { assertClose } from "./closeness.ts";

@@ -49,6 +49,10 @@ export interface TrainArguments {
 
 /** Options of {@linkcode parseTrainArguments}. */
 export interface ParseTrainOptions {
+  /** The optimizers that `optim` may name. Default: any name is taken. */
+  readonly optimizers?: readonly string[];
+  /** The schedules that `lr_scheduler_type` may name. Default: any name is taken. */
+  readonly schedules?: readonly string[];
   /** What the user typed. Default "deno task train". */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
@@ -77,7 +81,7 @@ export function parseTrainArguments(
   args: readonly string[],
   options: ParseTrainOptions = {},
 ): TrainArguments | HelpRequest {
-  const parser = new HfArgumentParser(GROUPS, {
+  const parser = new HfArgumentParser(groupsFor(options), {
     prog: "deno task train",
     ...options,
   });
@@ -86,6 +90,23 @@ export function parseTrainArguments(
   const { finetune, training, given, complaints } = translate(reading);
   throwComplaints([...complaints, ...trainComplaints(finetune, training)]);
   return { finetune, training, given };
+}
+
+/** The settings, with the names that training offers as what two of them accept. */
+function groupsFor(
+  { optimizers, schedules }: ParseTrainOptions,
+): typeof GROUPS {
+  const { optim, lr_scheduler_type } = TRAINING;
+  const table = {
+    ...TRAINING,
+    optim: { ...optim, ...optimizers && { accepts: optimizers } },
+    lr_scheduler_type: {
+      ...lr_scheduler_type,
+      ...schedules && { accepts: schedules },
+    },
+  };
+  const [finetune, training, ...rest] = GROUPS;
+  return [finetune, { ...training, table }, ...rest];
 }
 
 /**

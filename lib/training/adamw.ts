@@ -13,7 +13,12 @@ import {
   tensorScope,
   zeros,
 } from "../tensor/mod.ts";
-import type { FlatParameters } from "./flat_parameters.ts";
+import {
+  type FlatEntry,
+  type FlatParameters,
+  viewOf,
+} from "./flat_parameters.ts";
+import type { Optimizer, OptimizerSetting } from "./optimizers.ts";
 
 /** Numbers of {@linkcode AdamW}, with PyTorch's names and defaults. */
 export interface AdamWOptions {
@@ -26,15 +31,16 @@ export interface AdamWOptions {
 }
 
 /** The optimizer of flat parameters. */
-export class AdamW implements Disposable {
-  /** First moments `m`, flat as the parameters are. */
-  readonly firstMoments: Tensor;
-  /** Second moments `v`. */
-  readonly secondMoments: Tensor;
-  /** Steps taken so far. */
-  steps = 0;
+export class AdamW implements Optimizer {
+  readonly scalars = { step: 0 };
+  readonly settings: Readonly<Record<string, OptimizerSetting>>;
+  readonly weightDecay: number;
   readonly #parameters: FlatParameters;
-  readonly #options: Required<AdamWOptions>;
+  readonly #betas: readonly [number, number];
+  readonly #eps: number;
+  /** `m` and `v`, flat as the parameters are. */
+  readonly #firstMoments: Tensor;
+  readonly #secondMoments: Tensor;
   readonly #stepTensor: Tensor;
 
   /** Makes an optimizer with zero moments. */
@@ -42,23 +48,39 @@ export class AdamW implements Disposable {
     using scope = new DetachedScope();
     const { device, shape } = parameters.values;
     this.#parameters = parameters;
-    this.#options = {
-      betas: options.betas ?? [0.9, 0.999],
-      eps: options.eps ?? 1e-8,
-      weightDecay: options.weightDecay ?? 0,
+    this.#betas = options.betas ?? [0.9, 0.999];
+    this.#eps = options.eps ?? 1e-8;
+    this.weightDecay = options.weightDecay ?? 0;
+    this.settings = {
+      betas: this.#betas,
+      eps: this.#eps,
+      amsgrad: false,
+      maximize: false,
+      foreach: null,
+      capturable: false,
+      differentiable: false,
+      fused: true,
+      decoupled_weight_decay: true,
     };
-    this.firstMoments = scope.keep(zeros(shape, { device }));
-    this.secondMoments = scope.keep(zeros(shape, { device }));
+    this.#firstMoments = scope.keep(zeros(shape, { device }));
+    this.#secondMoments = scope.keep(zeros(shape, { device }));
     this.#stepTensor = scope.keep(zeros([], { device }));
+  }
+
+  /** Views of the moments of `parameter`. */
+  stateOf(parameter: FlatEntry): Readonly<Record<string, Tensor>> {
+    return {
+      exp_avg: viewOf(this.#firstMoments, parameter),
+      exp_avg_sq: viewOf(this.#secondMoments, parameter),
+    };
   }
 
   /** Takes one step with the gradients as they are. */
   step(learningRate: number): void {
     using _scope = tensorScope();
     const { groups, values, gradients } = this.#parameters;
-    const { betas, eps, weightDecay } = this.#options;
-    this.steps++;
-    this.#stepTensor.fill(this.steps);
+    this.scalars.step++;
+    this.#stepTensor.fill(this.scalars.step);
     for (const { decays, start, end } of groups) {
       const part = (flat: Tensor): [Tensor] => [
         aten.slice(flat, 0, start, end),
@@ -66,15 +88,15 @@ export class AdamW implements Disposable {
       aten.fusedAdamW_(
         part(values),
         part(gradients),
-        part(this.firstMoments),
-        part(this.secondMoments),
+        part(this.#firstMoments),
+        part(this.#secondMoments),
         [],
         [this.#stepTensor],
         learningRate,
-        betas[0],
-        betas[1],
-        decays ? weightDecay : 0,
-        eps,
+        this.#betas[0],
+        this.#betas[1],
+        decays ? this.weightDecay : 0,
+        this.#eps,
         false,
         false,
       );
@@ -83,8 +105,8 @@ export class AdamW implements Disposable {
 
   /** Frees the moments. */
   [Symbol.dispose](): void {
-    this.firstMoments[Symbol.dispose]();
-    this.secondMoments[Symbol.dispose]();
+    this.#firstMoments[Symbol.dispose]();
+    this.#secondMoments[Symbol.dispose]();
     this.#stepTensor[Symbol.dispose]();
   }
 }

@@ -6,7 +6,7 @@
  */
 
 import { fileInfo, isFile } from "../formats/file_info.ts";
-import { elementCount, type TensorData } from "../formats/dtype.ts";
+import type { TensorData } from "../formats/dtype.ts";
 import { writeFailure } from "../formats/atomic_file.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
@@ -15,13 +15,14 @@ import { InputError } from "../input_error.ts";
 import {
   aten,
   fromData,
+  noGrad,
   type Tensor,
   tensorScope,
   toData,
 } from "../tensor/mod.ts";
-import type { AdamW } from "./adamw.ts";
-import type { FlatParameters } from "./flat_parameters.ts";
+import { type FlatParameters, viewOf } from "./flat_parameters.ts";
 import type { LossScalerState } from "./loss_scaler.ts";
+import type { Optimizer } from "./optimizers.ts";
 
 /** The state that transformers' files have no place for. */
 export interface ResumeState {
@@ -29,8 +30,8 @@ export interface ResumeState {
   readonly lossSum: number;
   /** Sum and number of the losses since the last log row. */
   readonly unlogged: { readonly sum: number; readonly count: number };
-  /** Optimizer steps taken: skipped ones do not count. */
-  readonly optimizerSteps: number;
+  /** The optimizer's numbers: `step` counts updates, skipped steps do not. */
+  readonly optimizer: Readonly<Record<string, number>>;
   /** What `dynamic` rotary embeddings have seen. */
   readonly rotaryReach: number;
   /** Loss scaling, for float16. */
@@ -47,7 +48,7 @@ export const TRAINER_STATE = "trainer_state.json";
 /** What goes into a checkpoint. */
 export interface CheckpointContent {
   readonly parameters: FlatParameters;
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly state: PythonJson;
   readonly resume: ResumeState;
   /** Leave out what only resuming needs. */
@@ -103,25 +104,13 @@ function removeFolder(path: string): void {
   }
 }
 
-function moments(
-  optimizer: AdamW,
-): readonly (readonly [string, Tensor])[] {
-  return [
-    ["exp_avg", optimizer.firstMoments],
-    ["exp_avg_sq", optimizer.secondMoments],
-  ];
-}
-
 function writeOptimizer(folder: string, content: CheckpointContent): void {
+  using _scope = tensorScope();
   const tensors = new Map<string, TensorData>();
-  for (const [name, flat] of moments(content.optimizer)) {
-    const { bytes } = toData(flat);
-    for (const { path, shape, start, end } of content.parameters.entries) {
-      tensors.set(`${name}.${path}`, {
-        dtype: "float32",
-        shape,
-        bytes: bytes.subarray(start * 4, end * 4),
-      });
+  for (const parameter of content.parameters.entries) {
+    const state = content.optimizer.stateOf(parameter);
+    for (const [name, tensor] of Object.entries(state)) {
+      tensors.set(`${name}.${parameter.path}`, toData(tensor));
     }
   }
   writeSafetensors(`${folder}/${OPTIMIZER}`, tensors, {
@@ -144,7 +133,7 @@ export function readCheckpoint(
   folder: string,
   target: {
     readonly parameters: FlatParameters;
-    readonly optimizer: AdamW;
+    readonly optimizer: Optimizer;
     readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
   },
 ): CheckpointReading {
@@ -155,23 +144,28 @@ export function readCheckpoint(
   const resume = readFields(`${folder}/${RESUME}`, {
     lossSum: "number",
     unlogged: "object",
-    optimizerSteps: "number",
+    optimizer: "object",
     order: "object",
   }) as unknown as ResumeState;
   const { parameters, optimizer } = target;
   const weights = target.weights(folder);
-  fillFlat(parameters.values, {
-    folder,
-    parameters,
-    stored: weights,
-    prefix: "",
-  });
+  using _scope = tensorScope();
+  for (const parameter of parameters.entries) {
+    fill(viewOf(parameters.values, parameter), {
+      folder,
+      name: parameter.path,
+      stored: weights,
+    });
+  }
   refuseOthers(folder, { parameters, weights });
   const stored = readSafetensors(`${folder}/${OPTIMIZER}`);
-  for (const [name, flat] of moments(optimizer)) {
-    fillFlat(flat, { folder, parameters, stored, prefix: `${name}.` });
+  for (const parameter of parameters.entries) {
+    const state = optimizer.stateOf(parameter);
+    for (const [name, tensor] of Object.entries(state)) {
+      fill(tensor, { folder, name: `${name}.${parameter.path}`, stored });
+    }
   }
-  optimizer.steps = resume.optimizerSteps;
+  Object.assign(optimizer.scalars, resume.optimizer);
   return { state, resume };
 }
 
@@ -212,32 +206,24 @@ function refuseOthers(
   }
 }
 
-function fillFlat(
-  flat: Tensor,
+function fill(
+  target: Tensor,
   source: {
     folder: string;
-    parameters: FlatParameters;
+    name: string;
     stored: ReadonlyMap<string, TensorData>;
-    prefix: string;
   },
 ): void {
-  using _scope = tensorScope();
-  const { folder, parameters, stored, prefix } = source;
-  const joined = new Uint8Array(elementCount(flat.shape) * 4);
-  for (const { path, shape, start } of parameters.entries) {
-    const data = stored.get(prefix + path);
-    const complaint = misfit(data, shape);
-    if (data === undefined || complaint !== null) {
-      throw new InputError(
-        `Cannot resume from "${folder}": "${prefix}${path}" ${complaint}`,
-      );
-    }
-    joined.set(data.bytes, start * 4);
+  const { folder, name, stored } = source;
+  const data = stored.get(name);
+  const problem = misfit(data, target.shape);
+  if (data === undefined || problem !== null) {
+    throw new InputError(
+      `Cannot resume from "${folder}": "${name}" ${problem}`,
+    );
   }
-  aten.copy_(
-    flat,
-    fromData({ dtype: "float32", shape: flat.shape, bytes: joined }),
-  );
+  using _frozen = noGrad();
+  aten.copy_(target, fromData(data));
 }
 
 /** What is wrong with stored float32 numbers for a parameter of `shape`, or `null`. */

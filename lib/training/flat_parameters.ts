@@ -20,6 +20,7 @@ import {
 export interface FlatEntry {
   /** The first path under which the tree knows it. */
   readonly path: string;
+  /** Sizes of its dimensions. */
   readonly shape: readonly number[];
   /** First element in the flat tensors. */
   readonly start: number;
@@ -29,10 +30,21 @@ export interface FlatEntry {
   readonly view: Tensor;
 }
 
+/** The part of a flat tensor that belongs to `parameter`, as a view of its shape. */
+export function viewOf(
+  flat: Tensor,
+  { shape, start, end }: Pick<FlatEntry, "shape" | "start" | "end">,
+): Tensor {
+  return aten.view(aten.slice(flat, 0, start, end), [...shape]);
+}
+
 /** Elements that share a weight decay. */
 export interface FlatGroup {
+  /** Whether weight decay is for them. */
   readonly decays: boolean;
+  /** First element in the flat tensors. */
   readonly start: number;
+  /** One past the last element. */
   readonly end: number;
 }
 
@@ -81,12 +93,9 @@ export class FlatParameters implements Disposable {
     const { path, tensor: old } = same[0]!;
     const { shape } = old;
     const end = start + old.size;
-    const viewOf = (flat: Tensor): Tensor =>
-      scope.keep(
-        aten.detach(aten.view(aten.slice(flat, 0, start, end), [...shape])),
-      );
-    const view = viewOf(this.values);
-    const gradient = viewOf(this.gradients);
+    const place = { shape, start, end };
+    const view = scope.keep(aten.detach(viewOf(this.values, place)));
+    const gradient = scope.keep(aten.detach(viewOf(this.gradients, place)));
     aten.copy_(view, old);
     view.requireGrad().setGrad(gradient);
     for (const { owner, field } of same) owner.setParameter(field, view);

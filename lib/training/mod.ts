@@ -15,19 +15,31 @@ export {
   type FlatEntry,
   type FlatGroup,
   FlatParameters,
+  viewOf,
 } from "./flat_parameters.ts";
 export { accumulateGradients, type GradientOptions } from "./gradients.ts";
 export {
   ModifiedTrainer,
   type ModifiedTrainerOptions,
 } from "./modified_trainer.ts";
+export {
+  type Optimizer,
+  type OptimizerDefinition,
+  optimizerNamed,
+  optimizerNames,
+  type OptimizerSetting,
+  registerOptimizer,
+} from "./optimizers.ts";
 export { type PlanArguments, planTraining, type TrainingPlan } from "./plan.ts";
 export { epochBatches, type SamplerOptions } from "./sampler.ts";
 export {
+  registerSchedule,
   type Schedule,
   scheduleFactor,
-  type ScheduleName,
-} from "./schedule.ts";
+  type ScheduleFormula,
+  scheduleNames,
+  type ScheduleSpan,
+} from "./schedules.ts";
 export { StepEngine, type StepInput, type StepResult } from "./step_engine.ts";
 export { type Trainee, traineeOf } from "./trainee.ts";
 export { Trainer } from "./trainer.ts";

@@ -8,11 +8,11 @@
 import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
-import { AdamW } from "./adamw.ts";
 import { gradientNorm, scaleGradients } from "./clipping.ts";
 import { FlatParameters } from "./flat_parameters.ts";
 import { accumulateGradients } from "./gradients.ts";
 import { LossScaler, type LossScalerState } from "./loss_scaler.ts";
+import { type Optimizer, optimizerNamed } from "./optimizers.ts";
 import type { Trainee } from "./trainee.ts";
 
 /** What one step did. */
@@ -40,7 +40,7 @@ export class StepEngine implements Disposable {
   /** The trained parameters. */
   readonly parameters: FlatParameters;
   /** Their optimizer. */
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   readonly #trainee: Trainee;
   readonly #args: TrainingArguments;
   readonly #autocast: DType | null;
@@ -49,14 +49,11 @@ export class StepEngine implements Disposable {
   /** Moves the trainee's parameters into flat tensors. */
   constructor(trainee: Trainee, args: TrainingArguments) {
     const { model } = trainee;
+    const definition = optimizerNamed(args.optim);
     this.#trainee = trainee;
     this.#args = args;
     this.parameters = new FlatParameters(trainee.parameters, model.device);
-    this.optimizer = new AdamW(this.parameters, {
-      betas: [args.adam_beta1, args.adam_beta2],
-      eps: args.adam_epsilon,
-      weightDecay: args.weight_decay,
-    });
+    this.optimizer = definition.create(this.parameters, args);
     // As in the reference, float16 arithmetic is for CUDA devices.
     const fp16 = args.fp16 && model.device.type === "cuda";
     this.#autocast = args.bf16 ? "bfloat16" : fp16 ? "float16" : null;
@@ -102,7 +99,7 @@ export class StepEngine implements Disposable {
         maxNorm: this.#args.max_grad_norm,
         factor: 1 / scale,
       });
-      this.optimizer.step(input.learningRate(this.optimizer.steps));
+      this.optimizer.step(input.learningRate(this.optimizer.scalars.step));
     }
     return { gradNorm, skipped };
   }

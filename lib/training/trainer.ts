@@ -23,7 +23,7 @@ import { FiniteWatch } from "./finite_watch.ts";
 import { LossLog } from "./loss_log.ts";
 import { planTraining, type TrainingPlan, windowAt } from "./plan.ts";
 import { epochBatches } from "./sampler.ts";
-import { scheduleFactor } from "./schedule.ts";
+import { scheduleFactor, scheduleNamed } from "./schedules.ts";
 import { StepEngine } from "./step_engine.ts";
 import { type Trainee, traineeOf } from "./trainee.ts";
 import type {
@@ -91,6 +91,7 @@ export class Trainer implements Disposable {
   constructor(options: TrainerOptions) {
     this.#options = options;
     this.plan = planTraining(options.trainDataset.length, options.args);
+    scheduleNamed(options.args.lr_scheduler_type);
     this.#trainee = traineeOf(options.model);
     this.#parameterCount = countParameters(this.#trainee.model);
     this.#engine = new StepEngine(this.#trainee, options.args);
@@ -212,7 +213,7 @@ export class Trainer implements Disposable {
     };
     const rate = (updates: number): number =>
       args.learning_rate * scheduleFactor(schedule, updates);
-    const learningRate = rate(this.#engine.optimizer.steps);
+    const learningRate = rate(this.#engine.optimizer.scalars.step);
     const result = this.#engine.step(batches, {
       learningRate: rate,
       loss,
@@ -336,7 +337,7 @@ export class Trainer implements Disposable {
   #resumeState(): ResumeState {
     return {
       ...this.#log.sums,
-      optimizerSteps: this.#engine.optimizer.steps,
+      optimizer: { ...this.#engine.optimizer.scalars },
       rotaryReach: this.#trainee.model.rotary.reach,
       lossScaler: this.#engine.lossScaler,
       order: this.#orderFacts(),

@@ -96,5 +96,5 @@ Deno.test("AdamW takes the steps of its formula", () => {
     const [first] = flat.values.toArray();
     assertClose([first!], [p], { limit: 1e-6, what: `step ${index}` });
   }
-  assert.equal(optimizer.steps, 3);
+  assert.equal(optimizer.scalars.step, 3);
 });

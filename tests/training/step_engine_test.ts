@@ -12,7 +12,7 @@ import type { Batch, Feature } from "../../lib/data/batch.ts";
 import { dataCollator } from "../../lib/data/collator.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
-import { scheduleFactor } from "../../lib/training/schedule.ts";
+import { scheduleFactor } from "../../lib/training/schedules.ts";
 import { StepEngine } from "../../lib/training/step_engine.ts";
 import { traineeOf } from "../../lib/training/trainee.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
@@ -60,7 +60,7 @@ for (const gradient_checkpointing of [false, true]) {
     const learningRate = (updates: number): number =>
       golden.optimizer.lr * scheduleFactor(schedule, updates);
     for (const [index, expected] of golden.steps.entries()) {
-      const rate = learningRate(engine.optimizer.steps);
+      const rate = learningRate(engine.optimizer.scalars.step);
       assertClose([rate], [expected.learning_rate], { limit: 1e-12 });
       const { loss, gradNorm } = engine.step([batch], {
         learningRate,

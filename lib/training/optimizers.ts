@@ -1,0 +1,127 @@
+/**
+ * The optimizers by name, and what each of them declares: its update, the state
+ * that a checkpoint holds, and its settings in PyTorch's words. A script adds one
+ * of its own with {@linkcode registerOptimizer}.
+ *
+ * @module
+ */
+
+import type { TrainingArguments } from "../arguments/settings.ts";
+import { InputError } from "../input_error.ts";
+import type { Tensor } from "../tensor/mod.ts";
+import { AdamW } from "./adamw.ts";
+import type { FlatEntry, FlatParameters } from "./flat_parameters.ts";
+
+/** A value of PyTorch's `param_groups`. */
+export type OptimizerSetting =
+  | null
+  | boolean
+  | number
+  | readonly [number, number];
+
+/** Changes trained parameters by their gradients. */
+export interface Optimizer extends Disposable {
+  /**
+   * The numbers of its state, saved in a checkpoint and set again on resume.
+   * `step` is the number of updates made so far.
+   */
+  readonly scalars: { step: number; [name: string]: number };
+  /** What `optimizer.pt` says in `param_groups`, but for `lr`, `weight_decay` and `params`. */
+  readonly settings: Readonly<Record<string, OptimizerSetting>>;
+  /** `weight_decay` of the parameters that decay. */
+  readonly weightDecay: number;
+  /**
+   * The tensors of its state that belong to `parameter`, by the names that PyTorch
+   * gives them. A checkpoint copies out of them, and on resume into them, so they
+   * are the state itself or views of it. The names are the same for all parameters.
+   */
+  stateOf(parameter: FlatEntry): Readonly<Record<string, Tensor>>;
+  /** Takes one step with the gradients as they are. */
+  step(learningRate: number): void;
+}
+
+/** An optimizer that a run can ask for by name. */
+export interface OptimizerDefinition {
+  /** What `--optim` says: the name, and other names for the same. */
+  readonly names: readonly [string, ...string[]];
+  /** Makes the optimizer of `parameters`, its state as before the first step. */
+  create(parameters: FlatParameters, args: TrainingArguments): Optimizer;
+}
+
+const ADAMW: OptimizerDefinition = {
+  names: ["adamw_torch_fused", "adamw_torch"],
+  create: (parameters, args) =>
+    new AdamW(parameters, {
+      betas: [args.adam_beta1, args.adam_beta2],
+      eps: args.adam_epsilon,
+      weightDecay: args.weight_decay,
+    }),
+};
+
+const table = new Map<string, OptimizerDefinition>(
+  ADAMW.names.map((name) => [name, ADAMW]),
+);
+
+/**
+ * Adds an optimizer, so that `optim` can name it; one of the same name is replaced.
+ *
+ * @example
+ * ```ts
+ * import {
+ *   aten,
+ *   optimizerNames,
+ *   registerOptimizer,
+ *   tensorScope,
+ * } from "@lorikeet/lorikeet";
+ *
+ * registerOptimizer({
+ *   names: ["sgd_plain"],
+ *   create: ({ values, gradients }) => ({
+ *     scalars: { step: 0 },
+ *     settings: { momentum: 0 },
+ *     weightDecay: 0,
+ *     stateOf: () => ({}),
+ *     step(learningRate): void {
+ *       using _scope = tensorScope();
+ *       this.scalars.step++;
+ *       aten.copy_(values, values.add(gradients, -learningRate));
+ *     },
+ *     [Symbol.dispose]: () => {},
+ *   }),
+ * });
+ * if (!optimizerNames().includes("sgd_plain")) throw new Error("unexpected");
+ * ```
+ */
+export function registerOptimizer(definition: OptimizerDefinition): void {
+  for (const name of definition.names) table.set(name, definition);
+}
+
+/** The names that `optim` may have. */
+export function optimizerNames(): string[] {
+  return [...table.keys()];
+}
+
+/**
+ * The optimizer called `name`.
+ *
+ * @throws {InputError} with the names that there are and exit code 2.
+ */
+export function optimizerNamed(name: string): OptimizerDefinition {
+  const found = table.get(name);
+  if (found !== undefined) return found;
+  throw unknownName("optim", { name, names: optimizerNames() });
+}
+
+/** The error for a name that is not in a table. */
+export function unknownName(
+  setting: string,
+  asked: { readonly name: string; readonly names: readonly string[] },
+): InputError {
+  const list = asked.names.map((each) => JSON.stringify(each)).join(", ");
+  return new InputError(
+    `Cannot use --${setting} ${
+      JSON.stringify(asked.name)
+    }: not supported yet, expected one of ${list}`,
+    { exitCode: 2 },
+  );
+}
