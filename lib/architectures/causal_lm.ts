@@ -6,7 +6,11 @@
  */
 
 import { type KeyValueCache, Module, type RotaryEmbedding } from "../nn/mod.ts";
-import type { Device, Tensor } from "../tensor/mod.ts";
+import {
+  assertMappedFilesUnchanged,
+  type Device,
+  type Tensor,
+} from "../tensor/mod.ts";
 
 /** What a segment needs to know of the batch. */
 export interface SegmentContext {
@@ -78,11 +82,16 @@ export abstract class CausalLm extends Module implements Disposable {
   /** Gives memory back: rotation tables, and weights with their mapped files. */
   abstract [Symbol.dispose](): void;
 
-  /** The context of a batch whose first position is `start`. */
+  /**
+   * The context of a batch whose first position is `start`.
+   *
+   * @throws {InputError} when another process has changed a file of weights.
+   */
   context(
     shape: readonly number[],
     options: { start?: number; caches?: readonly KeyValueCache[] } = {},
   ): SegmentContext {
+    assertMappedFilesUnchanged();
     const [batch = 0, length = 0] = shape;
     const { start = 0, caches } = options;
     const rotation = this.rotary.table(start, { length, device: this.device });

@@ -6,8 +6,10 @@
  */
 
 import { MemoryMap } from "../../ffi/mod.ts";
-import type { DType } from "../formats/dtype.ts";
+import { type DType, DTYPE_BYTES, elementCount } from "../formats/dtype.ts";
 import { type Tensor, unsafeBorrow } from "./tensor.ts";
+
+const inUse = new Set<MappedFile>();
 
 /** A mapped file; the tensors over it must be freed first. */
 export class MappedFile implements Disposable {
@@ -16,22 +18,48 @@ export class MappedFile implements Disposable {
   /**
    * Maps the file at `path`.
    *
-   * @throws {Error} when it cannot be opened.
+   * @throws {InputError} when it is missing, empty or cannot be mapped.
    */
   constructor(path: string) {
     this.#map = new MemoryMap(path);
+    inUse.add(this);
   }
 
-  /** A CPU tensor over the bytes from `offset` on; it must not be written to. */
+  /**
+   * A CPU tensor over the bytes from `offset` on; it must not be written to.
+   *
+   * @throws {InputError} when the file has fewer bytes, or was changed meanwhile.
+   */
   tensor(
     offset: number,
     data: { readonly dtype: DType; readonly shape: readonly number[] },
   ): Tensor {
-    return unsafeBorrow(this.#map.at(offset), data);
+    const bytes = elementCount(data.shape) * DTYPE_BYTES[data.dtype];
+    return unsafeBorrow(this.#map.at(offset, bytes), data);
+  }
+
+  /**
+   * Makes sure that no other process has cut the file or written into it.
+   *
+   * @throws {InputError} naming the file when one has.
+   */
+  assertUnchanged(): void {
+    this.#map.assertUnchanged();
   }
 
   /** Unmaps the file. */
   [Symbol.dispose](): void {
+    inUse.delete(this);
     this.#map[Symbol.dispose]();
   }
+}
+
+/**
+ * Makes sure that every mapped file still is what it was, before work that reads
+ * its tensors: to touch a page that was cut off would end the process.
+ *
+ * @throws {InputError} naming the file that another process has changed.
+ */
+export function assertMappedFilesUnchanged(): void {
+  for (const file of inUse) file.assertUnchanged();
 }

@@ -5,7 +5,13 @@
  */
 
 import { strict as assert } from "node:assert";
-import { aten, MappedFile, tensorScope } from "../../lib/tensor/mod.ts";
+import {
+  assertMappedFilesUnchanged,
+  aten,
+  MappedFile,
+  tensorScope,
+} from "../../lib/tensor/mod.ts";
+import { InputError } from "../../lib/input_error.ts";
 
 function withFile(bytes: Uint8Array, work: (path: string) => void): void {
   const path = Deno.makeTempFileSync();
@@ -55,13 +61,77 @@ Deno.test("MappedFile can be disposed of twice", () => {
 });
 
 Deno.test("MappedFile refuses a file that is missing or empty", () => {
-  assert.throws(
-    () => new MappedFile("no/such/file"),
-    Deno.errors.NotFound,
-  );
+  assert.throws(() => new MappedFile("no/such/file"), {
+    name: "InputError",
+    message: 'Cannot load "no/such/file": there is no such file',
+  });
   withFile(new Uint8Array(0), (path) => {
     assert.throws(() => new MappedFile(path), {
-      message: `Cannot map "${path}" of 0 bytes`,
+      name: "InputError",
+      message:
+        `Cannot load "${path}": its 0 bytes cannot be mapped into memory`,
     });
+  });
+});
+
+Deno.test("MappedFile gives no tensor that passes the end of the file", () => {
+  withFile(new Uint8Array(24), (path) => {
+    using file = new MappedFile(path);
+    const beyond = [[24, 1], [0, 25], [-1, 4], [8, 2 ** 40], [2 ** 50, 0]];
+    for (const [offset, count] of beyond) {
+      assert.throws(
+        () => file.tensor(offset!, { dtype: "uint8", shape: [count!] }),
+        (error) =>
+          error instanceof InputError &&
+          error.message.endsWith("was wanted, the file has 24"),
+      );
+    }
+  });
+});
+
+/** What another process may do to a file in use, and whether that is noticed. */
+const CHANGES: Record<string, (path: string) => void> = {
+  "is cut short": (path) => Deno.truncateSync(path, 4096),
+  "is cut to nothing": (path) => Deno.truncateSync(path, 0),
+  "grows": (path) => Deno.truncateSync(path, 2 ** 20),
+  "is written into": (path) => {
+    using file = Deno.openSync(path, { write: true });
+    file.writeSync(Uint8Array.of(1));
+    Deno.utimeSync(path, new Date(), new Date(Date.now() + 5000));
+  },
+};
+
+for (const [change, make] of Object.entries(CHANGES)) {
+  Deno.test(`a mapped file that ${change} is an InputError before its pages are read`, () => {
+    withFile(new Uint8Array(65536), (path) => {
+      using file = new MappedFile(path);
+      using x = file.tensor(0, { dtype: "uint8", shape: [65536] });
+      assertMappedFilesUnchanged();
+      make(path);
+      const refused = {
+        name: "InputError",
+        message:
+          `Cannot go on with "${path}": another program changed the file while it was in use, ` +
+          "start again with a file that stays as it is (a new one may take its name)",
+      };
+      assert.throws(() => assertMappedFilesUnchanged(), refused);
+      assert.throws(
+        () => file.tensor(0, { dtype: "uint8", shape: [1] }),
+        refused,
+      );
+      assert.equal(x.size, 65536);
+    });
+    assertMappedFilesUnchanged();
+  });
+}
+
+Deno.test("a mapped file may lose its name to another: the mapped one lives on", () => {
+  withFile(new Uint8Array(8).fill(7), (path) => {
+    using file = new MappedFile(path);
+    using x = file.tensor(0, { dtype: "uint8", shape: [8] });
+    Deno.writeFileSync(`${path}.new`, new Uint8Array(2));
+    Deno.renameSync(`${path}.new`, path);
+    assertMappedFilesUnchanged();
+    assert.deepEqual([...x.toArray()], Array(8).fill(7));
   });
 });
