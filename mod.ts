@@ -127,6 +127,10 @@ export {
   type RotationOptions,
 } from "./lib/nn/mod.ts";
 export {
+  type AdapterKind,
+  type AdapterLayer,
+  type AdapterParameter,
+  AdapterPlace,
   describeTargets,
   getPeftModel,
   type LoraConfig,
@@ -138,6 +142,8 @@ export {
   type ParameterCount,
   PeftModel,
   type PeftOptions,
+  type PlacedLayer,
+  registerAdapterKind,
   type TargetReport,
   type TargetTree,
   targetTree,

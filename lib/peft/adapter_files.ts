@@ -7,6 +7,7 @@
 
 import { isFile } from "../formats/file_info.ts";
 import type { TensorData } from "../formats/dtype.ts";
+import { listProblems, tensorProblems } from "../formats/tensor_check.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
@@ -16,6 +17,7 @@ import {
 } from "../formats/torch_archive.ts";
 import { InputError } from "../input_error.ts";
 import {
+  aten,
   DetachedScope,
   type Device,
   fromData,
@@ -23,6 +25,7 @@ import {
   to,
   toData,
 } from "../tensor/mod.ts";
+import type { PlacedParameter } from "./adapter_kinds.ts";
 import {
   type LoraConfig,
   loraConfigFromJson,
@@ -73,19 +76,6 @@ function asData(
   );
 }
 
-/**
- * Reads the adapter in the folder `path`.
- *
- * @throws {InputError} when there is no configuration or no weights, or lorikeet
- *   does not compute what the configuration asks for.
- */
-export function readAdapter(
-  path: string,
-): { config: LoraConfig; tensors: AdapterTensors } {
-  const config = readAdapterConfig(path);
-  return { config, tensors: new AdapterTensors(path, readWeights(path)) };
-}
-
 /** The configuration of the adapter in the folder `path`. */
 export function readAdapterConfig(path: string): LoraConfig {
   const file = `${path}/${ADAPTER_CONFIG}`;
@@ -106,72 +96,72 @@ function readWeights(path: string): ReadonlyMap<string, TensorData> {
   );
 }
 
-/** What to take from a file of adapter tensors. */
-interface WantedMatrix {
-  readonly matrix: "lora_A" | "lora_B";
-  readonly shape: readonly number[];
-  readonly device: Device;
-}
-
-/** Adapter tensors by module path; complains about all that did not fit at once. */
-class AdapterTensors {
-  readonly #path: string;
-  readonly #stored = new Map<string, TensorData>();
-  readonly #complaints: string[] = [];
-
-  /** Takes `stored` as read; names may lack peft's prefix or carry an adapter's name. */
-  constructor(path: string, stored: ReadonlyMap<string, TensorData>) {
-    this.#path = path;
-    for (const [name, data] of stored) this.#stored.set(plainName(name), data);
-  }
-
-  /** The float32 matrix of the layer at `module`; remembers a complaint when it is not there. */
-  take(module: string, wanted: WantedMatrix): Tensor {
-    const name = `${module}.${wanted.matrix}.weight`;
-    const data = this.#stored.get(name);
-    this.#stored.delete(name);
-    if (data === undefined) {
-      this.#complaints.push(`"${name}" is missing`);
-    } else if (data.shape.join() !== wanted.shape.join()) {
-      this.#complaints.push(
-        `"${name}" has shape [${
-          data.shape.join(", ")
-        }], the model and adapter_config.json ask for [${
-          wanted.shape.join(", ")
-        }]`,
-      );
-    } else {
-      using scope = new DetachedScope();
-      return scope.keep(
-        to(fromData(data), { dtype: "float32", device: wanted.device }),
-      );
-    }
-    return fromData({ dtype: "float32", shape: [0], bytes: new Uint8Array(0) });
-  }
-
-  /**
-   * To be called after the last {@linkcode AdapterTensors.take}.
-   *
-   * @throws {InputError} listing what was missing, misshapen or left over.
-   */
-  finish(): void {
-    for (const name of this.#stored.keys()) {
-      this.#complaints.push(`"${name}" belongs to no targeted layer`);
-    }
-    if (this.#complaints.length === 0) return;
-    const shown = this.#complaints.slice(0, 10).join("; ");
-    const more = this.#complaints.length > 10
-      ? `; and ${this.#complaints.length - 10} more`
-      : "";
-    throw new InputError(
-      `Cannot load adapter "${this.#path}" into this model: ${shown}${more}`,
+/**
+ * Puts the tensors in the adapter folder `path` into `wanted`, as float32 on
+ * `device`, once all of them are there, of the right shape and finite.
+ *
+ * @throws {InputError} listing all that does not fit; nothing has been put in then.
+ */
+export function loadAdapterTensors(
+  path: string,
+  target: { wanted: readonly PlacedParameter[]; device: Device },
+): void {
+  const { wanted, device } = target;
+  const stored = plainNames(readWeights(path), wanted);
+  const problems = tensorProblems(
+    stored,
+    wanted.map((each) => ({ name: each.path, shape: each.shape })),
+    {
+      asks: "the model and adapter_config.json ask for",
+      leftOver: "belongs to no targeted layer",
+    },
+  );
+  if (problems.length > 0) throw misfit(path, problems);
+  using scope = new DetachedScope();
+  const tensors = wanted.map((each) =>
+    to(fromData(stored.get(each.path)!), { dtype: "float32", device })
+  );
+  const broken = wanted.filter((_, index) =>
+    aten.all(aten.isfinite(tensors[index]!)).item() !== 1
+  );
+  if (broken.length > 0) {
+    throw misfit(
+      path,
+      broken.map((each) =>
+        `${JSON.stringify(each.path)} has numbers that are not finite`
+      ),
     );
   }
+  for (const [index, { owner, field }] of wanted.entries()) {
+    owner.setParameter(field, scope.keep(tensors[index]!));
+  }
 }
 
-/** `base_model.model.X.lora_A.default.weight` and its shorter forms to `X.lora_A.weight`. */
-function plainName(name: string): string {
-  return name
-    .replace(/^(?:base_model\.model\.)+/, "")
-    .replace(/\.(lora_[AB])\.[^.]+\.weight$/, ".$1.weight");
+function misfit(path: string, problems: readonly string[]): InputError {
+  return new InputError(
+    `Cannot load adapter "${path}" into this model: ${listProblems(problems)}`,
+  );
+}
+
+/**
+ * `stored` by paths in the base model. Names may lack peft's prefix, have it twice,
+ * or carry an adapter's name: `q_proj.lora_A.default.weight`.
+ */
+function plainNames(
+  stored: ReadonlyMap<string, TensorData>,
+  wanted: readonly PlacedParameter[],
+): Map<string, TensorData> {
+  const known = new Set(wanted.map((each) => each.path));
+  const plain = new Map<string, TensorData>();
+  for (const [name, data] of stored) {
+    const path = name.replace(/^(?:base_model\.model\.)+/, "");
+    const forms = [
+      path,
+      path.replace(/\.[^.]+(\.weight)$/, "$1"),
+      path.replace(/\.[^.]+\.weight$/, ""),
+    ];
+    const found = forms.find((form) => known.has(form) && !plain.has(form));
+    plain.set(found ?? path, data);
+  }
+  return plain;
 }

@@ -6,6 +6,13 @@
  */
 
 import { dropout, linearPlus, Module, Projection } from "../nn/mod.ts";
+import type {
+  AdapterKind,
+  AdapterLayer,
+  AdapterParameter,
+  AdapterPlace,
+} from "./adapter_kinds.ts";
+import { rankAt, scalingAt } from "./lora_config.ts";
 import {
   aten,
   DetachedScope,
@@ -30,10 +37,29 @@ export interface LoraLinearOptions {
   readonly scaling: number;
   /** Share of the inputs of A that is zeroed in training. */
   readonly dropout: number;
+  /** How fresh matrices are drawn, as `init_lora_weights` says. Default `true`. */
+  readonly initialization?: boolean | "gaussian";
 }
 
+/** LoRA in the table of adapter kinds: wraps each targeted linear layer. */
+export const LORA: AdapterKind = {
+  name: "LoRA",
+  attach: (place) => {
+    const { module, path, config } = place;
+    if (!place.targeted || !(module instanceof Projection)) return null;
+    const layer = new LoraLinear(module, {
+      rank: rankAt(config, path),
+      scaling: scalingAt(config, path),
+      dropout: config.lora_dropout,
+      initialization: config.init_lora_weights,
+    });
+    place.replace(layer);
+    return layer;
+  },
+};
+
 /** A linear layer with a trained low-rank product beside it. */
-export class LoraLinear extends Projection {
+export class LoraLinear extends Projection implements AdapterLayer {
   /** Width of the input. */
   override readonly inFeatures: number;
   /** Width of the output. */
@@ -50,6 +76,7 @@ export class LoraLinear extends Projection {
   readonly lora_A: LoraMatrix = new LoraMatrix();
   /** B, `[out, r]`. */
   readonly lora_B: LoraMatrix = new LoraMatrix();
+  readonly #initialization: boolean | "gaussian";
   #scale: { readonly value: number; readonly tensor: Tensor } | null = null;
 
   /** Wraps `base`; the matrices are put in by {@linkcode LoraLinear.initialize} or from a file. */
@@ -61,13 +88,29 @@ export class LoraLinear extends Projection {
     this.rank = options.rank;
     this.scaling = options.scaling;
     this.dropout = options.dropout;
+    this.#initialization = options.initialization ?? true;
+  }
+
+  /** A and B, under peft's names. */
+  trainedParameters(): readonly AdapterParameter[] {
+    const shapes = {
+      lora_A: [this.rank, this.inFeatures],
+      lora_B: [this.outFeatures, this.rank],
+    };
+    return (["lora_A", "lora_B"] as const).map((matrix) => ({
+      name: `${matrix}.weight`,
+      owner: this[matrix],
+      field: "weight",
+      shape: shapes[matrix],
+    }));
   }
 
   /**
    * Draws fresh matrices from the CPU's default generator in peft's own order: both
    * layers' constructors draw first, then A is drawn again and B is zeroed.
    */
-  initialize(kind: boolean | "gaussian", device: Device): void {
+  initialize(device: Device): void {
+    const kind = this.#initialization;
     using scope = new DetachedScope();
     const a = empty([this.rank, this.inFeatures]);
     const b = empty([this.outFeatures, this.rank]);
@@ -112,6 +155,12 @@ export class LoraLinear extends Projection {
       };
     }
     return this.#scale.tensor;
+  }
+
+  /** Puts the wrapped layer back into its place and frees the matrices. */
+  remove(place: AdapterPlace): void {
+    if (place.module === this) place.replace(this.base_layer);
+    this[Symbol.dispose]();
   }
 
   /** Frees the matrices. */

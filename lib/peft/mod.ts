@@ -5,6 +5,13 @@
  */
 
 export {
+  type AdapterKind,
+  type AdapterLayer,
+  type AdapterParameter,
+  AdapterPlace,
+  registerAdapterKind,
+} from "./adapter_kinds.ts";
+export {
   ADAPTER_PREFIX,
   ADAPTER_WEIGHTS,
   writeAdapterArchive,
@@ -20,6 +27,7 @@ export {
   type ParameterCount,
   PeftModel,
   type PeftOptions,
+  type PlacedLayer,
   targetTree,
 } from "./peft_model.ts";
 export {

@@ -6,21 +6,22 @@
 
 import type { CausalLm } from "../architectures/mod.ts";
 import { InputError } from "../input_error.ts";
-import { type Module, moduleAt, Projection } from "../nn/mod.ts";
+import { joinPath, type NamedParameter, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
   ADAPTER_PREFIX,
-  readAdapter,
+  loadAdapterTensors,
   readAdapterConfig,
   writeAdapter,
 } from "./adapter_files.ts";
 import {
-  type LoraConfig,
-  loraConfig,
-  rankAt,
-  scalingAt,
-} from "./lora_config.ts";
-import { LoraLinear } from "./lora_linear.ts";
+  type AdapterLayer,
+  AdapterPlace,
+  type PlacedParameter,
+  registeredKinds,
+} from "./adapter_kinds.ts";
+import { type LoraConfig, loraConfig } from "./lora_config.ts";
+import { LORA } from "./lora_linear.ts";
 import { matchTargets, type TargetReport, type TargetTree } from "./targets.ts";
 
 /** Trained and untrained sizes, as `print_trainable_parameters` counts them. */
@@ -31,6 +32,14 @@ export interface ParameterCount {
   readonly all: number;
 }
 
+/** A layer of an adapter and where it is. */
+export interface PlacedLayer {
+  /** Where it is in the base model. */
+  readonly place: AdapterPlace;
+  /** What the adapter put there. */
+  readonly layer: AdapterLayer;
+}
+
 /** What a {@linkcode PeftModel} is made of. */
 export interface PeftModelParts {
   /** The base model, its layers wrapped. */
@@ -39,8 +48,8 @@ export interface PeftModelParts {
   readonly config: LoraConfig;
   /** Which modules are adapted and which names matched nothing. */
   readonly report: TargetReport;
-  /** The wrapped layers by path, in the order of the tree. */
-  readonly adapters: ReadonlyMap<string, LoraLinear>;
+  /** The adapter's layers and where they are, in the order of the tree. */
+  readonly layers: readonly PlacedLayer[];
 }
 
 /**
@@ -62,15 +71,15 @@ export class PeftModel implements Disposable {
   readonly config: LoraConfig;
   /** Which modules are adapted and which names matched nothing. */
   readonly report: TargetReport;
-  /** The adapters by the paths of the layers they wrap, in the order of the tree. */
-  readonly adapters: ReadonlyMap<string, LoraLinear>;
+  /** The adapter's layers and where they are, in the order of the tree. */
+  readonly layers: readonly PlacedLayer[];
 
   /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
   constructor(parts: PeftModelParts) {
     this.base = parts.base;
     this.config = parts.config;
     this.report = parts.report;
-    this.adapters = parts.adapters;
+    this.layers = parts.layers;
   }
 
   /**
@@ -97,28 +106,11 @@ export class PeftModel implements Disposable {
    * ```
    */
   static fromPretrained(base: CausalLm, path: string): PeftModel {
-    const { config, tensors } = readAdapter(path);
-    const report = targetsIn(base, config);
-    const adapters = inject(base, { config, report });
-    for (const [module, adapter] of adapters) {
-      const shapes = {
-        lora_A: [adapter.rank, adapter.inFeatures],
-        lora_B: [adapter.outFeatures, adapter.rank],
-      };
-      adapter.lora_A.weight = tensors.take(module, {
-        matrix: "lora_A",
-        shape: shapes.lora_A,
-        device: base.device,
-      });
-      adapter.lora_B.weight = tensors.take(module, {
-        matrix: "lora_B",
-        shape: shapes.lora_B,
-        device: base.device,
-      });
-    }
-    const model = new PeftModel({ base, config, report, adapters });
+    const config = readAdapterConfig(path);
+    const model = injected(base, config);
     try {
-      tensors.finish();
+      const wanted = model.#placed();
+      loadAdapterTensors(path, { wanted, device: base.device });
     } catch (error) {
       model[Symbol.dispose]();
       throw error;
@@ -143,12 +135,30 @@ export class PeftModel implements Disposable {
     return readAdapterConfig(path);
   }
 
+  /**
+   * The parameters that are trained, in the order of the tree; their paths are the
+   * names of `adapter_model.safetensors` without peft's prefix.
+   */
+  trainedParameters(): NamedParameter[] {
+    return this.#placed().map(({ path, owner, field }) => {
+      const fields = owner as unknown as Record<string, Tensor>;
+      return { path, owner, field, tensor: fields[field]! };
+    });
+  }
+
+  #placed(): PlacedParameter[] {
+    return this.layers.flatMap(({ place, layer }) =>
+      layer.trainedParameters().map((each) => ({
+        ...each,
+        path: joinPath(place.path, each.name),
+      }))
+    );
+  }
+
   /** How many numbers are trained, and how many there are with the base's. */
   countParameters(): ParameterCount {
-    let trainable = 0;
-    for (const adapter of this.adapters.values()) {
-      trainable += adapter.rank * (adapter.inFeatures + adapter.outFeatures);
-    }
+    const trainable = this.trainedParameters()
+      .reduce((sum, { tensor }) => sum + tensor.size, 0);
     let all = 0;
     const seen = new Set<Tensor>();
     for (const { tensor } of this.base.namedParameters()) {
@@ -170,10 +180,8 @@ export class PeftModel implements Disposable {
 
   /** Trained tensors under the names of `adapter_model.safetensors`, in the order of the tree. */
   *stateDict(): Generator<[string, Tensor]> {
-    for (const [path, adapter] of this.adapters) {
-      const module = `${ADAPTER_PREFIX}${path}`;
-      yield [`${module}.lora_A.weight`, adapter.lora_A.weight];
-      yield [`${module}.lora_B.weight`, adapter.lora_B.weight];
+    for (const { path, tensor } of this.trainedParameters()) {
+      yield [`${ADAPTER_PREFIX}${path}`, tensor];
     }
   }
 
@@ -195,15 +203,14 @@ export class PeftModel implements Disposable {
 
   /** Frees the adapters and takes them out of the base model, which stays. */
   [Symbol.dispose](): void {
-    for (const [path, adapter] of this.adapters) {
-      const { parent, name } = placeOf(this.base, path);
-      if (moduleAt(parent, name) === adapter) {
-        parent.replaceChild(name, adapter.base_layer);
-      }
-      adapter[Symbol.dispose]();
-    }
+    if (ADAPTED.get(this.base) !== this) return;
+    ADAPTED.delete(this.base);
+    removeLayers(this.layers);
   }
 }
+
+/** Base models and the adapter in each: there is one at most, for only one of two would be saved. */
+const ADAPTED = new WeakMap<CausalLm, PeftModel>();
 
 /** Options of {@linkcode getPeftModel}. */
 export interface PeftOptions {
@@ -238,13 +245,10 @@ export function getPeftModel(
     base_model_name_or_path: base.config.path,
     ...given,
   });
-  const report = targetsIn(base, config);
-  const adapters = inject(base, { config, report });
+  const model = injected(base, config);
   if (options.seed !== undefined) manualSeed(options.seed);
-  for (const adapter of adapters.values()) {
-    adapter.initialize(config.init_lora_weights, base.device);
-  }
-  return new PeftModel({ base, config, report, adapters });
+  for (const { layer } of model.layers) layer.initialize(base.device);
+  return model;
 }
 
 /**
@@ -270,41 +274,52 @@ export function targetTree(base: CausalLm): TargetTree {
 }
 
 /**
- * The modules of `base` to adapt.
+ * `base` with the layers that `config` asks for, which have no tensors yet.
  *
- * @throws {InputError} when it has an adapter: only one of the two would be saved.
+ * @throws {InputError} when it has an adapter already: only one of the two would be saved.
  */
-function targetsIn(base: CausalLm, config: LoraConfig): TargetReport {
-  for (const [path, module] of base.namedModules()) {
-    if (module instanceof LoraLinear) {
-      throw new InputError(
-        `Cannot inject LoRA into "${base.config.path}": "${path}" has an adapter already, dispose the earlier PeftModel first`,
-      );
-    }
+function injected(base: CausalLm, config: LoraConfig): PeftModel {
+  const earlier = ADAPTED.get(base);
+  if (earlier !== undefined) {
+    throw new InputError(
+      `Cannot inject LoRA into "${base.config.path}": ${
+        JSON.stringify(earlier.report.targeted[0])
+      } has an adapter already, dispose the earlier PeftModel first`,
+    );
   }
-  return matchTargets(targetTree(base), config);
+  const report = matchTargets(targetTree(base), config);
+  const layers = attachLayers(base, { config, report });
+  const model = new PeftModel({ base, config, report, layers });
+  ADAPTED.set(base, model);
+  return model;
 }
 
-function inject(
+function attachLayers(
   base: CausalLm,
   plan: { config: LoraConfig; report: TargetReport },
-): Map<string, LoraLinear> {
-  const adapters = new Map<string, LoraLinear>();
-  for (const path of plan.report.targeted) {
-    const { parent, name } = placeOf(base, path);
-    const adapter = new LoraLinear(moduleAt(parent, name) as Projection, {
-      rank: rankAt(plan.config, path),
-      scaling: scalingAt(plan.config, path),
-      dropout: plan.config.lora_dropout,
-    });
-    parent.replaceChild(name, adapter);
-    adapters.set(path, adapter);
+): PlacedLayer[] {
+  const { config, report } = plan;
+  const targets = new Set(report.targeted);
+  const kinds = [...registeredKinds(), LORA];
+  const layers: PlacedLayer[] = [];
+  const paths = Array.from(base.namedModules(), ([path]) => path);
+  try {
+    for (const path of paths) {
+      const targeted = targets.has(path);
+      const place = new AdapterPlace(base, { path, targeted, config });
+      for (const kind of kinds) {
+        const layer = kind.attach(place);
+        if (layer !== null) layers.push({ place, layer });
+      }
+    }
+  } catch (error) {
+    removeLayers(layers);
+    throw error;
   }
-  return adapters;
+  return layers;
 }
 
-function placeOf(root: Module, path: string): { parent: Module; name: string } {
-  const dot = path.lastIndexOf(".");
-  const parent = moduleAt(root, path.slice(0, Math.max(dot, 0)));
-  return { parent, name: path.slice(dot + 1) };
+/** Takes out the last first: it may stand around an earlier one. */
+function removeLayers(layers: readonly PlacedLayer[]): void {
+  for (const { place, layer } of layers.toReversed()) layer.remove(place);
 }

@@ -41,14 +41,7 @@ export function traineeOf(model: CausalLm | PeftModel): Trainee {
 function adapterTrainee(peft: PeftModel): Trainee {
   return {
     model: peft.base,
-    parameters: [...peft.adapters].flatMap(([path, adapter]) =>
-      (["lora_A", "lora_B"] as const).map((matrix) => ({
-        path: `${path}.${matrix}.weight`,
-        owner: adapter[matrix],
-        field: "weight",
-        tensor: adapter[matrix].weight,
-      }))
-    ),
+    parameters: peft.trainedParameters(),
     save: (folder) => peft.savePretrained(folder),
     read: (folder) =>
       new Map(

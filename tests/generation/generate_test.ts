@@ -55,14 +55,15 @@ Deno.test("generate() without dropout, which is on again after an early stop tha
     lora_dropout: 0.9,
     init_lora_weights: "gaussian",
   }, { seed: 1 });
-  for (const { lora_B } of adapted.adapters.values()) {
-    aten.normal_(lora_B.weight, 0, 1);
+  for (const { tensor } of adapted.trainedParameters()) {
+    aten.normal_(tensor, 0, 1);
   }
   base.model.train();
   const untrained = base.lm_head;
   untrained.training = false;
   const options = { maxNewTokens: 8, eosTokenIds: [] };
   const first = [...generate(base, [1, 2, 3], options)];
+  assert.deepEqual([...generate(adapted, [1, 2, 3], options)], first);
   const before = liveTensors();
   for (const id of generate(base, [1, 2, 3], options)) {
     assert.equal(id, first[0]);

@@ -49,8 +49,8 @@ async function makeFolders(maxPositions = 512): Promise<
   saveModel(base, model);
   using adapted = getPeftModel(base, { r: 2 }, { seed: 2 });
   manualSeed(3);
-  for (const { lora_B } of adapted.adapters.values()) {
-    aten.normal_(lora_B.weight, 0, 1);
+  for (const { path, tensor } of adapted.trainedParameters()) {
+    if (path.includes("lora_B")) aten.normal_(tensor, 0, 1);
   }
   adapted.savePretrained(adapter);
   Deno.writeTextFileSync(
