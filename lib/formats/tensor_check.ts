@@ -5,6 +5,8 @@
  * @module
  */
 
+import { quoted } from "../input_error.ts";
+
 /** A tensor that is needed. */
 export interface NeededTensor {
   /** Its name in the file. */
@@ -67,9 +69,4 @@ export function listProblems(problems: readonly string[]): string {
 function sameShape(one: readonly number[], other: readonly number[]): boolean {
   return one.length === other.length &&
     one.every((size, index) => size === other[index]);
-}
-
-/** Names come from files that anyone may have written: no control character goes to the terminal. */
-function quoted(name: string): string {
-  return JSON.stringify(name);
 }

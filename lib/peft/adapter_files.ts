@@ -15,7 +15,7 @@ import {
   readTorchArchive,
   writeTorchArchive,
 } from "../formats/torch_archive.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import {
   aten,
   DetachedScope,
@@ -128,7 +128,7 @@ export function loadAdapterTensors(
     throw misfit(
       path,
       broken.map((each) =>
-        `${JSON.stringify(each.path)} has numbers that are not finite`
+        `${quoted(each.path)} has numbers that are not finite`
       ),
     );
   }

@@ -5,7 +5,7 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import { joinPath, type NamedParameter, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
@@ -283,7 +283,7 @@ function injected(base: CausalLm, config: LoraConfig): PeftModel {
   if (earlier !== undefined) {
     throw new InputError(
       `Cannot inject LoRA into "${base.config.path}": ${
-        JSON.stringify(earlier.report.targeted[0])
+        quoted(earlier.report.targeted[0])
       } has an adapter already, dispose the earlier PeftModel first`,
     );
   }
