@@ -177,6 +177,7 @@ export {
 export {
   CHAT,
   type ChatArguments,
+  type ChatReading,
   parseChatArguments,
   type ParseChatOptions,
 } from "./lib/arguments/chat_arguments.ts";

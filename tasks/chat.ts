@@ -178,4 +178,8 @@ function greet(
   );
 }
 
-if (import.meta.main) runCommand(() => main(Deno.args));
+if (import.meta.main) {
+  runCommand(() => main(Deno.args), {
+    usage: "deno task chat [settings.json|.jsonc|.yaml] [--flag value ...]",
+  });
+}

@@ -32,13 +32,22 @@ export function warn(message: string): void {
   console.error(`Warning: ${printable(message)}`);
 }
 
-/** Runs a command; what it throws is written to standard error and sets the exit code. */
-export async function runCommand(main: () => Promise<void>): Promise<void> {
+/**
+ * Runs a command; what it throws is written to standard error and sets the exit
+ * code. Wrong flags are followed by `usage`, how the command is called.
+ */
+export async function runCommand(
+  main: () => Promise<void>,
+  { usage }: { readonly usage?: string } = {},
+): Promise<void> {
   try {
     await main();
   } catch (error) {
     const { text, exitCode } = reportOf(error);
     console.error(text);
+    if (exitCode === 2 && usage !== undefined) {
+      console.error(`usage: ${usage}\n--help lists the flags`);
+    }
     Deno.exitCode = exitCode;
   }
 }

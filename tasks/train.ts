@@ -10,10 +10,10 @@ import {
   type CausalLm,
   describePreflight,
   describeTargets,
-  type Device,
   deviceName,
   deviceNamed,
   getPeftModel,
+  type HelpRequest,
   ModifiedTrainer,
   optimizerNames,
   parseTrainArguments,
@@ -26,6 +26,7 @@ import {
 } from "../mod.ts";
 import { printable } from "../lib/input_error.ts";
 import { overruledFlags } from "./adapter_checks.ts";
+import { suitedTo } from "./device_settings.ts";
 import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
@@ -34,17 +35,14 @@ import { answer, writeChatTemplate } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
-/** What `deno task train` without flags does. */
+/** What `deno task train` does where neither model nor rows are named. */
 const EXAMPLE = "train.jsonc";
 
 async function main(args: readonly string[]): Promise<void> {
-  const folder = standingFolder();
-  const names = { optimizers: optimizerNames(), schedules: scheduleNames() };
-  const parsed = args.length === 0
-    ? parseTrainArguments([EXAMPLE], names)
-    : parseTrainArguments(args, { ...names, ...folder && { folder } });
+  const parsed = readArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   const { tokenizer, dataset } = await checkRun(parsed);
+  for (const note of parsed.notes) console.log(printable(note));
   for (const line of describePreflight(dataset.preflight)) {
     console.log(printable(line));
   }
@@ -52,10 +50,10 @@ async function main(args: readonly string[]): Promise<void> {
   await openLibtorch();
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
-  const training = suitedTo(device, parsed.training);
+  const training = suitedTo(device, parsed);
   using base = AutoModelForCausalLM.fromPretrained(finetune.model_path, {
     device,
-    torchDtype: storedType(parsed, training),
+    torchDtype: finetune.torch_dtype,
   });
   console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
   const asking = { instruction: dataset.instruction, tokenizer };
@@ -96,29 +94,14 @@ async function main(args: readonly string[]): Promise<void> {
   );
 }
 
-/** `fp16` is arithmetic of CUDA devices; elsewhere it is set aside, and said so. */
-function suitedTo(
-  device: Device,
-  training: TrainingArguments,
-): TrainingArguments {
-  if (!training.fp16 || device.type === "cuda") return training;
-  console.error(
-    "Warning: --fp16 needs a CUDA device; training in float32 (--bf16 works on a CPU)",
-  );
-  return { ...training, fp16: false };
-}
-
-/** With half-precision arithmetic and no word on storage, weights are stored so too. */
-function storedType(
-  { finetune, given }: TrainArguments,
-  training: TrainingArguments,
-): TrainArguments["finetune"]["torch_dtype"] {
-  if (given.has("torch_dtype")) return finetune.torch_dtype;
-  return training.bf16
-    ? "bfloat16"
-    : training.fp16
-    ? "float16"
-    : finetune.torch_dtype;
+function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
+  const folder = standingFolder();
+  return parseTrainArguments(args, {
+    optimizers: optimizerNames(),
+    schedules: scheduleNames(),
+    example: EXAMPLE,
+    ...(folder && { folder }),
+  });
 }
 
 /** A fresh adapter, or the one to go on with. */
@@ -162,7 +145,7 @@ async function interruptible(
 
 function sayHowToResume(output: TrainOutput, args: readonly string[]): void {
   const flags = [
-    ...args.length === 0 ? [asTyped(EXAMPLE)] : withoutResume(args),
+    ...withoutResume(args),
     "--resume_from_checkpoint",
     asTyped(output.interruptedAt ?? "true"),
   ];
@@ -193,4 +176,8 @@ function quoted(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-if (import.meta.main) runCommand(() => main(Deno.args));
+if (import.meta.main) {
+  runCommand(() => main(Deno.args), {
+    usage: "deno task train [settings.json|.jsonc|.yaml] [--flag value ...]",
+  });
+}

@@ -40,8 +40,8 @@ export interface FlagsLayout {
   readonly usage: string;
   /** Text above the flags. */
   readonly description: string;
-  /** Text below the flags. */
-  readonly epilog: string;
+  /** Paragraphs below the flags. */
+  readonly epilog: readonly string[];
   /** Columns of the terminal. */
   readonly columns: number;
 }
@@ -76,28 +76,74 @@ export function findFlags(
   const parser = makeParser(groups, layout);
   const [found, unknown] = parser.parse_known_args([...args]);
   const { help, ...given } = found as Record<string, Words>;
-  if (help !== undefined) return { help: parser.format_help() };
+  if (help !== undefined) {
+    const below = layout.epilog.map((text) =>
+      wrapped(text, layout.columns - 2)
+    );
+    return { help: [parser.format_help(), ...below].join("\n") };
+  }
   return { given: new Map(Object.entries(given)), unknown };
 }
 
+/** What argparse's help reads of a flag. */
+interface ShownAction {
+  readonly option_strings: readonly string[];
+}
+
+/** The method of argparse's formatter that its types leave out. */
+interface InvocationHook {
+  _format_action_invocation(this: HelpFormatter, action: ShownAction): string;
+}
+
 class ThrowingParser extends ArgumentParser {
+  /** One spelling of each flag that the help shows. */
+  readonly shown = new Set<string>();
+
   override error(message: string): never {
-    throw new InputError(message, { exitCode: 2 });
+    throw new InputError(this.#withoutHidden(message), { exitCode: 2 });
+  }
+
+  /** argparse names every flag that a prefix could mean, hidden ones as well. */
+  #withoutHidden(message: string): string {
+    const parts = /^(ambiguous option: .* could match )(.*)$/s.exec(message);
+    if (parts === null) return message;
+    const [, start, flags = ""] = parts;
+    const shown = flags.split(", ").filter((flag) => this.shown.has(flag));
+    return shown.length === 0
+      ? message.replace(/ could match .*$/s, ", expected its full name")
+      : `${start}${shown.join(", ")}`;
   }
 }
 
 function makeParser(
   groups: readonly FlagGroup[],
-  { columns, ...layout }: FlagsLayout,
+  { columns, prog, usage, description }: FlagsLayout,
 ): ArgumentParser {
   // argparse asks the process for the terminal's width unless it is given
   class FixedWidth extends HelpFormatter {
     constructor(options: HelpFormatterOptions) {
       super({ ...options, width: columns - 2, color: false });
     }
+
+    /** argparse's hook for the first line of a flag; it leaves out `--a-b` after `--a_b`. */
+    _format_action_invocation(action: ShownAction): string {
+      const all = action.option_strings;
+      const shown = all.filter((flag) =>
+        !all.some((other) =>
+          other !== flag && other.replaceAll("_", "-") === flag
+        )
+      );
+      const inherited = HelpFormatter.prototype as unknown as InvocationHook;
+      return inherited._format_action_invocation.call(
+        this,
+        Object.create(action, { option_strings: { value: shown } }),
+      );
+    }
   }
   const parser = new ThrowingParser({
-    ...layout,
+    prog,
+    usage,
+    description,
     formatter_class: FixedWidth,
     argument_default: SUPPRESS,
     add_help: false,
@@ -110,9 +156,28 @@ function makeParser(
   });
   for (const { title, flags } of groups) {
     const group = parser.add_argument_group({ title });
-    for (const flag of flags) addFlag(group, flag);
+    for (const flag of flags) {
+      addFlag(group, flag);
+      const [spelling] = flag.spellings;
+      if (flag.help !== undefined && spelling) parser.shown.add(spelling);
+    }
   }
   return parser;
+}
+
+/** `text` in lines of at most `width` characters, broken between words. */
+function wrapped(text: string, width: number): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const longer = line === "" ? word : `${line} ${word}`;
+    if (longer.length <= width) line = longer;
+    else {
+      lines.push(line);
+      line = word;
+    }
+  }
+  return [...lines, line, ""].join("\n");
 }
 
 function addFlag(group: ActionsContainer, flag: Flag): void {

@@ -4,12 +4,14 @@
  *
  * @module
  */
+import type { HelpSection } from "./help_layout.ts";
 import {
   type HelpRequest,
   HfArgumentParser,
-  throwComplaints,
+  throwProblems,
 } from "./hf_argument_parser.ts";
-import { deviceComplaints, MODEL_SETTINGS } from "./model_settings.ts";
+import { deviceProblems, MODEL_SETTINGS } from "./model_settings.ts";
+import { OTHER_CHAT_NAMES } from "./other_names.ts";
 import type { SettingsOf, SettingsTable } from "./setting.ts";
 
 /** Settings of `deno task chat`. */
@@ -19,7 +21,8 @@ export const CHAT = {
     kind: "str",
     default: null,
     isPath: true,
-    help: "Folder of the adapter; none answers with the base model",
+    help: "Folder of the adapter, whose base model answers unless " +
+      "--model_path names another; none answers with the base model alone",
   },
   prompt: {
     kind: "str",
@@ -77,6 +80,34 @@ export const CHAT = {
 /** What `deno task chat` was told. */
 export type ChatArguments = SettingsOf<typeof CHAT>;
 
+/** The arguments of a chat, read. */
+export interface ChatReading {
+  /** Every setting, given or default. */
+  readonly chat: ChatArguments;
+  /** Names of the settings that were given; the others are defaults. */
+  readonly given: ReadonlySet<string>;
+}
+
+const CHAT_SECTIONS: readonly HelpSection[] = [
+  {
+    title: "Who answers",
+    names: ["model_path", "adapter", "torch_dtype", "device"],
+  },
+  { title: "What is asked", names: ["prompt", "instruction", "history"] },
+  {
+    title: "How the next token is chosen",
+    names: [
+      "max_new_tokens",
+      "do_sample",
+      "temperature",
+      "top_k",
+      "top_p",
+      "repetition_penalty",
+      "seed",
+    ],
+  },
+];
+
 /** Options of {@linkcode parseChatArguments}. */
 export interface ParseChatOptions {
   /** What the user typed. Default "deno task chat". */
@@ -105,19 +136,24 @@ export interface ParseChatOptions {
 export function parseChatArguments(
   args: readonly string[],
   options: ParseChatOptions = {},
-): { readonly chat: ChatArguments } | HelpRequest {
+): ChatReading | HelpRequest {
   const parser = new HfArgumentParser(
-    [{ title: "chat arguments", table: CHAT }],
-    { prog: "deno task chat", ...options },
+    [{ title: "Other settings", table: CHAT }],
+    {
+      prog: "deno task chat",
+      otherNames: OTHER_CHAT_NAMES,
+      sections: CHAT_SECTIONS,
+      ...options,
+    },
   );
   const reading = parser.read(args);
   if ("help" in reading) return reading;
   const [chat] = reading.dataclasses;
-  throwComplaints([...reading.complaints, ...chatComplaints(chat)]);
-  return { chat };
+  throwProblems([...reading.problems, ...chatProblems(chat)]);
+  return { chat, given: new Set(reading.given.keys()) };
 }
 
-function chatComplaints(chat: ChatArguments): string[] {
+function chatProblems(chat: ChatArguments): string[] {
   const { temperature, top_k, top_p, repetition_penalty } = chat;
   const { max_new_tokens, seed } = chat;
   const isPositive = (value: number): boolean => value > 0 && value < Infinity;
@@ -141,5 +177,5 @@ function chatComplaints(chat: ChatArguments): string[] {
   const wrong = checks.flatMap(([name, legal, expected]) =>
     legal ? [] : [`Cannot use --${name} ${chat[name]}: ${expected}`]
   );
-  return [...wrong, ...deviceComplaints(chat.device)];
+  return [...wrong, ...deviceProblems(chat.device)];
 }

@@ -2,14 +2,27 @@
  * HfArgumentParser: one or several settings tables in, typed values out, from
  * flags, a settings file, or plain data. Flags behave as in transformers'
  * `hf_argparser.py`; beyond it, unknown names get a "did you mean", `none` is
- * possible for optional values, and all complaints come at once.
+ * possible for optional values, and all problems are told at once.
  *
  * @module
  */
 import { isAbsolute, join } from "node:path";
-import { InputError } from "../input_error.ts";
-import { findFlags, type Flag, type FlagGroup } from "./argparse_flags.ts";
-import { closestName } from "./closest_name.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { findFlags } from "./argparse_flags.ts";
+import {
+  dashed,
+  flagGroups,
+  type HelpOptions,
+  isUsable,
+  layoutOf,
+  rowsOf,
+} from "./help_layout.ts";
+import {
+  closestName,
+  describeOtherName,
+  otherName,
+  type OtherNames,
+} from "./other_names.ts";
 import type { Setting, SettingsGroup, SettingsOf } from "./setting.ts";
 import {
   isSettingsFile,
@@ -35,8 +48,10 @@ export interface ArgumentsReading<G extends readonly SettingsGroup[]> {
   readonly dataclasses: Dataclasses<G>;
   /** Settings that were given, and how the user wrote each of them. */
   readonly given: ReadonlyMap<string, string>;
+  /** The settings file in front of the flags, or the one that took its place. */
+  readonly file: string | undefined;
   /** Everything that is wrong, one sentence each. */
-  readonly complaints: readonly string[];
+  readonly problems: readonly string[];
 }
 
 /** The user asked for help; `help` is the text to print. */
@@ -46,13 +61,18 @@ export interface HelpRequest {
 }
 
 /** Options of {@linkcode HfArgumentParser}. */
-export interface HfArgumentParserOptions {
-  /** What the user typed to start the program; stands in the help. */
-  readonly prog?: string;
-  /** Columns of the help text. Default 80. */
-  readonly columns?: number;
+export interface HfArgumentParserOptions extends HelpOptions {
   /** Where relative paths in flags start. Default: the working directory. */
   readonly folder?: string;
+  /** What other tools call the settings; these names get an answer of their own. */
+  readonly otherNames?: OtherNames;
+  /** A settings file for command lines that bring none. */
+  readonly defaultFile?: {
+    /** Its path. */
+    readonly path: string;
+    /** It is left out when one of these settings is given by a flag. */
+    readonly unlessGiven: readonly string[];
+  };
 }
 
 /** Parses flags, files and plain data by settings tables. */
@@ -85,22 +105,22 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
    * Parses `args`: an optional settings file first, then flags, which win.
    * Returns one typed object per group, or the help when `-h` was given.
    *
-   * @throws {InputError} with all complaints and exit code 2.
+   * @throws {InputError} with all problems and exit code 2.
    */
   parseArgsIntoDataclasses(
     args: readonly string[],
   ): Dataclasses<G> | HelpRequest {
     const reading = this.read(args);
     if ("help" in reading) return reading;
-    throwComplaints(reading.complaints);
+    throwProblems(reading.problems);
     return reading.dataclasses;
   }
 
   /**
    * Parses plain data, as from a JSON file; unknown names and wrong types are
-   * complaints.
+   * problems.
    *
-   * @throws {InputError} with all complaints and exit code 2.
+   * @throws {InputError} with all problems and exit code 2.
    */
   parseDict(values: Readonly<Record<string, unknown>>): Dataclasses<G> {
     const draft = new Draft();
@@ -108,34 +128,66 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       .map(([key, value]) => ({ key, value }));
     this.#addEntries(draft, { entries, source: undefined });
     const reading = this.#finish(draft);
-    throwComplaints(reading.complaints);
+    throwProblems(reading.problems);
     return reading.dataclasses;
   }
 
-  /** As {@linkcode parseArgsIntoDataclasses}, with complaints as data. */
+  /** As {@linkcode parseArgsIntoDataclasses}, with problems as data. */
   read(args: readonly string[]): ArgumentsReading<G> | HelpRequest {
     const draft = new Draft();
     const [first] = args;
     const hasFile = first !== undefined && !first.startsWith("-");
-    const flags = hasFile ? args.slice(1) : args;
+    const flags = this.#answerOtherNames(draft, hasFile ? args.slice(1) : args);
     // help is asked for by people whose file or flags are still wrong
     const found = draft.attempt(() =>
-      findFlags(this.#flagGroups(), flags, this.#layout())
+      findFlags(
+        flagGroups(this.#groups, this.#options.sections),
+        flags,
+        layoutOf(this.#groups, this.#options),
+      )
     );
     if (found !== undefined && "help" in found) return found;
-    if (hasFile) this.#addFile(draft, this.#fromFolder(first));
-    for (const [name, words] of found?.given ?? []) {
-      this.#addWords(draft, { name, words });
-    }
+    const given = found?.given ?? new Map<string, Words>();
+    draft.file = hasFile ? this.#fromFolder(first) : this.#defaultFile(given);
+    if (draft.file !== undefined) this.#addFile(draft, draft.file);
+    for (const [name, words] of given) this.#addWords(draft, { name, words });
     this.#addUnknown(draft, found?.unknown ?? []);
     return this.#finish(draft);
   }
 
+  #defaultFile(given: ReadonlyMap<string, Words>): string | undefined {
+    const { defaultFile } = this.#options;
+    const isLeftOut = defaultFile?.unlessGiven.some((name) => given.has(name));
+    return isLeftOut ? undefined : defaultFile?.path;
+  }
+
+  /** Takes flags with other tools' names out of `args`, and answers them. */
+  #answerOtherNames(draft: Draft, args: readonly string[]): string[] {
+    const { otherNames = {} } = this.#options;
+    const kept: string[] = [];
+    let isDropping = false;
+    for (const word of args) {
+      const isFlag = word.startsWith("--") || word === "-h";
+      if (!isFlag) {
+        if (!isDropping) kept.push(word);
+        continue;
+      }
+      const [written = "", ...value] = word.split("=");
+      const other = otherName(plainName(written), otherNames);
+      isDropping = other !== undefined && !("sameAs" in other);
+      if (other === undefined) kept.push(word);
+      else if ("sameAs" in other) {
+        kept.push([`--${other.sameAs}`, ...value].join("="));
+      } else draft.problems.push(describeOtherName(written, other));
+    }
+    return kept;
+  }
+
   #addFile(draft: Draft, path: string): void {
     if (!isSettingsFile(path)) {
-      draft.complaints.push(
-        `Cannot read "${path}": expected flags, or a settings file that ` +
-          "ends in .json, .jsonc, .yaml or .yml",
+      draft.problems.push(
+        `Cannot read ${quoted(path)}: expected flags, or a settings file ` +
+          "that ends in .json, .jsonc, .yaml or .yml",
       );
       return;
     }
@@ -150,26 +202,29 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       source: string | undefined;
     },
   ): void {
-    const start = source === undefined ? "settings" : `"${source}"`;
+    const start = source === undefined ? "settings" : quoted(source);
     for (const { key, value, line } of entries) {
       const place = line === undefined ? start : `${start} line ${line}`;
-      const name = this.#nameOf.get(key);
+      const other = otherName(key, this.#options.otherNames ?? {});
+      if (other !== undefined && !("sameAs" in other)) {
+        draft.problems.push(describeOtherName(`"${key}" (${place})`, other));
+        continue;
+      }
+      const name = this.#nameOf.get(other?.sameAs ?? key);
       const setting = this.#settings.get(name ?? "");
       if (name === undefined || setting === undefined) {
         const hint = this.#didYouMean(key, "");
-        draft.complaints.push(
-          `Cannot use ${place}: unknown key "${key}"${hint}`,
+        draft.problems.push(
+          `Cannot use ${place}: unknown key ${quoted(key)}${hint}`,
         );
         continue;
       }
       if (draft.origins.has(name)) {
-        draft.complaints.push(`Cannot use ${place}: "${key}" is given twice`);
+        draft.problems.push(`Cannot use ${place}: "${key}" is given twice`);
       }
       const reading = readJson(setting, { value });
-      if ("complaint" in reading) {
-        draft.complaints.push(
-          `Cannot use ${place}: "${key}" ${reading.complaint}`,
-        );
+      if ("problem" in reading) {
+        draft.problems.push(`Cannot use ${place}: "${key}" ${reading.problem}`);
         continue;
       }
       draft.values.set(name, reading.value);
@@ -181,9 +236,9 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     const setting = this.#settings.get(given.name);
     if (setting === undefined) return;
     const reading = readWords(setting, given.words);
-    if ("complaint" in reading) {
-      const flag = spellingsOf(given.name, setting).join("/");
-      draft.complaints.push(`argument ${flag}: ${reading.complaint}`);
+    if ("problem" in reading) {
+      const flag = dashed(given.name).join("/");
+      draft.problems.push(`argument ${flag}: ${reading.problem}`);
       return;
     }
     const { value } = reading;
@@ -209,16 +264,14 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       return isSettingsFile(word) ? " (a settings file comes first)" : "";
     });
     const words = unknown.join(" ");
-    draft.complaints.push(`unrecognized arguments: ${words}${hints.join("")}`);
+    draft.problems.push(`unrecognized arguments: ${words}${hints.join("")}`);
   }
 
   #didYouMean(word: string, dashes: string): string {
-    const plain = word.replace(/^-+/, "").replace(/=.*$/s, "")
-      .replaceAll("-", "_");
     const usable = [...this.#settings].flatMap(([name, setting]) =>
-      setting.accepts === "default" ? [] : [name, ...setting.aliases ?? []]
+      isUsable(setting) ? [name, ...setting.aliases ?? []] : []
     );
-    const closest = closestName(plain, usable);
+    const closest = closestName(plainName(word), usable);
     return closest === undefined ? "" : ` (did you mean ${dashes}${closest}?)`;
   }
 
@@ -226,8 +279,8 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     for (const [name, value] of draft.values) {
       const setting = this.#settings.get(name);
       const written = draft.origins.get(name) ?? name;
-      const complaint = setting && refusal(setting, { name: written, value });
-      if (complaint !== undefined) draft.complaints.push(complaint);
+      const problem = setting && refusal(setting, { name: written, value });
+      if (problem !== undefined) draft.problems.push(problem);
     }
     const dataclasses = this.#groups.map((group) =>
       Object.fromEntries(
@@ -241,106 +294,42 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       // the tables that made these values are the ones the type is made from
       dataclasses: dataclasses as unknown as Dataclasses<G>,
       given: draft.origins,
-      complaints: draft.complaints,
-    };
-  }
-
-  #flagGroups(): FlagGroup[] {
-    return this.#groups.map((group) => ({
-      title: group.title,
-      flags: rowsOf(group).map(([name, setting]) => flagOf(name, setting)),
-    }));
-  }
-
-  #layout(): Parameters<typeof findFlags>[2] {
-    const { prog = "lorikeet", columns = 80 } = this.#options;
-    const refused = [...this.#settings]
-      .filter(([_, setting]) => setting.accepts === "default")
-      .map(([name]) => name);
-    return {
-      prog,
-      columns,
-      usage: `${prog} [settings.json|.jsonc|.yaml] [--flag value ...]`,
-      description: "A settings file holds the same names as the flags; flags " +
-        "win over it.",
-      epilog: refused.length === 0
-        ? ""
-        : `Recognised and not supported yet: ${refused.join(", ")}.`,
+      file: draft.file,
+      problems: draft.problems,
     };
   }
 }
 
-/** Values and complaints while they are gathered. */
+/** Values and problems while they are gathered. */
 class Draft {
   readonly values = new Map<string, unknown>();
   readonly origins = new Map<string, string>();
-  readonly complaints: string[] = [];
+  readonly problems: string[] = [];
+  file: string | undefined;
 
-  /** Runs `step`; what it throws about user input becomes a complaint. */
+  /** Runs `step`; what it throws about user input becomes a problem. */
   attempt<T>(step: () => T): T | undefined {
     try {
       return step();
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      this.complaints.push(error.message);
+      this.problems.push(error.message);
       return undefined;
     }
   }
 }
 
 /**
- * Throws all complaints as one error, if there are any.
+ * Throws all problems as one error, if there are any.
  *
- * @throws {InputError} with one complaint per line and exit code 2.
+ * @throws {InputError} with one problem per line and exit code 2.
  */
-export function throwComplaints(complaints: readonly string[]): void {
-  if (complaints.length === 0) return;
-  throw new InputError(complaints.join("\n"), { exitCode: 2 });
+export function throwProblems(problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  throw new InputError(problems.join("\n"), { exitCode: 2 });
 }
 
-function rowsOf(group: SettingsGroup): [string, Setting][] {
-  return Object.entries(group.table);
-}
-
-/** `--a_b` and `--a-b`, and the same for each alias. */
-function spellingsOf(name: string, setting: Setting): string[] {
-  return [name, ...setting.aliases ?? []].flatMap(dashed);
-}
-
-function dashed(name: string): string[] {
-  return name.includes("_")
-    ? [`--${name}`, `--${name.replaceAll("_", "-")}`]
-    : [`--${name}`];
-}
-
-function flagOf(name: string, setting: Setting): Flag {
-  const isSwitch = setting.kind === "bool";
-  const isList = ["list", "ints", "targets"].includes(setting.kind);
-  const choices = Array.isArray(setting.accepts)
-    ? setting.accepts
-    : setting.choices;
-  return {
-    name,
-    spellings: spellingsOf(name, setting),
-    offSpellings: isSwitch && setting.default === true
-      ? dashed(`no_${name}`)
-      : [],
-    words: isList
-      ? "some"
-      : isSwitch && setting.default !== null
-      ? "optional"
-      : "one",
-    metavar: choices === undefined
-      ? name.toUpperCase()
-      : `{${choices.join(",")}}`,
-    help: setting.accepts === "default"
-      ? undefined
-      : `${setting.help} (default: ${shownDefault(setting.default)})`,
-  };
-}
-
-function shownDefault(value: unknown): string {
-  if (value === null) return "none";
-  if (Array.isArray(value)) return value.join(" ");
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
+/** The name in a flag or key: `--a-b=1` is `a_b`. */
+function plainName(word: string): string {
+  return word.replace(/^-+/, "").replace(/=.*$/s, "").replaceAll("-", "_");
 }

@@ -28,8 +28,8 @@ export const MODEL_SETTINGS = {
   },
 } as const satisfies SettingsTable;
 
-/** The complaint about a `--device` that names no device, if any. */
-export function deviceComplaints(device: string): string[] {
+/** The problem about a `--device` that names no device, if any. */
+export function deviceProblems(device: string): string[] {
   if (/^(auto|cpu|cuda(:\d+)?)$/.test(device)) return [];
   return [
     `Cannot use --device "${device}": ` +

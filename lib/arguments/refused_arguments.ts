@@ -1,9 +1,8 @@
 /**
- * Names of transformers' TrainingArguments that are recognised and do nothing:
- * fields of 5.18 that are not supported yet, and flags of version 4 that are
- * gone. Given with their default they pass; with another value they are
- * refused by name. The few old names that only moved are translated in
- * `train_arguments.ts`.
+ * Names of transformers' TrainingArguments that this trainer does not use:
+ * fields of 5.18 and flags of version 4. Each is refused with its reason when
+ * it asks for other numbers, files or answers than are made here, accepted and
+ * told when it changes none of them, or translated to its name today.
  *
  * @module
  */
@@ -11,128 +10,192 @@ import type { SettingsTable } from "./setting.ts";
 
 const refused = { accepts: "default", help: "Not supported yet" } as const;
 const off = { kind: "bool", default: false, ...refused } as const;
-const on = { kind: "bool", default: true, ...refused } as const;
-const maybe = { kind: "bool", default: null, ...refused } as const;
 const text = { kind: "str", default: null, ...refused } as const;
-const whole = { kind: "int", default: null, ...refused } as const;
-const real = { kind: "float", default: null, ...refused } as const;
-const names = { kind: "list", default: null, ...refused } as const;
 
-/** Fields of transformers 5.18 that are not supported yet. */
+/** Why a setting that asks for an evaluation is refused. */
+const NO_EVALUATION = "nothing is evaluated during training";
+const NO_HUB = "nothing is uploaded: upload the output folder with a tool " +
+  "of the Hub";
+const ONE_DEVICE = "a run uses one device";
+const ORDER = "rows are drawn in random order, as by default";
+const ADAMW = "the optimizer is AdamW with the adam_ settings";
+
+/** Fields of transformers 5.18 that are refused, each with the reason. */
 export const TRAINING_REFUSED = {
-  lr_scheduler_kwargs: text,
-  optim_args: text,
-  optim_target_modules: text,
-  average_tokens_across_devices: on,
-  label_smoothing_factor: { ...real, default: 0 },
-  bf16_full_eval: off,
-  fp16_full_eval: off,
-  tf32: maybe,
-  gradient_checkpointing_kwargs: text,
-  torch_compile: off,
-  torch_compile_backend: text,
-  torch_compile_mode: text,
-  use_liger_kernel: off,
-  liger_kernel_config: text,
-  use_cache: off,
-  neftune_noise_alpha: real,
-  torch_empty_cache_steps: whole,
-  auto_find_batch_size: off,
-  log_on_each_node: on,
-  include_num_input_tokens_seen: off,
-  log_level: { ...text, default: "passive" },
-  log_level_replica: { ...text, default: "warning" },
-  run_name: text,
-  project: { ...text, default: "huggingface" },
-  trackio_space_id: text,
-  trackio_bucket_id: text,
-  trackio_static_space_id: text,
-  eval_strategy: { ...text, default: "no" },
-  eval_steps: real,
-  eval_delay: { ...real, default: 0 },
-  per_device_eval_batch_size: { ...whole, default: 8 },
-  prediction_loss_only: off,
-  eval_on_start: off,
-  eval_do_concat_batches: on,
-  eval_use_gather_object: off,
-  eval_accumulation_steps: whole,
-  include_for_metrics: { ...names, default: [] },
-  batch_eval_metrics: off,
-  save_on_each_node: off,
-  enable_jit_checkpoint: off,
-  push_to_hub: off,
-  hub_token: text,
-  hub_private_repo: maybe,
-  hub_model_id: text,
-  hub_strategy: { ...text, default: "every_save" },
-  hub_always_push: off,
-  hub_revision: text,
-  load_best_model_at_end: off,
-  metric_for_best_model: text,
-  greater_is_better: maybe,
-  ignore_data_skip: off,
-  restore_callback_states_from_checkpoint: off,
-  full_determinism: off,
-  accelerator_config: text,
-  parallelism_config: text,
-  dataloader_num_workers: { ...whole, default: 0 },
-  dataloader_pin_memory: on,
-  dataloader_persistent_workers: off,
-  dataloader_prefetch_factor: whole,
-  dataloader_multiprocessing_context: text,
-  dataloader_in_order: on,
-  label_names: names,
-  train_sampling_strategy: { ...text, default: "random" },
-  length_column_name: { ...text, default: "length" },
-  ddp_find_unused_parameters: maybe,
-  ddp_bucket_cap_mb: whole,
-  ddp_broadcast_buffers: maybe,
-  ddp_static_graph: maybe,
-  ddp_backend: text,
-  ddp_timeout: { ...whole, default: 1800 },
-  fsdp: text,
-  fsdp_config: text,
-  deepspeed: text,
-  debug: { ...names, default: [] },
-  skip_memory_metrics: on,
-  do_eval: off,
-  do_predict: off,
-  local_rank: { ...whole, default: -1 },
+  lr_scheduler_kwargs: {
+    kind: "any",
+    default: null,
+    help: refused.help,
+    accepts: [null, "", "{}", {}],
+    reason: "the schedules here have no settings of their own",
+  },
+  optim_args: { ...text, reason: ADAMW },
+  optim_target_modules: { ...text, reason: ADAMW },
+  label_smoothing_factor: {
+    kind: "float",
+    default: 0,
+    ...refused,
+    reason: "labels are learned as they are",
+  },
+  neftune_noise_alpha: {
+    kind: "float",
+    default: null,
+    ...refused,
+    reason: "no noise is added to the embeddings",
+  },
+  auto_find_batch_size: {
+    ...off,
+    reason: "a batch that does not fit into memory ends the run",
+  },
+  eval_strategy: { ...text, default: "no", reason: NO_EVALUATION },
+  eval_on_start: { ...off, reason: NO_EVALUATION },
+  load_best_model_at_end: { ...off, reason: NO_EVALUATION },
+  do_eval: { ...off, reason: NO_EVALUATION },
+  do_predict: { ...off, reason: "this command only trains" },
+  push_to_hub: { ...off, reason: NO_HUB },
+  ignore_data_skip: {
+    ...off,
+    reason: "a resumed run goes on with the rows that come next",
+  },
+  accelerator_config: {
+    kind: "any",
+    default: null,
+    help: refused.help,
+    accepts: [null, "", "{}", {}],
+    reason: "there is no accelerate to configure",
+  },
+  parallelism_config: { ...text, reason: ONE_DEVICE },
+  train_sampling_strategy: { ...text, default: "random", reason: ORDER },
+  fsdp: {
+    kind: "any",
+    default: null,
+    help: refused.help,
+    accepts: [null, "", "false", "False", false, []],
+    reason: ONE_DEVICE,
+  },
+  deepspeed: {
+    kind: "any",
+    default: null,
+    help: refused.help,
+    accepts: [null, ""],
+    reason: ONE_DEVICE,
+  },
 } as const satisfies SettingsTable;
 
-/** Flags of transformers 4 that are gone, with what took their place. */
+/** Flags of transformers 4 that are refused, each with the reason. */
 export const TRAINING_REMOVED = {
-  per_gpu_eval_batch_size: { ...whole, today: "per_device_eval_batch_size" },
-  logging_dir: text,
-  evaluation_strategy: { ...text, default: "no", today: "eval_strategy" },
-  group_by_length: {
-    ...off,
-    today: "train_sampling_strategy group_by_length",
-  },
-  save_safetensors: on,
-  use_mps_device: off,
-  include_tokens_per_second: {
-    ...off,
-    today: "include_num_input_tokens_seen",
-  },
-  include_inputs_for_metrics: { ...off, today: "include_for_metrics inputs" },
-  fp16_backend: { ...text, default: "auto" },
-  half_precision_backend: { ...text, default: "auto" },
-  fp16_opt_level: { ...text, default: "O1" },
-  adafactor: { ...off, today: "optim adafactor" },
-  fsdp_min_num_params: { ...whole, default: 0, today: "fsdp_config" },
-  fsdp_transformer_layer_cls_to_wrap: { ...text, today: "fsdp_config" },
-  jit_mode_eval: off,
-  torchdynamo: text,
-  ray_scope: { ...text, default: "last" },
-  mp_parameters: { ...text, default: "" },
-  past_index: { ...whole, default: -1 },
-  tpu_num_cores: whole,
-  tpu_metrics_debug: off,
-  use_legacy_prediction_loop: off,
-  push_to_hub_model_id: { ...text, today: "hub_model_id" },
-  push_to_hub_organization: { ...text, today: "hub_model_id" },
-  push_to_hub_token: { ...text, today: "hub_token" },
+  evaluation_strategy: { ...text, default: "no", reason: NO_EVALUATION },
+  group_by_length: { ...off, reason: ORDER },
+  use_mps_device: { ...off, reason: "a run uses a CPU or a CUDA device" },
+  adafactor: { ...off, reason: ADAMW },
+} as const satisfies SettingsTable;
+
+const idle = {
+  kind: "any",
+  noEffect: true,
+  help: "Accepted, changes nothing",
+} as const;
+const idleSwitch = { ...idle, kind: "bool" } as const;
+const idleOff = { ...idleSwitch, default: false } as const;
+const idleOn = { ...idleSwitch, default: true } as const;
+const idleMaybe = { ...idleSwitch, default: null } as const;
+const idleText = { ...idle, default: null } as const;
+const idleCount = { ...idle, kind: "int", default: null } as const;
+const idleNumber = { ...idle, kind: "float", default: null } as const;
+const idleNames = { ...idle, kind: "list", default: null } as const;
+
+/**
+ * Fields of transformers 5.18 that change no number and no answer here: how
+ * fast or where something is computed, evaluation that does not take place,
+ * trackers and uploads that are not there, several processes.
+ */
+export const TRAINING_WITHOUT_EFFECT = {
+  average_tokens_across_devices: idleOn,
+  bf16_full_eval: idleOff,
+  fp16_full_eval: idleOff,
+  tf32: { ...idleMaybe, noEffect: "on a CPU" },
+  full_determinism: { ...idleOff, noEffect: "on a CPU" },
+  gradient_checkpointing_kwargs: idleText,
+  torch_compile: idleOff,
+  torch_compile_backend: idleText,
+  torch_compile_mode: idleText,
+  use_liger_kernel: idleOff,
+  liger_kernel_config: idleText,
+  use_cache: idleOff,
+  torch_empty_cache_steps: idleCount,
+  log_on_each_node: idleOn,
+  include_num_input_tokens_seen: { ...idle, default: false },
+  log_level: { ...idleText, default: "passive" },
+  log_level_replica: { ...idleText, default: "warning" },
+  run_name: idleText,
+  project: { ...idleText, default: "huggingface" },
+  trackio_space_id: idleText,
+  trackio_bucket_id: idleText,
+  trackio_static_space_id: idleText,
+  eval_steps: idleNumber,
+  eval_delay: { ...idleNumber, default: 0 },
+  per_device_eval_batch_size: { ...idleCount, default: 8 },
+  prediction_loss_only: idleOff,
+  eval_do_concat_batches: idleOn,
+  eval_use_gather_object: idleOff,
+  eval_accumulation_steps: idleCount,
+  include_for_metrics: { ...idleNames, default: [] },
+  batch_eval_metrics: idleOff,
+  save_on_each_node: idleOff,
+  enable_jit_checkpoint: idleOff,
+  hub_token: idleText,
+  hub_private_repo: idleMaybe,
+  hub_model_id: idleText,
+  hub_strategy: { ...idleText, default: "every_save" },
+  hub_always_push: idleOff,
+  hub_revision: idleText,
+  metric_for_best_model: idleText,
+  greater_is_better: idleMaybe,
+  restore_callback_states_from_checkpoint: idleOff,
+  dataloader_num_workers: { ...idleCount, default: 0 },
+  dataloader_pin_memory: idleOn,
+  dataloader_persistent_workers: idleOff,
+  dataloader_prefetch_factor: idleCount,
+  dataloader_multiprocessing_context: idleText,
+  dataloader_in_order: idleOn,
+  label_names: idleNames,
+  length_column_name: { ...idleText, default: "length" },
+  ddp_find_unused_parameters: idleMaybe,
+  ddp_bucket_cap_mb: idleCount,
+  ddp_broadcast_buffers: idleMaybe,
+  ddp_static_graph: idleMaybe,
+  ddp_backend: idleText,
+  ddp_timeout: { ...idleCount, default: 1800 },
+  fsdp_config: idleText,
+  debug: { ...idleNames, default: [] },
+  skip_memory_metrics: idleOn,
+  local_rank: { ...idleCount, default: -1 },
+} as const satisfies SettingsTable;
+
+/** Flags of transformers 4 that change no number and no answer here. */
+export const REMOVED_WITHOUT_EFFECT = {
+  per_gpu_eval_batch_size: idleCount,
+  logging_dir: idleText,
+  save_safetensors: idleOn,
+  include_tokens_per_second: idleOff,
+  include_inputs_for_metrics: idleOff,
+  fp16_backend: { ...idleText, default: "auto" },
+  half_precision_backend: { ...idleText, default: "auto" },
+  fp16_opt_level: { ...idleText, default: "O1" },
+  fsdp_min_num_params: { ...idleCount, default: 0 },
+  fsdp_transformer_layer_cls_to_wrap: idleText,
+  jit_mode_eval: idleOff,
+  torchdynamo: idleText,
+  ray_scope: { ...idleText, default: "last" },
+  mp_parameters: { ...idleText, default: "" },
+  past_index: { ...idleCount, default: -1 },
+  tpu_num_cores: idleCount,
+  tpu_metrics_debug: idleOff,
+  use_legacy_prediction_loop: idleOff,
+  push_to_hub_model_id: idleText,
+  push_to_hub_organization: idleText,
+  push_to_hub_token: idleText,
+  _n_gpu: { ...idleCount, default: 1 },
 } as const satisfies SettingsTable;
 
 /** Flags of transformers 4 that work by another name today. */

@@ -26,6 +26,8 @@ export interface SettingKinds {
   readonly targets: string | readonly string[];
   /** A JSON object from names (or patterns) to whole numbers. */
   readonly numbers: Readonly<Record<string, number>>;
+  /** Any text on the command line, any value in a file; for what is not used. */
+  readonly any: unknown;
 }
 
 /** One row of a settings table. */
@@ -52,7 +54,14 @@ export interface Setting {
    * setting is only recognised, and any other value is refused by name.
    */
   readonly accepts?: "default" | readonly unknown[];
-  /** What a removed flag is called today. */
+  /** Why a value is refused, as the end of "not supported yet, …". */
+  readonly reason?: string;
+  /**
+   * Any value is accepted and changes nothing, which is told to the user; with
+   * "on a CPU" a value other than false is refused on other devices.
+   */
+  readonly noEffect?: true | "on a CPU";
+  /** What a flag of transformers 4 is called today. */
   readonly today?: string;
 }
 

@@ -1,7 +1,7 @@
 /**
  * Reading one setting's value, from the words of a command line or from the
- * value in a settings file. A reading is the value or a complaint, never an
- * exception, so that a caller can gather all complaints.
+ * value in a settings file. A reading is the value or a problem, never an
+ * exception, so that a caller can gather all problems.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { Setting } from "./setting.ts";
 
 /** A value, or why there is none. */
 export type Reading = { readonly value: unknown } | {
-  readonly complaint: string;
+  readonly problem: string;
 };
 
 /** What argparse found after a flag: nothing, one word, or several. */
@@ -23,7 +23,7 @@ const FLOAT =
 const NAMES = /^[A-Za-z0-9_.,\s-]+$/;
 
 /**
- * Reads the words after a flag. Complaints are in argparse's and
+ * Reads the words after a flag. Problems are in argparse's and
  * HfArgumentParser's own words.
  */
 export function readWords(setting: Setting, words: Words): Reading {
@@ -35,6 +35,7 @@ export function readWords(setting: Setting, words: Words): Reading {
   }
   switch (setting.kind) {
     case "str":
+    case "any":
       return { value: first };
     case "int":
       return readInt(first);
@@ -65,7 +66,7 @@ function isPattern(text: string): boolean {
 }
 
 function invalid(type: string, text: string): Reading {
-  return { complaint: `invalid ${type} value: ${quote(text)}` };
+  return { problem: `invalid ${type} value: ${quote(text)}` };
 }
 
 /** `text` as Python's `repr` shows it. */
@@ -97,7 +98,7 @@ function readBool(text: string): Reading {
   if (TRUE_WORDS.has(word)) return { value: true };
   if (FALSE_WORDS.has(word)) return { value: false };
   return {
-    complaint: `Truthy value expected: got ${text} but expected one of ` +
+    problem: `Truthy value expected: got ${text} but expected one of ` +
       "yes/no, true/false, t/f, y/n, 1/0 (case insensitive).",
   };
 }
@@ -111,7 +112,7 @@ function readChoice(setting: Setting, text: string): Reading {
   );
   if (value !== undefined) return { value };
   return {
-    complaint: `invalid choice: ${quote(text)} (choose from ${
+    problem: `invalid choice: ${quote(text)} (choose from ${
       choices.map((choice) =>
         typeof choice === "string" ? quote(choice) : String(choice)
       ).join(", ")
@@ -127,7 +128,7 @@ function splitNames(words: string | readonly string[]): string[] {
 
 function readNames(words: string | readonly string[]): Reading {
   const value = splitNames(words);
-  if (value.length === 0) return { complaint: "expected at least one name" };
+  if (value.length === 0) return { problem: "expected at least one name" };
   return { value };
 }
 
@@ -135,10 +136,10 @@ function readInts(words: string | readonly string[]): Reading {
   const values: unknown[] = [];
   for (const word of splitNames(words)) {
     const reading = readInt(word);
-    if ("complaint" in reading) return reading;
+    if ("problem" in reading) return reading;
     values.push(reading.value);
   }
-  if (values.length === 0) return { complaint: "expected at least one number" };
+  if (values.length === 0) return { problem: "expected at least one number" };
   return { value: values };
 }
 
@@ -149,10 +150,10 @@ function readNumbers(text: string): Reading {
     });
     if ("value" in reading) return reading;
   } catch {
-    // text that is no JSON gets the same complaint as JSON of the wrong shape
+    // text that is no JSON gets the same problem as JSON of the wrong shape
   }
   return {
-    complaint: `invalid value: ${quote(text)} ` +
+    problem: `invalid value: ${quote(text)} ` +
       '(expected a JSON object such as {"q_proj": 16})',
   };
 }
@@ -160,7 +161,7 @@ function readNumbers(text: string): Reading {
 /** Whether `value` of `setting` is a path. */
 export function isPathValue(setting: Setting, value: unknown): value is string {
   if (setting.isPath === undefined || typeof value !== "string") return false;
-  return setting.isPath === true || "complaint" in readBool(value);
+  return setting.isPath === true || "problem" in readBool(value);
 }
 
 /** Reads the value that a settings file gives; types must fit exactly. */
@@ -184,11 +185,13 @@ export function readJson(
     return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
   }
   const shown = JSON.stringify(value) ?? String(value);
-  return { complaint: `is ${shown}, expected ${expectation(setting)}` };
+  return { problem: `is ${shown}, expected ${expectation(setting)}` };
 }
 
 function fits(setting: Setting, value: unknown): boolean {
   switch (setting.kind) {
+    case "any":
+      return true;
     case "str":
       return typeof value === "string";
     case "int":
@@ -229,6 +232,7 @@ function expectation(setting: Setting): string {
     ints: "a list of whole numbers",
     targets: "a list of names or one regular expression",
     numbers: "an object from names to whole numbers",
+    any: "any value",
   }[setting.kind];
   return isNullable(setting) ? `${wanted}, or null` : wanted;
 }
@@ -241,15 +245,15 @@ export function refusal(
   setting: Setting,
   given: { readonly name: string; readonly value: unknown },
 ): string | undefined {
-  const { accepts } = setting;
+  const { accepts, reason } = setting;
   if (accepts === undefined || isSame(given.value, setting.default)) return;
-  if (accepts === "default") {
-    const today = setting.today === undefined
-      ? ""
-      : `, its name today is --${setting.today}`;
-    return `Cannot use ${given.name}: not supported yet${today}`;
+  if (accepts !== "default") {
+    if (accepts.some((value) => isSame(value, given.value))) return;
   }
-  if (accepts.some((value) => isSame(value, given.value))) return;
+  if (accepts === "default" || reason !== undefined) {
+    const why = reason === undefined ? "" : `, ${reason}`;
+    return `Cannot use ${given.name}: not supported yet${why}`;
+  }
   const list = accepts.map((value) => JSON.stringify(value)).join(", ");
   return `Cannot use ${given.name} ${JSON.stringify(given.value)}: ` +
     `not supported yet, expected ${accepts.length > 1 ? "one of " : ""}${list}`;

@@ -11,7 +11,9 @@ export {
 } from "./finetune_arguments.ts";
 export { TRAINING, type TrainingArguments } from "./training_arguments.ts";
 export {
+  REMOVED_WITHOUT_EFFECT,
   TRAINING_MOVED,
   TRAINING_REFUSED,
   TRAINING_REMOVED,
+  TRAINING_WITHOUT_EFFECT,
 } from "./refused_arguments.ts";

@@ -8,27 +8,34 @@ import {
   type ArgumentsReading,
   type HelpRequest,
   HfArgumentParser,
-  throwComplaints,
+  throwProblems,
 } from "./hf_argument_parser.ts";
+import { OTHER_TRAIN_NAMES } from "./other_names.ts";
+import type { Setting } from "./setting.ts";
 import {
   FINETUNE,
   FINETUNE_REFUSED,
   type FinetuneArguments,
+  REMOVED_WITHOUT_EFFECT,
   TRAINING,
   TRAINING_MOVED,
   TRAINING_REFUSED,
   TRAINING_REMOVED,
+  TRAINING_WITHOUT_EFFECT,
   type TrainingArguments,
 } from "./settings.ts";
-import { trainComplaints } from "./train_checks.ts";
+import { trainProblems } from "./train_checks.ts";
+import { TRAIN_SECTIONS } from "./train_sections.ts";
 
 const GROUPS = [
-  { title: "finetune arguments", table: FINETUNE },
-  { title: "training arguments", table: TRAINING },
-  { title: "old names", table: TRAINING_MOVED },
+  { title: "Other settings", table: FINETUNE },
+  { title: "Other training settings", table: TRAINING },
+  { title: "Names of transformers 4", table: TRAINING_MOVED },
   { title: "LoraConfig, not supported yet", table: FINETUNE_REFUSED },
   { title: "TrainingArguments, not supported yet", table: TRAINING_REFUSED },
-  { title: "removed from TrainingArguments", table: TRAINING_REMOVED },
+  { title: "Removed from TrainingArguments", table: TRAINING_REMOVED },
+  { title: "Without effect", table: TRAINING_WITHOUT_EFFECT },
+  { title: "Removed, without effect", table: REMOVED_WITHOUT_EFFECT },
 ] as const;
 
 type MovedName = keyof typeof TRAINING_MOVED;
@@ -45,6 +52,10 @@ export interface TrainArguments {
   readonly training: TrainingArguments;
   /** Names of the settings that were given; the others are defaults. */
   readonly given: ReadonlySet<string>;
+  /** What a user should know of how the settings were read, a line each. */
+  readonly notes: readonly string[];
+  /** Flags that change nothing on a CPU, and cannot be followed elsewhere. */
+  readonly onlyOnCpu: readonly string[];
 }
 
 /** Options of {@linkcode parseTrainArguments}. */
@@ -59,6 +70,11 @@ export interface ParseTrainOptions {
   readonly columns?: number;
   /** Where relative paths in flags start. Default: the working directory. */
   readonly folder?: string;
+  /**
+   * A settings file that is read where neither a file nor a model nor rows are
+   * given. Default: none.
+   */
+  readonly example?: string;
 }
 
 /**
@@ -79,17 +95,42 @@ export interface ParseTrainOptions {
  */
 export function parseTrainArguments(
   args: readonly string[],
-  options: ParseTrainOptions = {},
+  { example, ...options }: ParseTrainOptions = {},
 ): TrainArguments | HelpRequest {
   const parser = new HfArgumentParser(groupsFor(options), {
     prog: "deno task train",
+    sections: TRAIN_SECTIONS,
+    otherNames: OTHER_TRAIN_NAMES,
+    ...(example !== undefined && {
+      defaultFile: {
+        path: example,
+        unlessGiven: ["model_path", "dataset_path"],
+      },
+    }),
     ...options,
   });
   const reading = parser.read(args);
   if ("help" in reading) return reading;
-  const { finetune, training, given, complaints } = translate(reading);
-  throwComplaints([...complaints, ...trainComplaints(finetune, training)]);
-  return { finetune, training, given };
+  const { problems, ...parsed } = translate(reading);
+  const { finetune, training } = parsed;
+  throwProblems([...problems, ...trainProblems(finetune, training)]);
+  const files = example === undefined
+    ? []
+    : [describeFile(reading.file, { args, example })];
+  return { ...parsed, notes: [...files, ...parsed.notes] };
+}
+
+/** Says which settings lie under the flags. */
+function describeFile(
+  file: string | undefined,
+  { args, example }: { args: readonly string[]; example: string },
+): string {
+  if (file === undefined) {
+    return `Settings of the flags, then the defaults; ${example} is for runs ` +
+      "that name neither model nor rows";
+  }
+  const flags = args.filter((word) => word.startsWith("-"));
+  return `Settings of ${file}${flags.length > 0 ? ", then the flags" : ""}`;
 }
 
 /** The settings, with the names that training offers as what two of them accept. */
@@ -115,24 +156,26 @@ function groupsFor(
  */
 function translate(
   reading: ArgumentsReading<typeof GROUPS>,
-): TrainArguments & { readonly complaints: readonly string[] } {
+): TrainArguments & { readonly problems: readonly string[] } {
   const [finetune, training, moved] = reading.dataclasses;
   const { warmup_ratio, no_cuda, per_gpu_train_batch_size } = moved;
-  const complaints = [...reading.complaints];
+  const problems = [...reading.problems];
   const given = new Set(reading.given.keys());
+  const renamed: string[] = [];
   for (const [old, { today }] of MOVED_NAMES) {
     if (!given.delete(old) || moved[old] === TRAINING_MOVED[old].default) {
       continue;
     }
     if (training[today] !== TRAINING[today].default) {
-      complaints.push(
+      problems.push(
         `Cannot use --${old} with --${today}: expected one of them`,
       );
     }
     given.add(today);
+    renamed.push(`--${old} is --${today}`);
   }
   if (!(warmup_ratio >= 0 && warmup_ratio < 1)) {
-    complaints.push(
+    problems.push(
       `Cannot use --warmup_ratio ${warmup_ratio}: expected 0 or more and ` +
         "less than 1",
     );
@@ -144,7 +187,44 @@ function translate(
       { per_device_train_batch_size: per_gpu_train_batch_size }),
     ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
   };
-  return { finetune, training: { ...training, ...changed }, given, complaints };
+  const { idle, onlyOnCpu } = withoutEffect(reading);
+  const notes = [
+    ...listNote("Names of transformers 4", renamed),
+    ...listNote("Without effect here", idle),
+  ];
+  return {
+    finetune,
+    training: { ...training, ...changed },
+    given,
+    notes,
+    onlyOnCpu,
+    problems,
+  };
+}
+
+function listNote(title: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : [`${title}: ${items.join(", ")}`];
+}
+
+/** The flags that were given another value than their default, to no effect. */
+function withoutEffect(
+  reading: ArgumentsReading<typeof GROUPS>,
+): { idle: string[]; onlyOnCpu: string[] } {
+  const idle: string[] = [];
+  const onlyOnCpu: string[] = [];
+  for (const [index, { table }] of GROUPS.entries()) {
+    const values: Readonly<Record<string, unknown>> =
+      reading.dataclasses[index] ?? {};
+    for (const [name, row] of Object.entries<Setting>(table)) {
+      const { noEffect, default: usual } = row;
+      if (noEffect === undefined || !reading.given.has(name)) continue;
+      const value = values[name];
+      if (JSON.stringify(value) === JSON.stringify(usual)) continue;
+      idle.push(`--${name}`);
+      if (noEffect === "on a CPU" && value === true) onlyOnCpu.push(name);
+    }
+  }
+  return { idle, onlyOnCpu };
 }
 
 /**
@@ -168,7 +248,7 @@ export function trainingArguments(
     { title: "training arguments", table: TRAINING },
   ] as const;
   const [finetune, training] = new HfArgumentParser(groups).parseDict(values);
-  throwComplaints(trainComplaints(finetune, training));
+  throwProblems(trainProblems(finetune, training));
   return training;
 }
 

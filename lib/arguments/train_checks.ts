@@ -5,19 +5,19 @@
  *
  * @module
  */
-import { deviceComplaints } from "./model_settings.ts";
+import { deviceProblems } from "./model_settings.ts";
 import type { FinetuneArguments, TrainingArguments } from "./settings.ts";
 
 /** Everything that is wrong with the settings, one sentence each. */
-export function trainComplaints(
+export function trainProblems(
   finetune: FinetuneArguments,
   training: TrainingArguments,
 ): string[] {
   return [
-    ...rangeComplaints(finetune, training),
-    ...intervalComplaints(training),
+    ...rangeProblems(finetune, training),
+    ...intervalProblems(training),
     ...contradictions(finetune, training),
-    ...deviceComplaints(finetune.device),
+    ...deviceProblems(finetune.device),
   ];
 }
 
@@ -69,23 +69,23 @@ const TRAINING_RANGES = {
   data_seed: SEED,
 } satisfies Partial<Record<keyof TrainingArguments, Range>>;
 
-function rangeComplaints(
+function rangeProblems(
   finetune: FinetuneArguments,
   training: TrainingArguments,
 ): string[] {
-  const complaints = [
+  const problems = [
     ...outside(FINETUNE_RANGES, finetune),
     ...outside(TRAINING_RANGES, training),
   ];
   const { max_steps, num_train_epochs } = training;
   const runs = num_train_epochs > 0 && num_train_epochs < Infinity;
   if (max_steps <= 0 && !runs) {
-    complaints.push(
+    problems.push(
       `Cannot use --num_train_epochs ${num_train_epochs}: expected more than ` +
         "0, or --max_steps",
     );
   }
-  return complaints;
+  return problems;
 }
 
 function outside<R extends Readonly<Record<string, Range>>>(
@@ -101,28 +101,28 @@ function outside<R extends Readonly<Record<string, Range>>>(
 }
 
 /** transformers, `TrainingArguments._validate_args`. */
-function intervalComplaints(training: TrainingArguments): string[] {
+function intervalProblems(training: TrainingArguments): string[] {
   const { warmup_steps } = training;
-  const complaints = [
-    ...stepsComplaints("logging", training),
-    ...stepsComplaints("save", training),
+  const problems = [
+    ...stepsProblems("logging", training),
+    ...stepsProblems("save", training),
   ];
   if (!(warmup_steps >= 0 && warmup_steps < Infinity)) {
-    complaints.push(
+    problems.push(
       `Cannot use --warmup_steps ${warmup_steps}: warmup_steps must be an ` +
         "integer or a float, expected 0 or more",
     );
   }
   if (warmup_steps > 1 && warmup_steps < Infinity && warmup_steps % 1 !== 0) {
-    complaints.push(
+    problems.push(
       `Cannot use --warmup_steps ${warmup_steps}: --warmup_steps must be an ` +
         `integer if bigger than 1: ${warmup_steps}`,
     );
   }
-  return complaints;
+  return problems;
 }
 
-function stepsComplaints(
+function stepsProblems(
   what: "logging" | "save",
   training: TrainingArguments,
 ): string[] {
@@ -148,35 +148,35 @@ function contradictions(
   training: TrainingArguments,
 ): string[] {
   const { checkpoint, continue_training, device } = finetune;
-  const complaints: string[] = [];
+  const problems: string[] = [];
   if (training.fp16 && training.bf16) {
-    complaints.push(
+    problems.push(
       "Cannot use --fp16 with --bf16: " +
         "At most one of fp16 and bf16 can be True, but not both",
     );
   }
   if (continue_training && checkpoint === null) {
-    complaints.push(
+    problems.push(
       "Cannot use --continue_training: --checkpoint is not given, " +
         "expected the folder of an adapter",
     );
   }
   if (!continue_training && checkpoint !== null) {
-    complaints.push(
+    problems.push(
       `Cannot use --checkpoint "${checkpoint}": ` +
         "it has no effect without --continue_training",
     );
   }
   if (training.use_cpu && device.startsWith("cuda")) {
-    complaints.push(
+    problems.push(
       `Cannot use --use_cpu with --device "${device}": expected one of them`,
     );
   }
   if (finetune.layers_pattern !== null && !finetune.layers_to_transform) {
-    complaints.push(
+    problems.push(
       "Cannot use --layers_pattern: When `layers_pattern` is specified, " +
         "`layers_to_transform` must also be specified.",
     );
   }
-  return complaints;
+  return problems;
 }

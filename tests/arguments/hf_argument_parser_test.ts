@@ -10,7 +10,6 @@ import {
   FINETUNE,
   FINETUNE_REFUSED,
   TRAINING,
-  TRAINING_REFUSED,
 } from "../../lib/arguments/settings.ts";
 import { InputError } from "../../lib/input_error.ts";
 
@@ -45,26 +44,6 @@ Deno.test("HfArgumentParser parses and complains as transformers' own does", () 
       assert.throws(run, { name: "InputError", exitCode: 2, message: error });
     }
   }
-});
-
-Deno.test("the tables hold all fields of transformers' TrainingArguments with their defaults", () => {
-  const fields = fixture("training_fields") as Record<string, unknown>;
-  const ours: Readonly<Record<string, { readonly default: unknown }>> = {
-    ...TRAINING,
-    ...TRAINING_REFUSED,
-  };
-  const different = Object.entries(fields)
-    .filter(([name, value]) =>
-      JSON.stringify(ours[name]?.default) !== JSON.stringify(value)
-    )
-    .map(([name]) => name);
-  assert.deepEqual(different, [
-    "output_dir",
-    "include_num_input_tokens_seen",
-    "debug",
-  ]);
-  assert.ok(different.every((name) => name in ours));
-  assert.equal(Object.keys(fields).length, 112);
 });
 
 Deno.test("the tables hold all fields of peft's LoraConfig that a user sets", () => {

@@ -19,7 +19,7 @@ function parse(...args: string[]): TrainArguments {
   return parsed;
 }
 
-function complaints(...args: string[]): string[] {
+function problems(...args: string[]): string[] {
   try {
     parseTrainArguments(args);
   } catch (error) {
@@ -27,7 +27,7 @@ function complaints(...args: string[]): string[] {
     assert.equal(error.exitCode, 2);
     return error.message.split("\n");
   }
-  assert.fail("expected complaints");
+  assert.fail("expected problems");
 }
 
 /** Runs `body` with a settings file of that name and content. */
@@ -68,35 +68,36 @@ Deno.test("a settings file's mistakes are told with their lines, all at once", (
   const yaml = "lora_rnk: 4\nlora_rank: notint\nneftune_noise_alpha: 5\n" +
     "bf16: 'yes'\nseed: 1\nseed: 2\n";
   withFile("run.yml", yaml, (path) => {
-    assert.deepEqual(complaints(path), [
+    assert.deepEqual(problems(path), [
       `Cannot use "${path}" line 1: unknown key "lora_rnk" ` +
       "(did you mean lora_rank?)",
       `Cannot use "${path}" line 2: "lora_rank" is "notint", ` +
       "expected a whole number",
       `Cannot use "${path}" line 4: "bf16" is "yes", expected true or false`,
       `Cannot use "${path}" line 6: "seed" is given twice`,
-      `Cannot use "neftune_noise_alpha" ("${path}" line 3): not supported yet`,
+      `Cannot use "neftune_noise_alpha" ("${path}" line 3): not supported yet, ` +
+      "no noise is added to the embeddings",
     ]);
   });
   withFile("run.json", '{\n "seed": 1\n "lora_rank": 2,\n', (path) => {
-    assert.deepEqual(complaints(path), [
+    assert.deepEqual(problems(path), [
       `Cannot read "${path}": line 3: comma expected`,
       `Cannot read "${path}": line 4: property name expected`,
     ]);
   });
   withFile("run.json", "[1]", (path) => {
-    assert.deepEqual(complaints(path), [
+    assert.deepEqual(problems(path), [
       `Cannot read "${path}": expected one object of settings`,
     ]);
   });
-  assert.deepEqual(complaints("missing.yaml"), [
+  assert.deepEqual(problems("missing.yaml"), [
     'Cannot read "missing.yaml": no such file',
   ]);
-  assert.deepEqual(complaints("rows.txt"), [
+  assert.deepEqual(problems("rows.txt"), [
     'Cannot read "rows.txt": expected flags, or a settings file that ends in ' +
     ".json, .jsonc, .yaml or .yml",
   ]);
-  assert.deepEqual(complaints("--seed", "1", "run.yaml"), [
+  assert.deepEqual(problems("--seed", "1", "run.yaml"), [
     "unrecognized arguments: run.yaml (a settings file comes first)",
   ]);
 });

@@ -102,6 +102,35 @@ Deno.test("train writes an adapter, its files and the answers before and after",
   });
 });
 
+Deno.test("train keeps the settings of train.jsonc under flags that name neither model nor rows, and says so", async () => {
+  await inFolder(async (folder) => {
+    const flags = ["--lora_rank", "4", "--max_steps", "1"];
+    const { out, error, code } = await train(
+      ...flags,
+      ...["--output_dir", `${folder}/one`],
+    );
+    assert.equal(code, 0, error);
+    assert.match(out, /^Settings of train\.jsonc, then the flags\n/);
+    const own = await train(
+      ...flags,
+      ...["--model_path", "models/tiny-atom", "--run_name", "two"],
+      ...["--output_dir", `${folder}/two`],
+    );
+    assert.equal(own.code, 0, own.error);
+    assert.match(
+      own.out,
+      /^Settings of the flags, then the defaults; train\.jsonc is for runs that name neither model nor rows\nWithout effect here: --run_name\n/,
+    );
+    const [first, second] = ["one", "two"].map((name) =>
+      JSON.parse(Deno.readTextFileSync(`${folder}/${name}/training_args.json`))
+    );
+    assert.equal(first.lora_rank, 4);
+    assert.equal(first.learning_rate, 4e-3);
+    assert.equal(second.lora_rank, 4);
+    assert.equal(second.learning_rate, 5e-5);
+  });
+});
+
 Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same bytes", async () => {
   await inFolder(async (folder) => {
     const flags = `${SMALL} --max_steps 12 --output_dir`.split(" ");
@@ -126,7 +155,10 @@ Deno.test("train tells wrong flags with exit code 2 and broken rows with 1, befo
   await inFolder(async (folder) => {
     const flags = await train("--lora_rnk", "4");
     assert.equal(flags.code, 2);
-    assert.match(flags.error, /--lora_rnk.*did you mean --lora_rank\?/);
+    assert.match(
+      flags.error,
+      /^unrec.*--lora_rnk.*did you mean --lora_rank\?\)\nusage: deno task train .*\n--help lists the flags\n$/,
+    );
     Deno.writeTextFileSync(
       `${folder}/rows.jsonl`,
       '{"instrution": "a", "input": "b", "output": "c"}\nnot JSON\n',
@@ -160,6 +192,11 @@ Deno.test("train.sh is the recipe's script, and flags given to it win", async ()
     assert.equal(code, 0, error);
     assert.match(error, /"W_pack" match no module of this model/);
     assert.match(error, /--fp16 needs a CUDA device/);
+    assert.match(out, /^Settings of the flags, then the defaults;/);
+    const settings = JSON.parse(
+      Deno.readTextFileSync(`${folder}/output/training_args.json`),
+    );
+    assert.equal(settings.learning_rate, 1e-4);
     assert.match(out, /Trained 1 step/);
   });
 });

@@ -1,0 +1,194 @@
+/**
+ * Names that are no setting here: those that other tools give to the same
+ * thing, with the name here or the reason why there is none, and the known name
+ * nearest to a mistyped one.
+ *
+ * @module
+ */
+import { distance } from "npm:fastest-levenshtein@1.0.16";
+
+/** What a name that other tools use means here. */
+export type OtherName =
+  /** The setting of another name; `as` says how, where that is not plain. */
+  | { readonly here: string; readonly as?: string }
+  /** The setting of another name, taken as if that had been written. */
+  | { readonly sameAs: string }
+  /** There is no such setting, and why. */
+  | { readonly reason: string };
+
+/** Names of other tools, without dashes. */
+export type OtherNames = Readonly<Record<string, OtherName>>;
+
+/** What `name` means in `names`, own properties only. */
+export function otherName(
+  name: string,
+  names: OtherNames,
+): OtherName | undefined {
+  return Object.hasOwn(names, name) ? names[name] : undefined;
+}
+
+/** Says what to write instead of `written`, or why there is nothing to write. */
+export function describeOtherName(
+  written: string,
+  other: Exclude<OtherName, { readonly sameAs: string }>,
+): string {
+  if ("reason" in other) return `Cannot use ${written}: ${other.reason}`;
+  const dashes = written.startsWith("-") ? "--" : "";
+  const as = other.as === undefined ? "" : `, ${other.as}`;
+  return `Cannot use ${written}: did you mean ${dashes}${other.here}?${as}`;
+}
+
+/**
+ * The name in `known` that needs the fewest single-letter edits to become
+ * `name`, or undefined where even that one differs in more than a third.
+ */
+export function closestName(
+  name: string,
+  known: Iterable<string>,
+): string | undefined {
+  let best: string | undefined;
+  let fewest = Math.floor(name.length / 3) + 1;
+  for (const candidate of known) {
+    const edits = distance(name, candidate);
+    if (edits < fewest) [best, fewest] = [candidate, edits];
+  }
+  return best;
+}
+
+/** Every name in `names` with the same meaning. */
+function all(names: string, other: OtherName): [string, OtherName][] {
+  return names.split(" ").map((name) => [name, other]);
+}
+
+const MODEL_NAMES = all(
+  "model_name_or_path model base_model model_name model_id model_dir " +
+    "pretrained_model_name_or_path base_model_name_or_path base_model_path",
+  { here: "model_path" },
+);
+
+const NO_QUANTISATION = {
+  reason: "not supported yet, base weights are held in 32 or 16 bits, see " +
+    "--torch_dtype",
+};
+const NOT_EVALUATED = {
+  reason: "not supported yet, nothing is evaluated during training",
+};
+const ANSWER_TRAINED = {
+  reason: "there is nothing to choose, the answer alone is trained",
+};
+const ONE_ATTENTION = {
+  reason: "there is nothing to choose, the fastest exact attention is taken",
+};
+
+/** What other fine-tuning tools call the settings of `deno task train`. */
+export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
+  ...MODEL_NAMES,
+  ...all("r lora_r", { sameAs: "lora_rank" }),
+  ...all("rank", { here: "lora_rank" }),
+  ...all("alpha lora_scaling", { here: "lora_alpha" }),
+  ...all("dropout", { here: "lora_dropout" }),
+  ...all("lora_target lora_target_modules lora_modules targets", {
+    here: "target_modules",
+  }),
+  ...all(
+    "dataset data data_path data_file train_file dataset_name dataset_dir " +
+      "train_data train_dataset train_path train_data_path",
+    { here: "dataset_path" },
+  ),
+  ...all("output output_path save_path save_dir out_dir", {
+    here: "output_dir",
+  }),
+  ...all("epochs num_epochs epoch n_epochs train_epochs max_epochs", {
+    here: "num_train_epochs",
+  }),
+  ...all("steps max_train_steps train_steps num_steps iters", {
+    here: "max_steps",
+  }),
+  ...all("batch_size micro_batch_size train_batch_size per_device_batch_size", {
+    here: "per_device_train_batch_size",
+  }),
+  ...all("grad_accum gradient_accumulation accumulation_steps grad_acc_steps", {
+    here: "gradient_accumulation_steps",
+  }),
+  ...all("lr max_lr", { here: "learning_rate" }),
+  ...all("scheduler lr_scheduler scheduler_type", {
+    here: "lr_scheduler_type",
+  }),
+  ...all("warmup num_warmup_steps", { here: "warmup_steps" }),
+  ...all("optimizer", { here: "optim" }),
+  ...all("clip grad_clip clip_grad_norm gradient_clipping", {
+    here: "max_grad_norm",
+  }),
+  ...all(
+    "cutoff_len max_length model_max_length sequence_len max_seq_len " +
+      "block_size seq_length max_source_length max_target_length",
+    { here: "max_seq_length" },
+  ),
+  ...all("use_gradient_checkpointing grad_checkpointing", {
+    here: "gradient_checkpointing",
+  }),
+  ...all("resume", { here: "resume_from_checkpoint" }),
+  ...all("adapter adapter_name_or_path adapter_path lora_path", {
+    here: "checkpoint",
+    as: "with --continue_training",
+  }),
+  ...all("precision compute_dtype mixed_precision", { here: "bf16" }),
+  ...all("cpu", { here: "use_cpu" }),
+  ...all("log_steps log_interval", { here: "logging_steps" }),
+  ...all("save_interval checkpoint_steps", { here: "save_steps" }),
+  ...all(
+    "load_in_4bit load_in_8bit quantization quantization_bit use_qlora " +
+      "bits bnb_4bit_compute_dtype bnb_4bit_quant_type use_bnb_nested_quant",
+    NO_QUANTISATION,
+  ),
+  ...all("packing neat_packing sample_packing pack", {
+    reason: "not supported yet, each row is a sequence of its own",
+  }),
+  ...all(
+    "val_size val_set_size eval_split validation_split_percentage " +
+      "validation_file eval_dataset eval_dataset_path eval_file",
+    NOT_EVALUATED,
+  ),
+  ...all(
+    "train_on_inputs train_on_prompt mask_prompt completion_only_loss " +
+      "assistant_only_loss",
+    ANSWER_TRAINED,
+  ),
+  ...all("flash_attn use_flash_attn attn_implementation", ONE_ATTENTION),
+  ...all("trust_remote_code", {
+    reason: "no code of a model folder is run, leave it out",
+  }),
+  ...all("finetuning_type use_lora use_peft peft_type", {
+    reason: "an adapter of LoRA is always what is trained, leave it out",
+  }),
+  ...all("template chat_template prompt_template", {
+    reason: "not supported yet, rows are put into the recipe's prompt",
+  }),
+]);
+
+/** What other tools call the settings of `deno task chat`. */
+export const OTHER_CHAT_NAMES: OtherNames = Object.fromEntries([
+  ...MODEL_NAMES,
+  ...all(
+    "adapter_name_or_path adapter_path lora lora_path peft_model " +
+      "peft_model_id lora_weights checkpoint checkpoint_dir ckpt",
+    { here: "adapter" },
+  ),
+  ...all("question query input message", { here: "prompt" }),
+  ...all("system system_prompt", { here: "instruction" }),
+  ...all("max_tokens max_length num_predict max_new_token n_predict", {
+    here: "max_new_tokens",
+  }),
+  ...all("temp", { here: "temperature" }),
+  ...all("repeat_penalty", { here: "repetition_penalty" }),
+  ...all("greedy sample", { here: "do_sample" }),
+  ...all("load_in_4bit load_in_8bit quantization_bit", NO_QUANTISATION),
+  ...all("flash_attn use_flash_attn attn_implementation", ONE_ATTENTION),
+  ...all("trust_remote_code", {
+    reason: "no code of a model folder is run, leave it out",
+  }),
+  ...all("template chat_template", {
+    reason: "not supported yet, the template lies in the adapter's or the " +
+      "model's folder",
+  }),
+]);

@@ -1,0 +1,102 @@
+/**
+ * The headings under which `deno task train --help` shows the settings.
+ *
+ * @module
+ */
+import type { HelpSection } from "./help_layout.ts";
+
+/** Headings and their settings, in the order of the help. */
+export const TRAIN_SECTIONS: readonly HelpSection[] = [
+  {
+    title: "Model and rows",
+    names: [
+      "model_path",
+      "dataset_path",
+      "output_dir",
+      "max_seq_length",
+      "skip_overlength",
+      "remove_unused_columns",
+    ],
+  },
+  {
+    title: "Adapter (LoRA)",
+    names: [
+      "lora_rank",
+      "lora_alpha",
+      "lora_dropout",
+      "target_modules",
+      "exclude_modules",
+      "use_rslora",
+      "init_lora_weights",
+      "layers_to_transform",
+      "layers_pattern",
+      "rank_pattern",
+      "alpha_pattern",
+    ],
+  },
+  {
+    title: "Length of the run and batches",
+    names: [
+      "do_train",
+      "num_train_epochs",
+      "max_steps",
+      "per_device_train_batch_size",
+      "gradient_accumulation_steps",
+      "dataloader_drop_last",
+      "loss",
+      "seed",
+      "data_seed",
+    ],
+  },
+  {
+    title: "Optimizer and learning rate",
+    names: [
+      "learning_rate",
+      "lr_scheduler_type",
+      "warmup_steps",
+      "optim",
+      "weight_decay",
+      "adam_beta1",
+      "adam_beta2",
+      "adam_epsilon",
+      "max_grad_norm",
+    ],
+  },
+  {
+    title: "Device, precision and memory",
+    names: [
+      "device",
+      "use_cpu",
+      "torch_dtype",
+      "bf16",
+      "fp16",
+      "gradient_checkpointing",
+      "checkpoint_activations",
+    ],
+  },
+  {
+    title: "Log and progress",
+    names: [
+      "logging_strategy",
+      "logging_steps",
+      "logging_first_step",
+      "logging_nan_inf_filter",
+      "disable_tqdm",
+      "report_to",
+      "sample_question",
+    ],
+  },
+  {
+    title: "Checkpoints, going on",
+    names: [
+      "save_strategy",
+      "save_steps",
+      "save_total_limit",
+      "save_only_model",
+      "overwrite_output_dir",
+      "resume_from_checkpoint",
+      "continue_training",
+      "checkpoint",
+    ],
+  },
+];

@@ -1,0 +1,51 @@
+/**
+ * Settings whose meaning depends on the device that a run got: what only a CUDA
+ * device computes is set aside elsewhere with a warning, and what would change
+ * numbers on a CUDA device is refused there.
+ *
+ * @module
+ */
+
+import {
+  type Device,
+  deviceName,
+  InputError,
+  type TrainArguments,
+  type TrainingArguments,
+} from "../mod.ts";
+import { warn } from "./report_error.ts";
+
+/**
+ * The training settings as `device` can follow them: `fp16` is arithmetic of CUDA
+ * devices, elsewhere it is set aside, and said so.
+ *
+ * @throws {InputError} for flags that were accepted because a CPU is exact and
+ *   deterministic anyway, when the device is another one.
+ */
+export function suitedTo(
+  device: Device,
+  { training, onlyOnCpu }: Pick<TrainArguments, "training" | "onlyOnCpu">,
+): TrainingArguments {
+  if (device.type === "cuda") {
+    refuse(onlyOnCpu, deviceName(device));
+    return training;
+  }
+  if (!training.fp16) return training;
+  warn(
+    "--fp16 needs a CUDA device; training in float32 (--bf16 works on a CPU)",
+  );
+  return { ...training, fp16: false };
+}
+
+const WHY: Readonly<Record<string, string>> = {
+  tf32: "float32 products are computed in full",
+  full_determinism: "some of the device's sums have no fixed order",
+};
+
+function refuse(names: readonly string[], device: string): void {
+  if (names.length === 0) return;
+  const sentences = names.map((name) =>
+    `Cannot use --${name} on ${device}: not supported yet, ${WHY[name]}`
+  );
+  throw new InputError(sentences.join("\n"), { exitCode: 2 });
+}
