@@ -96,25 +96,29 @@ export {
 
 // models and adapters
 export {
-  type AttentionContext,
+  type AttentionPlace,
   AutoModelForCausalLM,
   CausalLm,
   DecoderLayer,
+  type ForwardOptions,
   type FromPretrainedOptions,
   initializeWeights,
   LlamaAttention,
   type LlamaConfig,
+  LlamaContext,
   LlamaDecoderLayer,
   LlamaForCausalLm,
   LlamaMlp,
   LlamaModel,
   type ModelConfig,
   readConfig,
+  type RunState,
   saveModel,
   type SaveModelOptions,
-  type SegmentContext,
 } from "./lib/architectures/mod.ts";
 export {
+  BatchContext,
+  type BatchContextOptions,
   Embedding,
   KeyValueCache,
   Module,
@@ -124,7 +128,6 @@ export {
   RmsNorm,
   type RopeParameters,
   RotaryEmbedding,
-  type RotationOptions,
 } from "./lib/nn/mod.ts";
 export {
   type AdapterKind,

@@ -10,7 +10,7 @@ import {
   LlamaForCausalLm,
 } from "../lib/architectures/mod.ts";
 import { trainingArguments } from "../lib/arguments/train_arguments.ts";
-import { type Batch, rectangularBatch } from "../lib/data/batch.ts";
+import { type Batch, paddedBatch } from "../lib/data/batch.ts";
 import type { DType } from "../lib/formats/dtype.ts";
 import { getPeftModel } from "../lib/peft/mod.ts";
 import { CPU, type Device, setThreads } from "../lib/tensor/mod.ts";
@@ -90,7 +90,7 @@ function batchOf(shape: Shape): Batch {
     { length: shape.batch * shape.length },
     (_, index) => BigInt((index * 7919) % shape.vocab),
   );
-  return rectangularBatch({
+  return paddedBatch({
     inputIds: ids,
     labels: ids,
     rows: shape.batch,

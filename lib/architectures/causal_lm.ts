@@ -5,31 +5,24 @@
  * @module
  */
 
-import { type KeyValueCache, Module, type RotaryEmbedding } from "../nn/mod.ts";
+import { type Geometry, rectangle } from "../data/batch.ts";
 import {
-  assertMappedFilesUnchanged,
-  type Device,
-  type Tensor,
-} from "../tensor/mod.ts";
+  BatchContext,
+  type BatchContextOptions,
+  type KeyValueCache,
+  Module,
+} from "../nn/mod.ts";
+import { aten, CPU, type Device, type Tensor } from "../tensor/mod.ts";
 
-/** What a segment needs to know of the batch. */
-export interface SegmentContext {
-  /** Rows of the batch. */
-  readonly batch: number;
-  /** Positions of each row, padding included. */
-  readonly length: number;
-  /** The rotation of the batch's positions, from {@linkcode RotaryEmbedding.table}. */
-  readonly rotation: Tensor;
-  /** One cache per layer when generating. */
-  readonly caches?: readonly KeyValueCache[];
-}
-
-/** A decoder layer: hidden states `[batch·length, hidden]` to the same shape. */
+/** A decoder layer: hidden states `[tokens, hidden]` to the same shape. */
 export abstract class DecoderLayer extends Module {
-  /** Maps hidden states; `cache` is this layer's own when generating. */
+  /**
+   * Maps hidden states. `context` is what the model's own `context()` made;
+   * `cache` is this layer's own when generating.
+   */
   abstract forward(
     hidden: Tensor,
-    context: SegmentContext,
+    context: BatchContext,
     cache?: KeyValueCache,
   ): Tensor;
 }
@@ -40,15 +33,19 @@ export interface ModelConfig {
   readonly modelType: string;
   /** The folder it was read from, for `base_model_name_or_path`. */
   readonly path: string;
+  /** How many decoder layers there are. */
+  readonly layers: number;
   /** Width of the hidden states. */
   readonly hiddenSize: number;
   /** Rows of the embedding and columns of the logits. */
   readonly vocabSize: number;
   /** The longest sequence the model was made for, in tokens. */
   readonly maxPositions: number;
+  /** Standard deviation of fresh matrices. */
+  readonly initializerRange: number;
   /** Whether embedding and head share one matrix. */
   readonly tieWordEmbeddings: boolean;
-  /** Ids that end an answer; the first is the seed's `config.eos_token_id`. */
+  /** Ids that end an answer; the first is the recipe's `config.eos_token_id`. */
   readonly eosTokenIds: readonly number[];
   /** The id that begins a text, or `null`. */
   readonly bosTokenId: number | null;
@@ -56,69 +53,88 @@ export interface ModelConfig {
   readonly source: Readonly<Record<string, unknown>>;
 }
 
+/** Numbers that a model has gathered from the batches it saw, by name. */
+export type RunState = Readonly<Record<string, number>>;
+
+/** Options of {@linkcode CausalLm.forward}. */
+export interface ForwardOptions {
+  /** One cache per layer; the ids come after what they hold. */
+  readonly caches?: readonly KeyValueCache[];
+}
+
 /** A decoder with a language model head. */
 export abstract class CausalLm extends Module implements Disposable {
   /** The numbers of `config.json`. */
   abstract readonly config: ModelConfig;
-  /** Where the weights lie. */
-  abstract readonly device: Device;
-  /** The rotation that all layers share. */
-  abstract readonly rotary: RotaryEmbedding;
+  /** The path of the layer that makes logits; adapters for `all-linear` leave it out. */
+  abstract readonly outputEmbeddingsPath: string;
+  #device: Device = CPU;
+  #owned: readonly Disposable[] = [];
+
   /** The layers in order. */
   abstract get decoderLayers(): readonly DecoderLayer[];
 
-  /** Ids `[batch, length]` to hidden states `[batch·length, hidden]`. */
-  abstract embed(ids: Tensor): Tensor;
+  /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
+  abstract embed(ids: Tensor, context: BatchContext): Tensor;
 
   /** Hidden states `[rows, hidden]` to logits `[rows, vocabulary]`. */
   abstract head(hidden: Tensor): Tensor;
 
-  /** The parameter that embeds and, when tied, also makes logits. */
+  /** The layer whose `weight` embeds and, when tied, also makes logits. */
   abstract inputEmbeddings(): Module;
 
-  /** The path of the layer that makes logits; adapters for `all-linear` leave it out. */
-  abstract readonly outputEmbeddingsPath: string;
-
-  /** Gives memory back: rotation tables, and weights with their mapped files. */
-  abstract [Symbol.dispose](): void;
-
   /**
-   * The context of a batch whose first position is `start`.
-   *
-   * @throws {InputError} when another process has changed a file of weights.
+   * What layers are told of a batch. A family whose layers need more, such as a
+   * table of rotations, makes it here, once.
    */
   context(
-    shape: readonly number[],
-    options: { start?: number; caches?: readonly KeyValueCache[] } = {},
-  ): SegmentContext {
-    assertMappedFilesUnchanged();
-    const [batch = 0, length = 0] = shape;
-    const { start = 0, caches } = options;
-    const rotation = this.rotary.table(start, { length, device: this.device });
-    return { batch, length, rotation, ...(caches && { caches }) };
+    geometry: Geometry,
+    options: Omit<BatchContextOptions, "device"> = {},
+  ): BatchContext {
+    return new BatchContext(geometry, { ...options, device: this.device });
   }
 
-  /**
-   * Logits `[batch·length, vocabulary]` of ids `[batch, length]`.
-   * With `caches`, positions begin at `start` and see what the caches hold.
-   */
-  forward(
-    ids: Tensor,
-    options: { start?: number; caches?: readonly KeyValueCache[] } = {},
-  ): Tensor {
+  /** What a resumed run must know of the batches seen; nothing for most models. */
+  runState(): RunState {
+    return {};
+  }
+
+  /** Puts back what {@linkcode CausalLm.runState} gave; `null` is a model that has seen nothing. */
+  restoreRunState(_state: RunState | null): void {}
+
+  /** Where the weights lie. */
+  get device(): Device {
+    return this.#device;
+  }
+
+  /** Says where the weights lie and what must be freed with the model. */
+  attachStorage(device: Device, owned: readonly Disposable[]): void {
+    this.#device = device;
+    this.#owned = owned;
+  }
+
+  /** Gives memory back: the weights with their mapped files. */
+  [Symbol.dispose](): void {
+    // Training may have put other tensors in the places of those that were read.
+    for (const { tensor } of this.namedParameters()) tensor[Symbol.dispose]();
+    for (const each of this.#owned) each[Symbol.dispose]();
+    this.#owned = [];
+  }
+
+  /** Logits `[rows·length, vocabulary]` of ids `[rows, length]`. */
+  forward(ids: Tensor, options: ForwardOptions = {}): Tensor {
     return this.head(this.hidden(ids, options));
   }
 
-  /** Hidden states before the head, `[batch·length, hidden]`. */
-  hidden(
-    ids: Tensor,
-    options: { start?: number; caches?: readonly KeyValueCache[] } = {},
-  ): Tensor {
-    const context = this.context(ids.shape, options);
+  /** Hidden states before the head, `[rows·length, hidden]`, of ids `[rows, length]`. */
+  hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    const [rows = 0, length = 0] = ids.shape;
+    const first = options.caches?.[0]?.length ?? 0;
+    const context = this.context(rectangle(rows, length, first), options);
     return this.decoderLayers.reduce(
       (hidden, layer, index) =>
         layer.forward(hidden, context, context.caches?.[index]),
-      this.embed(ids),
+      this.embed(aten.reshape(ids, [rows * length]), context),
     );
   }
 }

@@ -5,8 +5,11 @@
  * @module
  */
 
+import type { Geometry } from "../data/batch.ts";
 import {
-  causalAttention,
+  attention,
+  BatchContext,
+  type BatchContextOptions,
   Embedding,
   type KeyValueCache,
   Linear,
@@ -17,9 +20,24 @@ import {
   RotaryEmbedding,
   rotate,
 } from "../nn/mod.ts";
-import { aten, CPU, type Device, type Tensor } from "../tensor/mod.ts";
-import { CausalLm, DecoderLayer, type SegmentContext } from "./causal_lm.ts";
+import { aten, type Tensor } from "../tensor/mod.ts";
+import { CausalLm, DecoderLayer, type RunState } from "./causal_lm.ts";
 import type { LlamaConfig } from "./llama_config.ts";
+
+/** What Llama's layers need to know of a batch. */
+export class LlamaContext extends BatchContext {
+  /** Adds the rotation of the batch's positions, from {@linkcode RotaryEmbedding.table}. */
+  constructor(
+    geometry: Geometry,
+    options: BatchContextOptions & { readonly rotary: RotaryEmbedding },
+  ) {
+    super(geometry, options);
+    this.rotation = options.rotary.table(this.rowPositions, this.device);
+  }
+
+  /** The rotation of each position of a row: complex `[length, 1, headSize/2]`. */
+  readonly rotation: Tensor;
+}
 
 /** Attention with rotary positions and grouped queries. */
 export class LlamaAttention extends Module {
@@ -49,37 +67,40 @@ export class LlamaAttention extends Module {
     });
   }
 
-  /** `residual + o_proj(attention(input))`, all `[batch·length, hidden]`. */
-  forward(input: Tensor, residual: Tensor, context: AttentionContext): Tensor {
-    const { batch, length, rotation } = context;
+  /** `residual + o_proj(attention(input))`, all `[tokens, hidden]`. */
+  forward(input: Tensor, residual: Tensor, place: AttentionPlace): Tensor {
+    const { context, cache } = place;
+    const { rows, length, rotation } = context;
     const { heads, keyValueHeads, headSize } = this.config;
-    const shape = { batch, length, heads, headSize };
-    const keyShape = { batch, length, heads: keyValueHeads, headSize };
+    const shape = { rows, length, heads, headSize };
+    const keyShape = { rows, length, heads: keyValueHeads, headSize };
     const turn = (projected: Tensor, of: typeof shape): Tensor =>
       aten.transpose(rotate(projected, { table: rotation, shape: of }), 1, 2);
-    // [batch, heads, length, headSize]
+    // [rows, heads, length, headSize]
     const query = turn(this.q_proj.forward(input), shape);
     const ownKeys = turn(this.k_proj.forward(input), keyShape);
     const ownValues = aten.transpose(
       aten.view(
         this.v_proj.forward(input),
-        [batch, length, keyValueHeads, headSize],
+        [rows, length, keyValueHeads, headSize],
       ),
       1,
       2,
     );
-    const seen = context.cache?.append(ownKeys, ownValues) ??
+    const seen = cache?.append(ownKeys, ownValues) ??
       { keys: ownKeys, values: ownValues };
-    const mixed = aten.transpose(causalAttention(query, seen), 1, 2);
+    const mixed = aten.transpose(attention({ query, ...seen }, context), 1, 2);
     return this.o_proj.forward(
-      aten.reshape(mixed, [batch * length, heads * headSize]),
+      aten.reshape(mixed, [rows * length, heads * headSize]),
       residual,
     );
   }
 }
 
-/** What the attention needs to know of the batch. */
-export interface AttentionContext extends SegmentContext {
+/** Where a layer's attention stands. */
+export interface AttentionPlace {
+  /** The batch. */
+  readonly context: LlamaContext;
   /** Keys and values of earlier positions, when generating. */
   readonly cache?: KeyValueCache | undefined;
 }
@@ -144,16 +165,16 @@ export class LlamaDecoderLayer extends DecoderLayer {
     );
   }
 
-  /** Hidden states `[batch·length, hidden]` to the same shape; `cache` grows when given. */
+  /** Hidden states `[tokens, hidden]` to the same shape; `cache` grows when given. */
   override forward(
     hidden: Tensor,
-    context: SegmentContext,
+    context: LlamaContext,
     cache?: KeyValueCache,
   ): Tensor {
     const attended = this.self_attn.forward(
       this.input_layernorm.forward(hidden),
       hidden,
-      { ...context, cache },
+      { context, cache },
     );
     return this.mlp.forward(
       this.post_attention_layernorm.forward(attended),
@@ -185,6 +206,8 @@ export class LlamaModel extends Module {
   }
 }
 
+const LONGEST = "longest_sequence";
+
 /** `LlamaForCausalLM`. */
 export class LlamaForCausalLm extends CausalLm {
   /** The numbers of `config.json`. */
@@ -196,8 +219,6 @@ export class LlamaForCausalLm extends CausalLm {
   /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
   lm_head: Projection;
   readonly #rotary: RotaryEmbedding;
-  #device: Device = CPU;
-  #owned: readonly Disposable[] = [];
 
   /** Makes the tree without weights: enough to ask for names and shapes. */
   constructor(config: LlamaConfig) {
@@ -211,16 +232,6 @@ export class LlamaForCausalLm extends CausalLm {
     this.#rotary = new RotaryEmbedding(config.rope);
   }
 
-  /** Where the weights lie. */
-  override get device(): Device {
-    return this.#device;
-  }
-
-  /** The rotation that all layers share. */
-  override get rotary(): RotaryEmbedding {
-    return this.#rotary;
-  }
-
   /** The layers in order. */
   override get decoderLayers(): readonly LlamaDecoderLayer[] {
     return this.model.layers.items;
@@ -231,13 +242,30 @@ export class LlamaForCausalLm extends CausalLm {
     return this.model.embed_tokens;
   }
 
-  /** Ids `[batch, length]` to hidden states `[batch·length, hidden]`. */
+  /** The batch with the rotation of its positions. */
+  override context(
+    geometry: Geometry,
+    options: Omit<BatchContextOptions, "device"> = {},
+  ): LlamaContext {
+    const { device } = this;
+    const rotary = this.#rotary;
+    return new LlamaContext(geometry, { ...options, device, rotary });
+  }
+
+  /** The longest sequence seen, where rotations follow it. */
+  override runState(): RunState {
+    const isDynamic = this.config.rope.type === "dynamic";
+    return isDynamic ? { [LONGEST]: this.#rotary.longest } : {};
+  }
+
+  /** Puts the longest sequence seen back. */
+  override restoreRunState(state: RunState | null): void {
+    this.#rotary.longest = state?.[LONGEST] ?? this.config.rope.maxPositions;
+  }
+
+  /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
   override embed(ids: Tensor): Tensor {
-    const [batch = 0, length = 0] = ids.shape;
-    return aten.view(
-      this.model.embed_tokens.forward(ids),
-      [batch * length, this.config.hiddenSize],
-    );
+    return this.model.embed_tokens.forward(ids);
   }
 
   /** Hidden states `[rows, hidden]` to logits `[rows, vocabulary]`, after the last norm. */
@@ -245,18 +273,9 @@ export class LlamaForCausalLm extends CausalLm {
     return this.lm_head.forward(this.model.norm.forward(hidden));
   }
 
-  /** Says where the weights lie and what must be freed with the model. */
-  attachStorage(device: Device, owned: readonly Disposable[]): void {
-    this.#device = device;
-    this.#owned = owned;
-  }
-
   /** Gives memory back: rotation tables, and weights with their mapped files. */
   override [Symbol.dispose](): void {
     this.#rotary[Symbol.dispose]();
-    // Training may have put other tensors in the places of those that were read.
-    for (const { tensor } of this.namedParameters()) tensor[Symbol.dispose]();
-    for (const each of this.#owned) each[Symbol.dispose]();
-    this.#owned = [];
+    super[Symbol.dispose]();
   }
 }

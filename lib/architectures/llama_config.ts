@@ -14,8 +14,6 @@ import type { ModelConfig } from "./causal_lm.ts";
 export interface LlamaConfig extends ModelConfig {
   /** Width between the MLP's projections. */
   readonly intermediateSize: number;
-  /** How many decoder layers there are. */
-  readonly layers: number;
   /** Query heads of a layer. */
   readonly heads: number;
   /** Key and value heads of a layer; divides `heads`. */
@@ -28,8 +26,6 @@ export interface LlamaConfig extends ModelConfig {
   readonly attentionBias: boolean;
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** Standard deviation of fresh matrices. */
-  readonly initializerRange: number;
   /** How positions are rotated. */
   readonly rope: RopeParameters;
 }

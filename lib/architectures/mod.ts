@@ -13,12 +13,14 @@ export {
 export {
   CausalLm,
   DecoderLayer,
+  type ForwardOptions,
   type ModelConfig,
-  type SegmentContext,
+  type RunState,
 } from "./causal_lm.ts";
 export {
-  type AttentionContext,
+  type AttentionPlace,
   LlamaAttention,
+  LlamaContext,
   LlamaDecoderLayer,
   LlamaForCausalLm,
   LlamaMlp,

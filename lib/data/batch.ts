@@ -56,8 +56,8 @@ export interface Batch extends Geometry {
   readonly tokens: number;
 }
 
-/** Rows of one length, one after the other. */
-export interface Rectangle {
+/** Rows brought to one length, one after the other. */
+export interface PaddedRows {
   /** Token ids, `[rows, length]` row by row. */
   readonly inputIds: BigInt64Array;
   /** Labels, -100 where not trained, of the same shape. */
@@ -69,8 +69,8 @@ export interface Rectangle {
 }
 
 /** The batch of rows of one length: each row is a segment of its own. */
-export function rectangularBatch(rectangle: Rectangle): Batch {
-  const { inputIds, labels, rows, tokens } = rectangle;
+export function paddedBatch(padded: PaddedRows): Batch {
+  const { inputIds, labels, rows, tokens } = padded;
   const length = inputIds.length / rows;
   const trained: number[] = [];
   for (let at = 0; at < labels.length; at++) {
@@ -80,17 +80,31 @@ export function rectangularBatch(rectangle: Rectangle): Batch {
     }
   }
   return {
+    ...rectangle(rows, length),
     inputIds,
-    positions: Int32Array.from(inputIds, (_, at) => at % length),
-    segments: Array.from(
-      { length: rows },
-      (_, row) => ({ start: row * length, length, parent: null }),
-    ),
     targets: {
       rows: BigInt64Array.from(trained, (at) => BigInt(at - 1)),
       labels: BigInt64Array.from(trained, (at) => labels[at]!),
     },
     tokens,
+  };
+}
+
+/** The geometry of `rows` sequences of `length` tokens that begin at position `first`. */
+export function rectangle(
+  rows: number,
+  length: number,
+  first = 0,
+): Geometry {
+  return {
+    positions: Int32Array.from(
+      { length: rows * length },
+      (_, at) => first + at % length,
+    ),
+    segments: Array.from(
+      { length: rows },
+      (_, row) => ({ start: row * length, length, parent: null }),
+    ),
   };
 }
 

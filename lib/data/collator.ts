@@ -9,7 +9,7 @@ import {
   type Batch,
   type Feature,
   IGNORED_LABEL,
-  rectangularBatch,
+  paddedBatch,
 } from "./batch.ts";
 
 /** What is needed of a tokenizer to pad. */
@@ -63,7 +63,7 @@ export function dataCollator(
     labels.set(feature.labels.map(BigInt), row * length);
     tokens += feature.input_ids.length;
   }
-  return rectangularBatch({ inputIds, labels, rows: sorted.length, tokens });
+  return paddedBatch({ inputIds, labels, rows: sorted.length, tokens });
 }
 
 /** The id that fills up rows: pad, or else unknown. */

@@ -95,7 +95,7 @@ function* tokens(
   const seen = [...promptIds];
   let start = 0;
   for (let count = 0; count < maxNewTokens; count++) {
-    const scores = nextScores(model, seen.slice(start), { start, caches });
+    const scores = nextScores(model, seen.slice(start), caches);
     start = seen.length;
     processLogits(scores, seen, options);
     const id = chooseToken(model, scores, options.doSample ?? false);
@@ -109,29 +109,28 @@ function* tokens(
 function evaluating(model: CausalLm): Disposable {
   const trained = [...model.namedModules()].map(([, module]) => module)
     .filter((module) => module.training);
-  const { rotary } = model;
-  const { reach } = rotary;
+  const state = model.runState();
   for (const module of trained) module.training = false;
   // as in a model just loaded: what was computed before does not show
-  rotary.reach = rotary.parameters.maxPositions;
+  model.restoreRunState(null);
   return {
     [Symbol.dispose](): void {
       for (const module of trained) module.training = true;
-      rotary.reach = reach;
+      model.restoreRunState(state);
     },
   };
 }
 
-/** Logits of the token after `ids`, which stand at `start` and later. */
+/** Logits of the token after `ids`, which come after what the caches hold. */
 function nextScores(
   model: CausalLm,
   ids: readonly number[],
-  place: { start: number; caches: readonly KeyValueCache[] },
+  caches: readonly KeyValueCache[],
 ): Float32Array {
   using _scope = tensorScope();
   using _frozen = noGrad();
   const row = tensor([ids], { dtype: "int64", device: model.device });
-  const hidden = model.hidden(row, place);
+  const hidden = model.hidden(row, { caches });
   // [1, hidden]: no other position needs the vocabulary
   const last = aten.slice(hidden, 0, ids.length - 1, ids.length);
   return floats(model.head(last));

@@ -1,23 +1,23 @@
 /**
- * Causal self-attention over heads, with keys and values shared between groups of
- * heads (Ainslie et al., arXiv:2305.13245), and the cache used when generating.
+ * Self-attention over heads, with keys and values shared between groups of heads
+ * (Ainslie et al., arXiv:2305.13245), and the cache used when generating. Which
+ * token sees which key is the batch's to say.
  *
  * @module
  */
 
-import {
-  aten,
-  DetachedScope,
-  fromData,
-  full,
-  type Tensor,
-  tensor,
-} from "../tensor/mod.ts";
+import { aten, DetachedScope, type Tensor, tensor } from "../tensor/mod.ts";
+import type { BatchContext } from "./batch_context.ts";
 
 /** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
 export class KeyValueCache implements Disposable {
   #keys: Tensor | null = null;
   #values: Tensor | null = null;
+
+  /** How many positions it holds. */
+  get length(): number {
+    return this.#keys?.shape[2] ?? 0;
+  }
 
   /** Appends keys and values of new positions and gives all of them. */
   append(keys: Tensor, values: Tensor): { keys: Tensor; values: Tensor } {
@@ -50,70 +50,79 @@ export class KeyValueCache implements Disposable {
   }
 }
 
+/** What attention computes with. */
+export interface AttentionInput {
+  /** `[rows, heads, length, headSize]` */
+  readonly query: Tensor;
+  /** `[rows, keyHeads, cached + length, headSize]`; each head serves a group of query heads. */
+  readonly keys: Tensor;
+  /** Of the shape of the keys. */
+  readonly values: Tensor;
+  /** What products of queries and keys are multiplied with. Default `1 / √headSize`. */
+  readonly scale?: number;
+}
+
 /**
- * `softmax(q kᵀ / √d) v` with a causal mask, all `[batch, heads, length, headSize]`.
- * Keys may have fewer heads, each serving a group of consecutive query heads. There
- * may be more keys than queries: the queries are the last positions then.
+ * `softmax(scale · q kᵀ) v` over the keys that each token of the batch sees:
+ * `[rows, heads, length, headSize]`.
  */
-export function causalAttention(
-  query: Tensor,
-  options: { readonly keys: Tensor; readonly values: Tensor },
+export function attention(
+  input: AttentionInput,
+  context: BatchContext,
 ): Tensor {
+  const { query } = input;
   const heads = query.shape[1]!;
-  const keys = repeatHeads(options.keys, heads);
-  const values = repeatHeads(options.values, heads);
-  const [queries, seen] = [query.shape[2]!, keys.shape[2]!];
-  if (queries === seen && isShort(query)) {
-    return plainAttention(query, { keys, values });
-  }
-  // One query sees every key; the built-in mask counts queries from the first key.
-  const mask = queries > 1 && seen > queries
-    ? lateMask([queries, seen], query)
-    : null;
-  const causal = queries > 1 && mask === null;
-  return aten.scaledDotProductAttention(query, keys, values, mask, 0, causal);
+  const parts: Required<AttentionInput> = {
+    query,
+    keys: repeatHeads(input.keys, heads),
+    values: repeatHeads(input.values, heads),
+    scale: input.scale ?? 1 / Math.sqrt(query.shape[3]!),
+  };
+  return isShort(query, context)
+    ? plainAttention(parts, context)
+    : fusedAttention(parts, context);
 }
 
 /** Longest sequence for which the plain formula is faster on a CPU than the fused kernel. */
 const SHORT = 128;
 
-function isShort(query: Tensor): boolean {
-  return query.shape[2]! <= SHORT && query.device.type === "cpu" &&
+function isShort(query: Tensor, context: BatchContext): boolean {
+  return context.isRectangle && context.cached === 0 &&
+    context.length <= SHORT && query.device.type === "cpu" &&
     query.dtype === "float32";
 }
 
 /** The formula as it stands: the fused CPU kernel cuts short sequences into blocks too small. */
 function plainAttention(
-  query: Tensor,
-  options: { readonly keys: Tensor; readonly values: Tensor },
+  parts: Required<AttentionInput>,
+  context: BatchContext,
 ): Tensor {
-  const [, , length = 0, size = 0] = query.shape;
-  const scaled = aten.mul(query, tensor(1 / Math.sqrt(size)));
-  const scores = aten.matmul(scaled, aten.transpose(options.keys, 2, 3));
-  const masked = scores.add(causalMask(length));
-  return aten.matmul(aten.softmax(masked, -1), options.values);
+  const { query, keys, values, scale } = parts;
+  const scaled = aten.mul(query, tensor(scale));
+  const scores = aten.matmul(scaled, aten.transpose(keys, 2, 3));
+  const masked = scores.add(context.bias("float32"));
+  return aten.matmul(aten.softmax(masked, -1), values);
 }
 
-/** 0 where a query may see a key, and minus infinity after it: `[length, length]`. */
-function causalMask(length: number): Tensor {
-  const values = new Float32Array(length * length);
-  for (let row = 0; row < length; row++) {
-    values.fill(-Infinity, row * length + row + 1, (row + 1) * length);
-  }
-  return fromData({
-    dtype: "float32",
-    shape: [length, length],
-    bytes: new Uint8Array(values.buffer),
-  });
-}
-
-/** True where the query at a row, one of the last positions, may see a key. */
-function lateMask(
-  shape: readonly [queries: number, keys: number],
-  like: Tensor,
+/** PyTorch's kernel: with its own causal mask where that is what the batch needs. */
+function fusedAttention(
+  parts: Required<AttentionInput>,
+  context: BatchContext,
 ): Tensor {
-  const ones = full(shape, { value: 1, device: like.device });
-  return aten.toDtype(aten.tril(ones, shape[1] - shape[0]), "bool");
+  const { query, keys, values, scale } = parts;
+  // The kernel's causal mask counts tokens from the first key.
+  const isCausal = context.isRectangle && context.cached === 0;
+  // A token that comes alone after the cached ones sees every key.
+  const seesAll = context.isRectangle && context.length === 1;
+  return aten.scaledDotProductAttention(
+    query,
+    keys,
+    values,
+    isCausal || seesAll ? null : context.mask(),
+    0,
+    isCausal && !seesAll,
+    scale,
+  );
 }
 
 function repeatHeads(tensor: Tensor, heads: number): Tensor {

@@ -4,7 +4,8 @@
  * @module
  */
 
-export { causalAttention, KeyValueCache } from "./attention.ts";
+export { attention, type AttentionInput, KeyValueCache } from "./attention.ts";
+export { BatchContext, type BatchContextOptions } from "./batch_context.ts";
 export { dropout, type Dropped } from "./dropout.ts";
 export { Embedding } from "./embedding.ts";
 export {
@@ -22,9 +23,4 @@ export {
 } from "./module.ts";
 export { RmsNorm } from "./rms_norm.ts";
 export { type RopeParameters } from "./rope_scaling.ts";
-export {
-  type HeadShape,
-  RotaryEmbedding,
-  rotate,
-  type RotationOptions,
-} from "./rotary_embedding.ts";
+export { type HeadShape, RotaryEmbedding, rotate } from "./rotary_embedding.ts";

@@ -92,8 +92,8 @@ function dynamicFrequencies(
 ): Float32Array {
   const { theta, headSize, maxPositions } = parameters;
   const factor = parameters.factor!;
-  const reach = Math.max(length, maxPositions);
-  const growth = (factor * reach) / maxPositions - (factor - 1);
+  const longest = Math.max(length, maxPositions);
+  const growth = (factor * longest) / maxPositions - (factor - 1);
   const base = theta * growth ** (headSize / (headSize - 2));
   return plainFrequencies(parameters, base);
 }

@@ -24,46 +24,52 @@ import {
 /** Rotates queries and keys by their positions. */
 export class RotaryEmbedding implements Disposable {
   #table: { key: string; end: number; pairs: Tensor } | null = null;
-  #reach: number;
-
-  /** Makes the rotation that `parameters` describe. */
-  constructor(readonly parameters: RopeParameters) {
-    this.#reach = parameters.maxPositions;
-  }
-
   /**
    * The length that `dynamic` frequencies are made for. transformers keeps the
    * longest length seen until a sequence fits the original length again, so it is
    * part of what a resumed run must know.
    */
-  get reach(): number {
-    return this.#reach;
-  }
+  longest: number;
 
-  set reach(value: number) {
-    this.#reach = value;
+  /** Makes the rotation that `parameters` describe. */
+  constructor(readonly parameters: RopeParameters) {
+    this.longest = parameters.maxPositions;
   }
 
   /**
-   * `cos + i sin` for positions `start … start+length-1`: complex
-   * `[length, 1, headSize/2]`. One table is kept, and grows by doubling.
+   * `cos + i sin` of `positions`: complex `[positions, 1, headSize/2]`. One table
+   * of all positions is kept, and grows by doubling.
    */
-  table(start: number, options: RotationOptions): Tensor {
-    const { length, device } = options;
-    const end = start + length;
+  table(positions: Int32Array, device: Device): Tensor {
+    const [start = 0] = positions;
+    const follow = positions.every((each, at) => each === start + at);
+    const end = follow
+      ? start + positions.length
+      : 1 + positions.reduce((last, each) => Math.max(last, each), 0);
+    const pairs = this.#upTo(end, device);
+    if (follow) return aten.slice(pairs, 0, start, end);
+    const index = fromData({
+      dtype: "int32",
+      shape: [positions.length],
+      bytes: new Uint8Array(Int32Array.from(positions).buffer),
+    });
+    return aten.indexSelect(pairs, 0, to(index, { device }));
+  }
+
+  /** A table of at least `end` positions. */
+  #upTo(end: number, device: Device): Tensor {
     const basis = this.#basis(end);
     const key = `${deviceName(device)} ${basis}`;
     const known = this.#table?.key === key ? this.#table : null;
-    if (known === null || known.end < end) {
-      const reach = Math.max(end, 2 * (known?.end ?? 0));
-      this[Symbol.dispose]();
-      const pairs = this.#make(reach, { device, basis });
-      this.#table = { key, end: reach, pairs };
-    }
-    return aten.slice(this.#table!.pairs, 0, start, end);
+    if (known !== null && known.end >= end) return known.pairs;
+    const grown = Math.max(end, 2 * (known?.end ?? 0));
+    this[Symbol.dispose]();
+    const pairs = this.#make(grown, { device, basis });
+    this.#table = { key, end: grown, pairs };
+    return pairs;
   }
 
-  /** The length to compute frequencies for, moving {@linkcode reach} as transformers does. */
+  /** The length to compute frequencies for, moving {@linkcode longest} as transformers does. */
   #basis(end: number): number {
     const { type, maxPositions, originalMaxPositions } = this.parameters;
     if (type === "longrope") {
@@ -71,10 +77,12 @@ export class RotaryEmbedding implements Disposable {
       return end > original ? original + 1 : 0;
     }
     if (type !== "dynamic") return 0;
-    const before = this.#reach;
-    if (end > before) this.#reach = end;
-    if (end < maxPositions && before > maxPositions) this.#reach = maxPositions;
-    return this.#reach;
+    const before = this.longest;
+    if (end > before) this.longest = end;
+    if (end < maxPositions && before > maxPositions) {
+      this.longest = maxPositions;
+    }
+    return this.longest;
   }
 
   #make(length: number, options: { device: Device; basis: number }): Tensor {
@@ -107,39 +115,31 @@ export class RotaryEmbedding implements Disposable {
   }
 }
 
-/** Options of {@linkcode RotaryEmbedding.table}. */
-export interface RotationOptions {
-  /** How many positions. */
-  readonly length: number;
-  /** Where the table shall lie. */
-  readonly device: Device;
-}
-
 /**
- * Rotates each head of `projected`, `[batch·length, heads·headSize]`, by its
- * position: `[batch, length, heads, headSize]`. The two halves of a head come out
+ * Rotates each head of `projected`, `[rows·length, heads·headSize]`, by its
+ * position: `[rows, length, heads, headSize]`. The two halves of a head come out
  * interleaved; queries and keys do so alike, so that their products are the same.
  */
 export function rotate(
   projected: Tensor,
   options: { readonly table: Tensor; readonly shape: HeadShape },
 ): Tensor {
-  const { batch, length, heads, headSize } = options.shape;
+  const { rows, length, heads, headSize } = options.shape;
   const halves = aten.view(
     projected,
-    [batch, length, heads, 2, headSize / 2],
+    [rows, length, heads, 2, headSize / 2],
   );
   // Complex numbers exist in float32 only; half precision is widened here.
   const wide = aten.toDtype(aten.transpose(halves, 3, 4), "float32");
   const pairs = aten.viewAsComplex(aten.contiguous(wide));
   const turned = aten.viewAsReal(aten.mul(pairs, options.table));
-  const merged = aten.view(turned, [batch, length, heads, headSize]);
+  const merged = aten.view(turned, [rows, length, heads, headSize]);
   return aten.toDtype(merged, projected.dtype);
 }
 
-/** How rows of a projection split into heads. */
+/** How a projection splits into rows and heads. */
 export interface HeadShape {
-  readonly batch: number;
+  readonly rows: number;
   readonly length: number;
   readonly heads: number;
   readonly headSize: number;

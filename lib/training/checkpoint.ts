@@ -5,6 +5,7 @@
  * @module
  */
 
+import type { RunState } from "../architectures/mod.ts";
 import { fileInfo, isFile } from "../formats/file_info.ts";
 import type { TensorData } from "../formats/dtype.ts";
 import { writeFailure } from "../formats/atomic_file.ts";
@@ -32,8 +33,8 @@ export interface ResumeState {
   readonly unlogged: { readonly sum: number; readonly count: number };
   /** The optimizer's numbers: `step` counts updates, skipped steps do not. */
   readonly optimizer: Readonly<Record<string, number>>;
-  /** What `dynamic` rotary embeddings have seen. */
-  readonly rotaryReach: number;
+  /** What the model has gathered from the batches it saw. */
+  readonly modelState: RunState;
   /** Loss scaling, for float16. */
   readonly lossScaler: LossScalerState | null;
   /** What fixes the order of the rows; another value breaks exactness. */
@@ -143,6 +144,7 @@ export function readCheckpoint(
   });
   const resume = readFields(`${folder}/${RESUME}`, {
     lossSum: "number",
+    modelState: "object",
     unlogged: "object",
     optimizer: "object",
     order: "object",

@@ -6,10 +6,10 @@
  * @module
  */
 
-import type { CausalLm, SegmentContext } from "../architectures/mod.ts";
+import type { CausalLm } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
-import type { Module } from "../nn/mod.ts";
+import type { BatchContext, Module } from "../nn/mod.ts";
 import {
   aten,
   autocast,
@@ -19,7 +19,7 @@ import {
   tensor,
   tensorScope,
 } from "../tensor/mod.ts";
-import { inputIdsOf, lossTargets, shapeOf, tokenLoss } from "./loss.ts";
+import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
 import { mixSeed } from "./seeds.ts";
 
 /** How a micro-batch is computed. */
@@ -56,7 +56,7 @@ export function accumulateGradients(
 interface Pass {
   readonly model: CausalLm;
   readonly ids: Tensor;
-  readonly context: SegmentContext;
+  readonly context: BatchContext;
   readonly options: GradientOptions;
   /** The loss of the last hidden states. */
   readonly lossOf: (hidden: Tensor) => Tensor;
@@ -68,8 +68,8 @@ function preparePass(
 ): Pass | null {
   const { batch, options } = input;
   const targets = lossTargets(batch, model.device);
-  // The rotation is asked for in any case: dynamic frequencies follow the lengths seen.
-  const context = model.context(shapeOf(batch));
+  // Made in any case: a model may follow the lengths of all batches.
+  const context = model.context(batch);
   if (targets === null) return null;
   const factor = tensor(options.factor, { device: model.device });
   return {
@@ -106,7 +106,7 @@ function trained(module: Module): Tensor[] {
 /** Autograd keeps what it needs. */
 function recorded(pass: Pass): number {
   const { model } = pass;
-  let hidden = model.embed(pass.ids);
+  let hidden = model.embed(pass.ids, pass.context);
   for (let index = 0; index < model.decoderLayers.length; index++) {
     hidden = runLayer(pass, index, hidden);
   }
@@ -133,7 +133,8 @@ function recomputed(pass: Pass): number {
   }
   if (trainsEmbedding) {
     const parameters = trained(model.inputEmbeddings());
-    aten.backward(model.embed(pass.ids), parameters, gradient);
+    const embedded = model.embed(pass.ids, pass.context);
+    aten.backward(embedded, parameters, gradient);
   }
   return loss.item();
 }
@@ -148,7 +149,7 @@ function lowestTrained(model: CausalLm): number {
 /** The inputs of all layers, and the output of the last. */
 function layerInputs(pass: Pass): Tensor[] {
   using _frozen = noGrad();
-  const inputs = [pass.model.embed(pass.ids)];
+  const inputs = [pass.model.embed(pass.ids, pass.context)];
   for (let index = 0; index < pass.model.decoderLayers.length; index++) {
     inputs.push(runLayer(pass, index, inputs[index]!));
   }

@@ -12,7 +12,7 @@ const SUM = 2;
 
 /** Positions that are trained, and what they shall predict. */
 export interface LossTargets {
-  /** Rows of the hidden states `[batch·length, hidden]`, `int64`. */
+  /** Rows of the hidden states `[tokens, hidden]`, `int64`. */
   readonly rows: Tensor;
   /** The token that follows each, `int64`. */
   readonly labels: Tensor;
@@ -23,29 +23,21 @@ export function lossTargets(batch: Batch, device: Device): LossTargets | null {
   const { rows, labels } = batch.targets;
   if (rows.length === 0) return null;
   return {
-    rows: int64(rows, { shape: [rows.length], device }),
-    labels: int64(labels, { shape: [labels.length], device }),
+    rows: int64(rows, device),
+    labels: int64(labels, device),
   };
 }
 
-function int64(
-  values: BigInt64Array,
-  options: { shape: readonly number[]; device: Device },
-): Tensor {
-  const { shape, device } = options;
+function int64(values: BigInt64Array, device: Device): Tensor {
   const { buffer, byteOffset, byteLength } = values;
+  const shape = [values.length];
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
   return to(fromData({ dtype: "int64", shape, bytes }), { device });
 }
 
-/** Rows and columns of `batch`. */
-export function shapeOf({ segments }: Batch): [rows: number, length: number] {
-  return [segments.length, segments[0]!.length];
-}
-
-/** The ids of `batch` as a tensor `[batch, length]`. */
-export function inputIdsOf(batch: Batch, device: Device): Tensor {
-  return int64(batch.inputIds, { shape: shapeOf(batch), device });
+/** The ids of `batch` as a tensor `[tokens]`. */
+export function inputIdsOf({ inputIds }: Batch, device: Device): Tensor {
+  return int64(inputIds, device);
 }
 
 /**

@@ -171,8 +171,7 @@ export class Trainer implements Disposable {
   #begin(options: TrainOptions): number {
     const { args } = this.#options;
     const asked = options.resumeFromCheckpoint ?? args.resume_from_checkpoint;
-    const { rotary, config } = this.#trainee.model;
-    if (this.state.globalStep === 0) rotary.reach = config.maxPositions;
+    if (this.state.globalStep === 0) this.#trainee.model.restoreRunState(null);
     const folder = resolveCheckpoint(args.output_dir, asked);
     if (folder !== null) this.#resume(folder);
     const { globalStep } = this.state;
@@ -188,7 +187,7 @@ export class Trainer implements Disposable {
     });
     Object.assign(this.state, stateFromJson(state));
     this.#log = new LossLog(resume);
-    this.#trainee.model.rotary.reach = resume.rotaryReach;
+    this.#trainee.model.restoreRunState(resume.modelState);
     this.#engine.lossScaler = resume.lossScaler;
     const changed = Object.entries(this.#orderFacts())
       .filter(([name, value]) => resume.order[name] !== value)
@@ -338,7 +337,7 @@ export class Trainer implements Disposable {
     return {
       ...this.#log.sums,
       optimizer: { ...this.#engine.optimizer.scalars },
-      rotaryReach: this.#trainee.model.rotary.reach,
+      modelState: this.#trainee.model.runState(),
       lossScaler: this.#engine.lossScaler,
       order: this.#orderFacts(),
     };

@@ -37,12 +37,13 @@ for (const { model: name, prompt, options, ids } of cases) {
 }
 
 for (const name of ["rope_dynamic", "rope_longrope"]) {
-  Deno.test(`generate() answers alike a second time with ${name}, and puts its reach back`, () => {
+  Deno.test(`generate() answers alike a second time with ${name}, and puts its state back`, () => {
     using model = AutoModelForCausalLM.fromPretrained(folderOf(name));
-    model.rotary.reach = 40;
+    model.restoreRunState({ longest_sequence: 40 });
+    const state = model.runState();
     const options = { maxNewTokens: 40, eosTokenIds: [] };
     const first = [...generate(model, [1, 17, 40], options)];
-    assert.equal(model.rotary.reach, 40);
+    assert.deepEqual(model.runState(), state);
     assert.deepEqual([...generate(model, [1, 17, 40], options)], first);
     assert.equal(first.length, 40);
   });

@@ -42,6 +42,11 @@ function plainRotation(rows: Float64Array, start: number): number[] {
   });
 }
 
+/** `length` positions from `start` on. */
+function positions(start: number, length: number): Int32Array {
+  return Int32Array.from({ length }, (_, at) => start + at);
+}
+
 /** Columns of the halves taken in turn, as rotate() leaves them. */
 function interleaved(rows: readonly number[]): number[] {
   const { headSize } = PARAMETERS;
@@ -58,8 +63,8 @@ Deno.test("rotate() is x·cos + rot(x)·sin with the halves interleaved", () => 
   manualSeed(1);
   const x = aten.randn([5, 6]);
   for (const start of [0, 3]) {
-    const table = rotary.table(start, { length: 5, device: CPU });
-    const shape = { batch: 1, length: 5, heads: 1, headSize: 6 };
+    const table = rotary.table(positions(start, 5), CPU);
+    const shape = { rows: 1, length: 5, heads: 1, headSize: 6 };
     const turned = rotate(x, { table, shape });
     assert.deepEqual(turned.shape, [1, 5, 1, 6]);
     const expected = interleaved(plainRotation(x.toArray(), start));
@@ -71,8 +76,8 @@ Deno.test("rotate() gives the products of queries and keys that the plain formul
   using rotary = new RotaryEmbedding(PARAMETERS);
   using _scope = tensorScope();
   manualSeed(2);
-  const table = rotary.table(2, { length: 4, device: CPU });
-  const shape = { batch: 1, length: 4, heads: 1, headSize: 6 };
+  const table = rotary.table(positions(2, 4), CPU);
+  const shape = { rows: 1, length: 4, heads: 1, headSize: 6 };
   const [query, key] = [aten.randn([4, 6]), aten.randn([4, 6])];
   const turned = (x: Tensor): Tensor =>
     aten.view(rotate(x, { table, shape }), [4, 6]);
@@ -92,11 +97,11 @@ Deno.test("rotate() keeps half precision and rotates heads and rows of a batch a
   using rotary = new RotaryEmbedding(PARAMETERS);
   using _scope = tensorScope();
   manualSeed(3);
-  const table = rotary.table(0, { length: 3, device: CPU });
+  const table = rotary.table(positions(0, 3), CPU);
   const rows = aten.randn([3, 6]);
   const two = aten.cat([rows, rows], 1);
   const four = aten.toDtype(aten.cat([two, two], 0), "bfloat16");
-  const shape = { batch: 2, length: 3, heads: 2, headSize: 6 };
+  const shape = { rows: 2, length: 3, heads: 2, headSize: 6 };
   const turned = rotate(four, { table, shape });
   assert.equal(turned.dtype, "bfloat16");
   // [batch, length, heads, headSize]
@@ -114,7 +119,7 @@ Deno.test("RotaryEmbedding.table() grows and still gives the same rows", () => {
     using rotary = new RotaryEmbedding(PARAMETERS);
     using _scope = tensorScope();
     const read = (start: number, length: number): number[] => [
-      ...aten.viewAsReal(rotary.table(start, { length, device: CPU }))
+      ...aten.viewAsReal(rotary.table(positions(start, length), CPU))
         .toArray(),
     ];
     const short = read(2, 3);
@@ -126,7 +131,21 @@ Deno.test("RotaryEmbedding.table() grows and still gives the same rows", () => {
   assert.equal(liveTensors(), before);
 });
 
-Deno.test("RotaryEmbedding.reach follows calls in a row as transformers does with dynamic ropes", () => {
+Deno.test("RotaryEmbedding.table() gives positions in any order their rows", () => {
+  using rotary = new RotaryEmbedding(PARAMETERS);
+  using _scope = tensorScope();
+  const read = (rows: Int32Array): number[] => [
+    ...aten.viewAsReal(rotary.table(rows, CPU)).toArray(),
+  ];
+  const all = read(positions(0, 6));
+  const some = [0, 1, 2, 0, 1, 5, 2];
+  assert.deepEqual(
+    read(Int32Array.from(some)),
+    some.flatMap((at) => all.slice(at * 6, at * 6 + 6)),
+  );
+});
+
+Deno.test("CausalLm.runState() follows calls in a row as transformers does with dynamic ropes", () => {
   const folder = "tests/fixtures/models/rope_dynamic";
   const golden = readSafetensors(`${folder}/golden.safetensors`);
   using model = AutoModelForCausalLM.fromPretrained(folder);
@@ -143,8 +162,12 @@ Deno.test("RotaryEmbedding.reach follows calls in a row as transformers does wit
     ));
     const expected = fromData(golden.get(name)!).toArray();
     assertClose(logits.toArray(), expected, { limit: 2e-6, what: name });
-    return model.rotary.reach;
+    return model.runState().longest_sequence;
   });
   // Lengths 9, 11, 9, 8, 7, 9 on a model trained to 8.
   assert.deepEqual(reached, [9, 11, 11, 11, 8, 9]);
+  model.restoreRunState(null);
+  assert.deepEqual(model.runState(), { longest_sequence: 8 });
+  model.restoreRunState({ longest_sequence: 13 });
+  assert.deepEqual(model.runState(), { longest_sequence: 13 });
 });

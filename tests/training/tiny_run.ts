@@ -12,7 +12,7 @@ import {
   type Batch,
   type Feature,
   IGNORED_LABEL,
-  rectangularBatch,
+  paddedBatch,
 } from "../../lib/data/batch.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { getPeftModel, type LoraConfig } from "../../lib/peft/mod.ts";
@@ -58,7 +58,7 @@ export function goldenBatch(tensors: ReadonlyMap<string, TensorData>): Batch {
     return new BigInt64Array(bytes.slice().buffer);
   });
   const [rows = 0] = tensors.get("ids")!.shape;
-  return rectangularBatch({
+  return paddedBatch({
     inputIds: inputIds!,
     labels: labels!,
     rows,
