@@ -14,7 +14,7 @@ import { type Batch, paddedBatch } from "../lib/data/batch.ts";
 import type { DType } from "../lib/formats/dtype.ts";
 import { getPeftModel } from "../lib/peft/mod.ts";
 import { CPU, type Device, setThreads } from "../lib/tensor/mod.ts";
-import { StepEngine, traineeOf } from "../lib/training/mod.ts";
+import { StepEngine, trainableModel } from "../lib/training/mod.ts";
 
 /** The size of the model and the batch; the names are the baseline script's. */
 export interface Shape {
@@ -66,7 +66,7 @@ export function measureStep(shape: Shape, options: StepOptions = {}): number {
     target_modules: PROJECTIONS.map((name) => `${name}_proj`),
   });
   using engine = new StepEngine(
-    traineeOf(peft),
+    trainableModel(peft),
     trainingArguments({
       weight_decay: 0.01,
       gradient_checkpointing: checkpointing,
@@ -75,7 +75,7 @@ export function measureStep(shape: Shape, options: StepOptions = {}): number {
   const took = Array.from({ length: WARMUP + shape.steps }, (_, step) => {
     const started = performance.now();
     engine.step([batchOf(shape)], {
-      learningRate: () => 1e-4,
+      learningRate: 1e-4,
       seed: [0, step],
       loss: "tokens",
     });

@@ -21,7 +21,7 @@ import {
 } from "../lib/tensor/mod.ts";
 import { scheduleFactor } from "../lib/training/schedules.ts";
 import { StepEngine } from "../lib/training/step_engine.ts";
-import { traineeOf } from "../lib/training/trainee.ts";
+import { trainableModel } from "../lib/training/trainable_model.ts";
 import { assertClose } from "./closeness.ts";
 import {
   GOLDEN,
@@ -88,16 +88,19 @@ function tenSteps(
   );
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
   using engine = new StepEngine(
-    traineeOf(model),
+    trainableModel(model),
     tinyArguments({ weight_decay: golden.optimizer.weight_decay, ...args }),
   );
   const schedule = { name: "cosine", warmupSteps: 2, maxSteps: 10 } as const;
-  const learningRate = (updates: number): number =>
-    golden.optimizer.lr * scheduleFactor(schedule, updates);
   const losses = Array.from(
     { length: 10 },
     (_, step) =>
-      engine.step([batch], { learningRate, loss: "tokens", seed: [step] }).loss,
+      engine.step([batch], {
+        learningRate: golden.optimizer.lr *
+          scheduleFactor(schedule, engine.optimizer.scalars.step),
+        loss: "tokens",
+        seed: [step],
+      }).loss,
   );
   const expected = golden.steps.map(({ loss }: { loss: number }) => loss);
   return { losses, expected };

@@ -22,7 +22,7 @@ import {
   toData,
 } from "../tensor/mod.ts";
 import { type FlatParameters, viewOf } from "./flat_parameters.ts";
-import type { LossScalerState } from "./loss_scaler.ts";
+import type { LossScalerState } from "./gradient_scaling.ts";
 import type { Optimizer } from "./optimizers.ts";
 
 /** The state that transformers' files have no place for. */

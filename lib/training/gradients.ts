@@ -20,7 +20,7 @@ import {
   tensorScope,
 } from "../tensor/mod.ts";
 import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
-import { mixSeed } from "./seeds.ts";
+import { mixSeed } from "./sampler.ts";
 
 /** How a micro-batch is computed. */
 export interface GradientOptions {

@@ -5,7 +5,6 @@
  */
 
 export { AdamW, type AdamWOptions } from "./adamw.ts";
-export type { StepReport, TrainerCallback } from "./callbacks.ts";
 export {
   listCheckpoints,
   resolveCheckpoint,
@@ -18,10 +17,6 @@ export {
   viewOf,
 } from "./flat_parameters.ts";
 export { accumulateGradients, type GradientOptions } from "./gradients.ts";
-export {
-  ModifiedTrainer,
-  type ModifiedTrainerOptions,
-} from "./modified_trainer.ts";
 export {
   type Optimizer,
   type OptimizerDefinition,
@@ -41,9 +36,16 @@ export {
   type ScheduleSpan,
 } from "./schedules.ts";
 export { StepEngine, type StepInput, type StepResult } from "./step_engine.ts";
-export { type Trainee, traineeOf } from "./trainee.ts";
+export { type TrainableModel, trainableModel } from "./trainable_model.ts";
+export {
+  ModifiedTrainer,
+  type ModifiedTrainerOptions,
+} from "./modified_trainer.ts";
 export { Trainer } from "./trainer.ts";
 export type {
+  StepReport,
+  TrainerCallback,
+  TrainerControl,
   TrainerOptions,
   TrainOptions,
   TrainOutput,

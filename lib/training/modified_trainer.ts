@@ -1,6 +1,5 @@
 /**
- * The seed's `ModifiedTrainer`: saves the adapter only, and as `adapter_model.bin`
- * too, which `torch.load(weights_only=True)` opens.
+ * The recipe's trainer: it writes the adapter as `adapter_model.bin` too.
  *
  * @module
  */
@@ -15,7 +14,10 @@ export interface ModifiedTrainerOptions extends TrainerOptions {
   readonly model: PeftModel;
 }
 
-/** A {@linkcode Trainer} of adapters that writes the seed's file beside peft's. */
+/**
+ * The recipe's `ModifiedTrainer`: a {@linkcode Trainer} of adapters that writes them
+ * as `adapter_model.bin` too, which `torch.load(weights_only=True)` opens.
+ */
 export class ModifiedTrainer extends Trainer {
   readonly #model: PeftModel;
 

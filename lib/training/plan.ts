@@ -104,3 +104,39 @@ export function windowAt(
   const end = Math.min(start + options.accumulation, plan.batchesPerEpoch);
   return { start, end };
 }
+
+/** When something happens, as transformers names it. */
+export type IntervalStrategy = "no" | "steps" | "epoch";
+
+/** Whether a row is logged after `step` steps. */
+export function logsAt(
+  step: number,
+  plan: TrainingPlan,
+  args: { readonly logging_strategy: IntervalStrategy },
+): boolean {
+  const { logging_strategy: strategy } = args;
+  return isDue(step, plan, { strategy, every: plan.loggingSteps });
+}
+
+/** Whether a checkpoint is saved after `step` steps: by interval, and at the end. */
+export function savesAt(
+  step: number,
+  plan: TrainingPlan,
+  args: { readonly save_strategy: IntervalStrategy },
+): boolean {
+  const { save_strategy: strategy } = args;
+  return isDue(step, plan, { strategy, every: plan.saveSteps }) ||
+    (strategy === "steps" && step >= plan.maxSteps);
+}
+
+function isDue(
+  step: number,
+  plan: TrainingPlan,
+  interval: { strategy: IntervalStrategy; every: number },
+): boolean {
+  if (interval.strategy === "epoch") {
+    // an epoch also ends where the run does, as in transformers
+    return step % plan.stepsPerEpoch === 0 || step >= plan.maxSteps;
+  }
+  return interval.strategy === "steps" && step % interval.every === 0;
+}

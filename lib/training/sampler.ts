@@ -1,6 +1,7 @@
 /**
- * The order in which rows are trained: a pure function of seed and epoch, and the
- * reference's own (accelerate's `SeedableRandomSampler`).
+ * The random choices of a run, each a pure function of where in the run it is made:
+ * the order of the rows, which is the reference's own (accelerate's
+ * `SeedableRandomSampler`), and the seeds of dropout.
  *
  * @module
  */
@@ -41,4 +42,16 @@ export function epochBatches(
     if (batch.length === batchSize || !dropLast) batches.push(batch);
   }
   return batches;
+}
+
+const MASK = (1n << 64n) - 1n;
+
+/** One 64-bit seed of all `parts`: SplitMix64 (Steele et al., 2014) over them. */
+export function mixSeed(parts: readonly number[]): bigint {
+  return parts.reduce((state, part) => {
+    let mixed = (state + BigInt(part) + 0x9e3779b97f4a7c15n) & MASK;
+    mixed = ((mixed ^ (mixed >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK;
+    mixed = ((mixed ^ (mixed >> 27n)) * 0x94d049bb133111ebn) & MASK;
+    return mixed ^ (mixed >> 31n);
+  }, 0n);
 }

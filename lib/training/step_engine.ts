@@ -5,15 +5,20 @@
  * @module
  */
 
+import type { CausalLm } from "../architectures/mod.ts";
 import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
-import { gradientNorm, scaleGradients } from "./clipping.ts";
 import { FlatParameters } from "./flat_parameters.ts";
 import { accumulateGradients } from "./gradients.ts";
-import { LossScaler, type LossScalerState } from "./loss_scaler.ts";
+import {
+  gradientNorm,
+  LossScaler,
+  type LossScalerState,
+  scaleGradients,
+} from "./gradient_scaling.ts";
 import { type Optimizer, optimizerNamed } from "./optimizers.ts";
-import type { Trainee } from "./trainee.ts";
+import type { TrainableModel } from "./trainable_model.ts";
 
 /** What one step did. */
 export interface StepResult {
@@ -21,14 +26,16 @@ export interface StepResult {
   readonly loss: number;
   /** Norm of the gradients before clipping. */
   readonly gradNorm: number;
-  /** Whether float16 gradients overflowed, so that nothing was changed. */
+  /** Whether the update was left out, since gradients or loss were not finite. */
   readonly skipped: boolean;
+  /** Whether they were not finite for another reason than float16's loss scale. */
+  readonly failed: boolean;
 }
 
 /** What a step needs to know. */
 export interface StepInput {
-  /** Learning rate as a function of the updates made so far. */
-  readonly learningRate: (updates: number) => number;
+  /** Learning rate of the update. */
+  readonly learningRate: number;
   /** Numbers that seed this step's dropout. */
   readonly seed: readonly number[];
   /** How micro-batches are weighted. */
@@ -41,22 +48,23 @@ export class StepEngine implements Disposable {
   readonly parameters: FlatParameters;
   /** Their optimizer. */
   readonly optimizer: Optimizer;
-  readonly #trainee: Trainee;
+  readonly #model: CausalLm;
   readonly #args: TrainingArguments;
-  readonly #autocast: DType | null;
+  /** The type that matrix products run in, or `null` for that of the weights. */
+  readonly autocast: DType | null;
   #scaler: LossScaler | null = null;
 
-  /** Moves the trainee's parameters into flat tensors. */
-  constructor(trainee: Trainee, args: TrainingArguments) {
-    const { model } = trainee;
+  /** Moves the trainable parameters into flat tensors. */
+  constructor(trainable: TrainableModel, args: TrainingArguments) {
+    const { model } = trainable;
     const definition = optimizerNamed(args.optim);
-    this.#trainee = trainee;
+    this.#model = model;
     this.#args = args;
-    this.parameters = new FlatParameters(trainee.parameters, model.device);
+    this.parameters = new FlatParameters(trainable.parameters, model.device);
     this.optimizer = definition.create(this.parameters, args);
     // As in the reference, float16 arithmetic is for CUDA devices.
     const fp16 = args.fp16 && model.device.type === "cuda";
-    this.#autocast = args.bf16 ? "bfloat16" : fp16 ? "float16" : null;
+    this.autocast = args.bf16 ? "bfloat16" : fp16 ? "float16" : null;
     if (fp16) this.#scaler = new LossScaler();
   }
 
@@ -77,31 +85,42 @@ export class StepEngine implements Disposable {
     const scale = this.#scaler?.scale ?? 1;
     let loss = 0;
     for (const [index, batch] of batches.entries()) {
-      const scaled = accumulateGradients(this.#trainee.model, batch, {
+      const scaled = accumulateGradients(this.#model, batch, {
         factor: scale * shareOf(batch, { batches, loss: input.loss }),
         checkpointing: this.#args.gradient_checkpointing,
-        autocast: this.#autocast,
+        autocast: this.autocast,
         seed: [...input.seed, index],
       });
       loss += scaled / scale;
     }
-    return { loss, ...this.#update(scale, input) };
+    return { loss, ...this.#update(loss, { scale, input }) };
   }
 
-  #update(scale: number, input: StepInput): Omit<StepResult, "loss"> {
+  /**
+   * Changes the parameters, but not by numbers that are not finite: one such update
+   * would spoil them for good. float16's scale is lowered then, which mends it as a
+   * rule; not where the loss itself is not finite, or nothing is left of the scale.
+   */
+  #update(
+    loss: number,
+    { scale, input }: { scale: number; input: StepInput },
+  ): Omit<StepResult, "loss"> {
     const { gradients } = this.parameters;
     const gradNorm = gradientNorm(gradients) / scale;
-    const skipped = this.#scaler !== null && !Number.isFinite(gradNorm);
-    this.#scaler?.update(!skipped);
-    if (!skipped) {
-      scaleGradients(gradients, {
-        norm: gradNorm,
-        maxNorm: this.#args.max_grad_norm,
-        factor: 1 / scale,
-      });
-      this.optimizer.step(input.learningRate(this.optimizer.scalars.step));
+    this.#scaler?.update(Number.isFinite(gradNorm));
+    const skipped = !Number.isFinite(gradNorm) || !Number.isFinite(loss);
+    if (skipped) {
+      const isScaling = this.#scaler !== null && scale >= 1 &&
+        Number.isFinite(loss);
+      return { gradNorm, skipped, failed: !isScaling };
     }
-    return { gradNorm, skipped };
+    scaleGradients(gradients, {
+      norm: gradNorm,
+      maxNorm: this.#args.max_grad_norm,
+      factor: 1 / scale,
+    });
+    this.optimizer.step(input.learningRate);
+    return { gradNorm, skipped, failed: false };
   }
 
   /** Frees gradients and moments; the model keeps its weights. */

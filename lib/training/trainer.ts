@@ -1,16 +1,14 @@
 /**
  * `Trainer`: the loop over steps. Every piece of it is a named step elsewhere:
- * sampling, gradients, clipping, schedule, optimizer, checkpoints. It prints
- * nothing; callbacks see what happens.
+ * batches, gradients, clipping, schedule, optimizer, log, checkpoints. It prints
+ * nothing; callbacks see what happens and may stop the run.
  *
  * @module
  */
 
-import type { CausalLm } from "../architectures/mod.ts";
-import type { Batch } from "../data/batch.ts";
-import { dataCollator } from "../data/collator.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
-import type { StepReport, TrainerCallback } from "./callbacks.ts";
+import { InputError } from "../input_error.ts";
+import { TrainingBatches, type Window } from "./batches.ts";
 import {
   readCheckpoint,
   resolveCheckpoint,
@@ -19,14 +17,21 @@ import {
   TRAINER_STATE,
   writeCheckpoint,
 } from "./checkpoint.ts";
-import { FiniteWatch } from "./finite_watch.ts";
-import { LossLog } from "./loss_log.ts";
-import { planTraining, type TrainingPlan, windowAt } from "./plan.ts";
-import { epochBatches } from "./sampler.ts";
+import {
+  FailedSteps,
+  isFinite,
+  MAX_FAILED_STEPS,
+  nonFiniteError,
+} from "./non_finite.ts";
+import { logsAt, planTraining, savesAt, type TrainingPlan } from "./plan.ts";
+import { endRow, LossLog, lossRow } from "./run_log.ts";
 import { scheduleFactor, scheduleNamed } from "./schedules.ts";
 import { StepEngine } from "./step_engine.ts";
-import { type Trainee, traineeOf } from "./trainee.ts";
+import { type TrainableModel, trainableModel } from "./trainable_model.ts";
 import type {
+  StepReport,
+  TrainerCallback,
+  TrainerControl,
   TrainerOptions,
   TrainOptions,
   TrainOutput,
@@ -75,75 +80,109 @@ export class Trainer implements Disposable {
   /** How long the run is. */
   readonly plan: TrainingPlan;
   readonly #options: TrainerOptions;
-  readonly #trainee: Trainee;
+  readonly #trainable: TrainableModel;
   readonly #engine: StepEngine;
-  readonly #parameterCount: number;
-  readonly #watch = new FiniteWatch();
+  readonly #batches: TrainingBatches;
+  readonly #failed = new FailedSteps();
+  readonly #control: TrainerControl = {
+    shouldTrainingStop: false,
+    shouldLog: false,
+    shouldSave: false,
+  };
   #log = new LossLog();
-  #order: { epoch: number; batches: number[][] } | null = null;
+  #lastCheckpoint: string | null = null;
 
   /**
    * Moves the trained parameters into flat tensors; from here on they are the
    * trainer's until it is disposed.
    *
-   * @throws {InputError} when there is nothing to train or no batch can be made.
+   * @throws {InputError} when there is nothing to train, no batch can be made, or
+   *   optimizer or schedule are not there.
    */
   constructor(options: TrainerOptions) {
     this.#options = options;
     this.plan = planTraining(options.trainDataset.length, options.args);
     scheduleNamed(options.args.lr_scheduler_type);
-    this.#trainee = traineeOf(options.model);
-    this.#parameterCount = countParameters(this.#trainee.model);
-    this.#engine = new StepEngine(this.#trainee, options.args);
+    this.#trainable = trainableModel(options.model);
+    const { model } = this.#trainable;
+    this.#batches = new TrainingBatches(options, { plan: this.plan, model });
+    this.#engine = new StepEngine(this.#trainable, options.args);
   }
 
   /**
-   * Runs to the last step, or until `signal` is aborted. Called again, it goes on
-   * where it stopped; after the last step there is nothing left to do.
+   * Runs to the last step, until a callback stops it, or until `signal` is aborted.
+   * Called again, it goes on where it stopped; after the last step there is nothing
+   * left to do.
    *
-   * @throws {InputError} when a checkpoint cannot be resumed from.
+   * @throws {InputError} when a checkpoint cannot be resumed from, or when loss or
+   *   gradients are not finite for some steps in a row.
    * @throws {TorchError} when libtorch refuses, for want of memory for example.
    */
   async train(options: TrainOptions = {}): Promise<TrainOutput> {
     const first = this.#begin(options);
     const started = performance.now();
-    this.#trainee.model.train();
+    this.#trainable.model.train();
     try {
       const interruptedAt = await this.#loop(options.signal);
       if (interruptedAt !== null) return this.#output(interruptedAt);
     } finally {
-      this.#trainee.model.train(false);
+      this.#trainable.model.train(false);
       this.#tell((each) => each.onTrainEnd?.());
     }
-    this.#logEnd(first, (performance.now() - started) / 1000);
+    this.#addRow(endRow({
+      first,
+      state: this.state,
+      plan: this.plan,
+      args: this.#options.args,
+      rows: this.#options.trainDataset.length,
+      seconds: (performance.now() - started) / 1000,
+      lossSum: this.#log.total,
+    }));
     return this.#output(null);
   }
 
   /** All steps that are left; gives the checkpoint saved when aborted. */
   async #loop(signal: AbortSignal | undefined): Promise<string | null> {
+    const updatesBefore = this.#engine.optimizer.scalars.step;
     let breath = performance.now();
-    while (this.state.globalStep < this.plan.maxSteps) {
-      const report = this.#step();
-      this.#tell((each) => each.onStepEnd?.(report));
-      this.#warn(this.#watch.complaint(report));
-      this.#logAfter(report);
+    while (!this.#isDone()) {
+      const window = this.#batches.window(this.state.globalStep);
+      const report = this.#step(window);
+      this.#tell((each) => each.onStepEnd?.(report, this.#control));
+      this.#warn(this.#failed.add(report));
+      const updates = this.#engine.optimizer.scalars.step - updatesBefore;
+      this.#refuseFailure(window, updates);
+      // the order of transformers: log, evaluate, save
+      if (this.#logsNow(report)) {
+        this.#addRow(lossRow(this.#log.take(), report));
+      }
       // Signals and timers get their turn; a turn per step would cost short steps.
       if (performance.now() - breath > BREATH_MS) {
         await new Promise((resolve) => setTimeout(resolve));
         breath = performance.now();
       }
-      const aborted = signal?.aborted === true &&
-        this.state.globalStep < this.plan.maxSteps;
+      const aborted = signal?.aborted === true && !this.#isDone();
       const saved = aborted || this.#savesNow() ? this.#saveCheckpoint() : null;
       if (aborted) return saved;
     }
     return null;
   }
 
-  /** Writes weights and arguments into `folder`, as every checkpoint has them; gives the folder. */
+  #isDone(): boolean {
+    return this.#control.shouldTrainingStop ||
+      this.state.globalStep >= this.plan.maxSteps;
+  }
+
+  /**
+   * Writes weights and arguments into `folder`, as every checkpoint has them; gives
+   * the folder.
+   *
+   * @throws {InputError} when weights are not finite, or cannot be written.
+   */
   saveModel(folder: string = this.#options.args.output_dir): string {
+    this.#refuseNonFinite(folder);
     Deno.mkdirSync(folder, { recursive: true });
-    this.#trainee.save(folder);
+    this.#trainable.save(folder);
     const args = this.#options.argsJson ?? this.#options.args;
     writePythonJson(
       `${folder}/training_args.json`,
@@ -171,9 +210,12 @@ export class Trainer implements Disposable {
   #begin(options: TrainOptions): number {
     const { args } = this.#options;
     const asked = options.resumeFromCheckpoint ?? args.resume_from_checkpoint;
-    if (this.state.globalStep === 0) this.#trainee.model.restoreRunState(null);
+    if (this.state.globalStep === 0) {
+      this.#trainable.model.restoreRunState(null);
+    }
     const folder = resolveCheckpoint(args.output_dir, asked);
     if (folder !== null) this.#resume(folder);
+    this.#control.shouldTrainingStop = false;
     const { globalStep } = this.state;
     this.#tell((each) => each.onTrainBegin?.(this.plan, globalStep));
     return globalStep;
@@ -183,12 +225,13 @@ export class Trainer implements Disposable {
     const { state, resume } = readCheckpoint(folder, {
       parameters: this.#engine.parameters,
       optimizer: this.#engine.optimizer,
-      weights: this.#trainee.read,
+      weights: this.#trainable.read,
     });
     Object.assign(this.state, stateFromJson(state));
     this.#log = new LossLog(resume);
-    this.#trainee.model.restoreRunState(resume.modelState);
+    this.#trainable.model.restoreRunState(resume.modelState);
     this.#engine.lossScaler = resume.lossScaler;
+    this.#lastCheckpoint = folder;
     const changed = Object.entries(this.#orderFacts())
       .filter(([name, value]) => resume.order[name] !== value)
       .map(([name, value]) => `${name} is ${value}, was ${resume.order[name]}`);
@@ -200,127 +243,99 @@ export class Trainer implements Disposable {
   }
 
   /** One optimizer step. */
-  #step(): StepReport {
+  #step({ batches, epoch, tokens, trainedTokens, flos }: Window): StepReport {
     const started = performance.now();
     const { args, loss = "tokens" } = this.#options;
     const { globalStep } = this.state;
-    const { batches, epoch } = this.#window();
-    const schedule = {
-      name: args.lr_scheduler_type,
-      warmupSteps: this.plan.warmupSteps,
-      maxSteps: this.plan.maxSteps,
-    };
-    const rate = (updates: number): number =>
-      args.learning_rate * scheduleFactor(schedule, updates);
-    const learningRate = rate(this.#engine.optimizer.scalars.step);
+    const learningRate = this.#rateAfter(this.#engine.optimizer.scalars.step);
     const result = this.#engine.step(batches, {
-      learningRate: rate,
+      learningRate,
       loss,
       seed: [args.seed, globalStep],
     });
     this.state.globalStep = globalStep + 1;
     this.state.epoch = epoch;
+    this.state.totalFlos += flos;
     this.#log.add(result.loss, { filter: args.logging_nan_inf_filter });
     return {
       ...result,
       learningRate,
       epoch,
       step: globalStep + 1,
-      tokens: sumOf(batches, (each) => each.tokens),
-      trainedTokens: sumOf(batches, (each) => each.targets.labels.length),
+      tokens,
+      trainedTokens,
       seconds: (performance.now() - started) / 1000,
     };
   }
 
-  /** The micro-batches of the next step, and the epoch after it. */
-  #window(): { batches: Batch[]; epoch: number } {
-    const { args, trainDataset, tokenizer } = this.#options;
-    const { stepsPerEpoch, batchesPerEpoch } = this.plan;
-    const epoch = Math.floor(this.state.globalStep / stepsPerEpoch);
-    if (this.#order?.epoch !== epoch) {
-      const batches = epochBatches(trainDataset.length, {
-        epoch,
-        seed: args.data_seed ?? args.seed,
-        batchSize: args.per_device_train_batch_size,
-        dropLast: args.dataloader_drop_last,
-      });
-      this.#order = { epoch, batches };
-    }
-    const { start, end } = windowAt(this.plan, {
-      step: this.state.globalStep % stepsPerEpoch,
-      accumulation: args.gradient_accumulation_steps,
-    });
-    const collate = this.#options.dataCollator ?? dataCollator;
-    const batches = this.#order.batches.slice(start, end).map((rows) =>
-      collate(rows.map((row) => trainDataset[row]!), tokenizer)
-    );
-    const { hiddenSize, vocabSize } = this.#trainee.model.config;
-    const weights = this.#parameterCount - hiddenSize * vocabSize;
-    this.state.totalFlos += 6 * weights *
-      sumOf(batches, (each) => each.inputIds.length);
-    return { batches, epoch: epoch + end / batchesPerEpoch };
-  }
-
-  /** Whether something that happens every `every` steps happens now. */
-  #isDue(strategy: "no" | "steps" | "epoch", every: number): boolean {
-    const { globalStep } = this.state;
-    if (strategy === "epoch") {
-      // An epoch also ends where the run does, as in transformers.
-      return globalStep % this.plan.stepsPerEpoch === 0 ||
-        globalStep >= this.plan.maxSteps;
-    }
-    return strategy === "steps" && globalStep % every === 0;
-  }
-
-  #logAfter(report: StepReport): void {
+  /** The learning rate after `updates` updates. */
+  #rateAfter(updates: number): number {
     const { args } = this.#options;
-    const first = args.logging_first_step && report.step === 1;
-    if (!first && !this.#isDue(args.logging_strategy, this.plan.loggingSteps)) {
-      return;
-    }
-    this.#addRow({
-      loss: this.#log.take(),
-      grad_norm: report.gradNorm,
-      learning_rate: report.learningRate,
+    const { warmupSteps, maxSteps } = this.plan;
+    const name = args.lr_scheduler_type;
+    return args.learning_rate *
+      scheduleFactor({ name, warmupSteps, maxSteps }, updates);
+  }
+
+  /** Ends a run that cannot come to a good end; `updates` were made in this session. */
+  #refuseFailure({ batches }: Window, updates: number): void {
+    const { inARow } = this.#failed;
+    const isHopeless = inARow >= MAX_FAILED_STEPS ||
+      inARow > 0 && this.#isDone() && updates === 0;
+    if (!isHopeless) return;
+    throw nonFiniteError({
+      batches,
+      inARow,
+      model: this.#trainable.model,
+      parameters: this.#engine.parameters,
+      autocast: this.#engine.autocast,
+      step: this.state.globalStep,
+      checkpoint: this.#lastCheckpoint,
     });
   }
 
-  /** The last row: what the whole run took, counting the steps of this session. */
-  #logEnd(first: number, seconds: number): void {
-    const { globalStep, totalFlos } = this.state;
-    const { args, trainDataset } = this.#options;
-    const steps = globalStep - first;
-    const rows = args.max_steps > 0
-      ? steps * args.per_device_train_batch_size *
-        args.gradient_accumulation_steps
-      : trainDataset.length * steps / this.plan.stepsPerEpoch;
-    this.#addRow({
-      train_runtime: rounded(seconds, 4),
-      train_samples_per_second: rounded(rows / seconds, 3),
-      train_steps_per_second: rounded(steps / seconds, 3),
-      total_flos: totalFlos,
-      train_loss: this.#log.total / Math.max(globalStep, 1),
-    });
+  #refuseNonFinite(folder: string): void {
+    if (isFinite(this.#engine.parameters.values)) return;
+    const saved = this.#lastCheckpoint === null
+      ? ""
+      : `; the last good checkpoint is "${this.#lastCheckpoint}"`;
+    throw new InputError(
+      `Cannot save "${folder}": after step ${this.state.globalStep} trained weights are not finite numbers, ` +
+        `a lower --learning_rate is needed${saved}`,
+    );
+  }
+
+  #logsNow({ step }: StepReport): boolean {
+    const { args } = this.#options;
+    return this.#isAsked("shouldLog") ||
+      (args.logging_first_step && step === 1) || logsAt(step, this.plan, args);
+  }
+
+  #savesNow(): boolean {
+    return this.#isAsked("shouldSave") ||
+      savesAt(this.state.globalStep, this.plan, this.#options.args);
+  }
+
+  /** Whether a callback has asked for it since the last time. */
+  #isAsked(what: "shouldLog" | "shouldSave"): boolean {
+    const asked = this.#control[what];
+    this.#control[what] = false;
+    return asked;
   }
 
   #addRow(values: LogRow): void {
     const { epoch, globalStep: step } = this.state;
     const row = { ...values, epoch, step };
     this.state.logHistory.push(row);
-    this.#tell((each) => each.onLog?.(row));
-  }
-
-  #savesNow(): boolean {
-    const { args } = this.#options;
-    const ends = this.state.globalStep >= this.plan.maxSteps;
-    return this.#isDue(args.save_strategy, this.plan.saveSteps) ||
-      (ends && args.save_strategy === "steps");
+    this.#tell((each) => each.onLog?.(row, this.#control));
   }
 
   #saveCheckpoint(): string {
     const { args } = this.#options;
+    const step = this.state.globalStep;
+    this.#refuseNonFinite(`${args.output_dir}/checkpoint-${step}`);
     const folder = writeCheckpoint(args.output_dir, {
-      step: this.state.globalStep,
+      step,
       parameters: this.#engine.parameters,
       optimizer: this.#engine.optimizer,
       state: this.#stateJson(true),
@@ -328,8 +343,9 @@ export class Trainer implements Disposable {
       onlyModel: args.save_only_model,
       saveModel: (path) => this.saveModel(path),
     });
+    this.#lastCheckpoint = folder;
     rotateCheckpoints(args.output_dir, args.save_total_limit);
-    this.#tell((each) => each.onSave?.(folder));
+    this.#tell((each) => each.onSave?.(folder, this.#control));
     return folder;
   }
 
@@ -337,7 +353,7 @@ export class Trainer implements Disposable {
     return {
       ...this.#log.sums,
       optimizer: { ...this.#engine.optimizer.scalars },
-      modelState: this.#trainee.model.runState(),
+      modelState: this.#trainable.model.runState(),
       lossScaler: this.#engine.lossScaler,
       order: this.#orderFacts(),
     };
@@ -347,7 +363,7 @@ export class Trainer implements Disposable {
     const { args, trainDataset } = this.#options;
     return {
       rows: trainDataset.length,
-      tokens: sumOf(trainDataset, (each) => each.input_ids.length),
+      tokens: trainDataset.reduce((sum, row) => sum + row.input_ids.length, 0),
       seed: args.seed,
       data_seed: args.data_seed ?? args.seed,
       per_device_train_batch_size: args.per_device_train_batch_size,
@@ -360,6 +376,7 @@ export class Trainer implements Disposable {
       plan: this.plan,
       batchSize: this.#options.args.per_device_train_batch_size,
       saving,
+      stopping: this.#isDone(),
     });
   }
 
@@ -376,20 +393,4 @@ export class Trainer implements Disposable {
   #tell(say: (callback: TrainerCallback) => void): void {
     this.#options.callbacks?.forEach(say);
   }
-}
-
-/** Numbers in the tree, a tensor that hangs in two places counted once. */
-function countParameters(model: CausalLm): number {
-  const tensors = new Set(
-    [...model.namedParameters()].map((each) => each.tensor),
-  );
-  return sumOf([...tensors], (each) => each.size);
-}
-
-function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
-  return items.reduce((sum, item) => sum + value(item), 0);
-}
-
-function rounded(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }

@@ -1,5 +1,5 @@
 /**
- * What a Trainer takes and gives.
+ * What a Trainer takes and gives, and what it tells those who watch a run.
  *
  * @module
  */
@@ -9,7 +9,9 @@ import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch, Feature } from "../data/batch.ts";
 import type { PadTokens } from "../data/collator.ts";
 import type { PeftModel } from "../peft/mod.ts";
-import type { TrainerCallback } from "./callbacks.ts";
+import type { TrainingPlan } from "./plan.ts";
+import type { StepResult } from "./step_engine.ts";
+import type { LogRow } from "./trainer_state.ts";
 
 /** What a `Trainer` is made of. */
 export interface TrainerOptions {
@@ -21,7 +23,7 @@ export interface TrainerOptions {
   readonly trainDataset: readonly Feature[];
   /** Pads batches. */
   readonly tokenizer: PadTokens;
-  /** Makes a batch of rows. Default the seed's `data_collator`. */
+  /** Makes a batch of rows. Default the recipe's `data_collator`. */
   readonly dataCollator?: (
     features: readonly Feature[],
     tokenizer: PadTokens,
@@ -53,4 +55,46 @@ export interface TrainOutput {
   readonly trainingLoss: number;
   /** The checkpoint saved because the run was aborted, or `null`. */
   readonly interruptedAt: string | null;
+}
+
+/** One optimizer step, done. */
+export interface StepReport extends StepResult {
+  /** Steps done, this one included. */
+  readonly step: number;
+  /** Epochs done, with fraction. */
+  readonly epoch: number;
+  /** Learning rate of this step. */
+  readonly learningRate: number;
+  /** Tokens that went through the model, padding not counted. */
+  readonly tokens: number;
+  /** Tokens whose prediction was trained. */
+  readonly trainedTokens: number;
+  /** Seconds that the step took. */
+  readonly seconds: number;
+}
+
+/** What a callback asks for by setting a field to `true`, as in transformers. */
+export interface TrainerControl {
+  /** End the run after this step, as after the last one. */
+  shouldTrainingStop: boolean;
+  /** Add a log row after this step. */
+  shouldLog: boolean;
+  /** Save a checkpoint after this step. */
+  shouldSave: boolean;
+}
+
+/** Watches a run; every method may be left out. */
+export interface TrainerCallback {
+  /** Before the first step; `step` is where a resumed run begins, else 0. */
+  onTrainBegin?(plan: TrainingPlan, step: number): void;
+  /** After each step, before it is logged and saved. */
+  onStepEnd?(report: StepReport, control: TrainerControl): void;
+  /** A row has been added to `log_history`. */
+  onLog?(row: LogRow, control: TrainerControl): void;
+  /** A checkpoint has been written. */
+  onSave?(folder: string, control: TrainerControl): void;
+  /** After the last step, also when the run was aborted or failed. */
+  onTrainEnd?(): void;
+  /** Something a user should know, in one sentence. */
+  onWarning?(message: string): void;
 }

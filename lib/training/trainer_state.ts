@@ -31,7 +31,10 @@ export function freshState(): TrainerState {
 export interface StateContext {
   readonly plan: TrainingPlan;
   readonly batchSize: number;
+  /** Whether the state goes into a checkpoint. */
   readonly saving: boolean;
+  /** Whether the run ends here. */
+  readonly stopping: boolean;
 }
 
 /** The object that `trainer_state.json` holds; losses and norms are not rounded. */
@@ -39,7 +42,7 @@ export function stateToJson(
   state: TrainerState,
   context: StateContext,
 ): PythonJson {
-  const { plan, batchSize, saving } = context;
+  const { plan, batchSize, saving, stopping } = context;
   return {
     best_global_step: null,
     best_metric: null,
@@ -63,7 +66,7 @@ export function stateToJson(
           should_evaluate: false,
           should_log: false,
           should_save: saving,
-          should_training_stop: state.globalStep >= plan.maxSteps,
+          should_training_stop: stopping,
         },
         attributes: {},
       },

@@ -16,12 +16,12 @@ import {
   Trainer,
 } from "../../lib/training/mod.ts";
 import { rotateCheckpoints } from "../../lib/training/checkpoint.ts";
-import { InputError } from "../../lib/input_error.ts";
 import { complaint } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
   PAD,
+  refusal,
   rowOf,
   TINY_LORA,
   tinyArguments,
@@ -305,16 +305,6 @@ const TWO_STEPS = {
   save_strategy: "steps",
   save_steps: 1,
 } as const;
-
-async function refusal(run: TinyRun): Promise<string> {
-  try {
-    await train(run);
-  } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
-    return error.message.replaceAll(run.folder, "F");
-  }
-  throw new Error("nothing was thrown");
-}
 
 Deno.test("Trainer refuses to resume with fewer targets, and from files without their fields", async () => {
   await inFolder(async (folder) => {

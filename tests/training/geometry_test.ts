@@ -17,7 +17,7 @@ import { dataCollator } from "../../lib/data/collator.ts";
 import { getPeftModel } from "../../lib/peft/mod.ts";
 import { CPU } from "../../lib/tensor/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
-import { traineeOf } from "../../lib/training/trainee.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
 import { MODELS, PAD, rowOf } from "./tiny_run.ts";
 
@@ -112,7 +112,7 @@ function computed(
     : null;
   base.train();
   using flat = new FlatParameters(
-    traineeOf(adapter ?? base).parameters,
+    trainableModel(adapter ?? base).parameters,
     CPU,
   );
   const loss = accumulateGradients(base, batch, {

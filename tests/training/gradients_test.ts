@@ -16,7 +16,7 @@ import {
   PeftModel,
 } from "../../lib/peft/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
-import { traineeOf } from "../../lib/training/trainee.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { aten, CPU, liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import {
@@ -36,7 +36,7 @@ for (const checkpointing of [false, true]) {
     const batch = goldenBatch(golden);
     using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
     using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
-    using flat = new FlatParameters(traineeOf(model).parameters, CPU);
+    using flat = new FlatParameters(trainableModel(model).parameters, CPU);
     const loss = accumulateGradients(base, batch, {
       ...PLAIN,
       checkpointing,
@@ -114,7 +114,7 @@ function computed(
       seed: 3,
     });
   base.train();
-  const { parameters } = traineeOf(adapter ?? base);
+  const { parameters } = trainableModel(adapter ?? base);
   using flat = new FlatParameters(parameters, CPU);
   const batch = dataCollator(tinyRows(3), PAD);
   const before = liveTensors();
@@ -149,7 +149,7 @@ Deno.test("accumulateGradients() draws other dropout masks for other seeds and t
     target_modules: ["q_proj"],
   }, { seed: 3 });
   base.train();
-  using _flat = new FlatParameters(traineeOf(model).parameters, CPU);
+  using _flat = new FlatParameters(trainableModel(model).parameters, CPU);
   const batch = dataCollator(tinyRows(3), PAD);
   const lossWith = (seed: readonly number[]): number =>
     accumulateGradients(base, batch, { ...PLAIN, factor: 1, seed });
@@ -162,7 +162,7 @@ Deno.test("accumulateGradients() draws other dropout masks for other seeds and t
 Deno.test("accumulateGradients() adds to what the gradients hold", () => {
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
-  using flat = new FlatParameters(traineeOf(model).parameters, CPU);
+  using flat = new FlatParameters(trainableModel(model).parameters, CPU);
   const batch = dataCollator(tinyRows(2), PAD);
   accumulateGradients(base, batch, { ...PLAIN, factor: 1 });
   const once = flat.gradients.toArray();

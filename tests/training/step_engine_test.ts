@@ -14,7 +14,7 @@ import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
 import { scheduleFactor } from "../../lib/training/schedules.ts";
 import { StepEngine } from "../../lib/training/step_engine.ts";
-import { traineeOf } from "../../lib/training/trainee.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import {
@@ -45,7 +45,7 @@ for (const gradient_checkpointing of [false, true]) {
     using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
     using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
     using engine = new StepEngine(
-      traineeOf(model),
+      trainableModel(model),
       tinyArguments({
         gradient_checkpointing,
         weight_decay: golden.optimizer.weight_decay,
@@ -57,13 +57,13 @@ for (const gradient_checkpointing of [false, true]) {
       warmupSteps: golden.warmup_steps,
       maxSteps: golden.max_steps,
     } as const;
-    const learningRate = (updates: number): number =>
+    const rateAfter = (updates: number): number =>
       golden.optimizer.lr * scheduleFactor(schedule, updates);
     for (const [index, expected] of golden.steps.entries()) {
-      const rate = learningRate(engine.optimizer.scalars.step);
+      const rate = rateAfter(engine.optimizer.scalars.step);
       assertClose([rate], [expected.learning_rate], { limit: 1e-12 });
       const { loss, gradNorm } = engine.step([batch], {
-        learningRate,
+        learningRate: rate,
         loss: "tokens",
         seed: [index],
       });
@@ -95,7 +95,7 @@ function gradientsOf(
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
   using engine = new StepEngine(
-    traineeOf(model),
+    trainableModel(model),
     tinyArguments({ max_grad_norm: 0, ...options.args }),
   );
   const batches: Batch[] = [];
@@ -103,7 +103,7 @@ function gradientsOf(
     batches.push(dataCollator(rows.slice(at, at + options.size), PAD));
   }
   const { loss } = engine.step(batches, {
-    learningRate: () => 0.01,
+    learningRate: 0.01,
     loss: options.loss ?? "tokens",
     seed: [0],
   });
@@ -137,12 +137,12 @@ Deno.test("StepEngine.step() clips gradients to max_grad_norm and reports the no
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
   using engine = new StepEngine(
-    traineeOf(model),
+    trainableModel(model),
     tinyArguments({ max_grad_norm: 0.25 }),
   );
   const batch = dataCollator(tinyRows(2), PAD);
   const { gradNorm } = engine.step([batch], {
-    learningRate: () => 0,
+    learningRate: 0,
     loss: "tokens",
     seed: [0],
   });
@@ -154,12 +154,12 @@ Deno.test("StepEngine.step() clips gradients to max_grad_norm and reports the no
 Deno.test("StepEngine.step() on a window without trained tokens has loss 0 and keeps the weights", () => {
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
-  using engine = new StepEngine(traineeOf(model), tinyArguments());
+  using engine = new StepEngine(trainableModel(model), tinyArguments());
   const before = engine.parameters.values.toArray();
   const batch = dataCollator([rowOf([5, 6, 7], 3)], PAD);
   assert.equal(batch.targets.labels.length, 0);
   const { loss, gradNorm } = engine.step([batch], {
-    learningRate: () => 0.01,
+    learningRate: 0.01,
     loss: "tokens",
     seed: [0],
   });
@@ -175,13 +175,13 @@ Deno.test("StepEngine.step() leaves no tensor behind in 60 steps of varying leng
     base.train();
     for (const gradient_checkpointing of [false, true]) {
       using engine = new StepEngine(
-        traineeOf(model),
+        trainableModel(model),
         tinyArguments({ gradient_checkpointing }),
       );
       const live: number[] = [];
       for (const [index, row] of tinyRows(30).entries()) {
         engine.step([dataCollator([row], PAD)], {
-          learningRate: () => 0.01,
+          learningRate: 0.01,
           loss: "tokens",
           seed: [index],
         });

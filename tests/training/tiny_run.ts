@@ -5,6 +5,7 @@
  * @module
  */
 
+import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import type { TrainingArguments } from "../../lib/arguments/settings.ts";
 import { trainingArguments } from "../../lib/arguments/train_arguments.ts";
@@ -15,6 +16,7 @@ import {
   paddedBatch,
 } from "../../lib/data/batch.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
+import { InputError } from "../../lib/input_error.ts";
 import { getPeftModel, type LoraConfig } from "../../lib/peft/mod.ts";
 import {
   type LogRow,
@@ -137,6 +139,17 @@ export async function train(run: TinyRun): Promise<TinyResult> {
     trainer.saveState();
   }
   return { output, history: trainer.state.logHistory, saved, warnings };
+}
+
+/** The message of the InputError that a run ends with; its folder is called "F" in it. */
+export async function refusal(run: TinyRun): Promise<string> {
+  try {
+    await train(run);
+  } catch (error) {
+    assert(error instanceof InputError, `${error} is no InputError`);
+    return error.message.replaceAll(run.folder, "F");
+  }
+  throw new Error("nothing was thrown");
 }
 
 /** Gives `use` a new folder and removes it afterwards. */

@@ -11,12 +11,17 @@ import type { TrainingArguments } from "../../lib/arguments/settings.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { getPeftModel } from "../../lib/peft/mod.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
-import { type StepReport, Trainer } from "../../lib/training/mod.ts";
+import {
+  type LogRow,
+  type StepReport,
+  Trainer,
+} from "../../lib/training/mod.ts";
 import { complaint } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
   PAD,
+  rowOf,
   tinyArguments,
   type TinyResult,
   tinyRows,
@@ -131,6 +136,78 @@ Deno.test("Trainer.train() reports every step and logs what it reported", async 
       "train_steps_per_second",
     ]);
     assert.equal(history[2]!.train_loss, mean);
+  });
+});
+
+Deno.test("Trainer.train() counts total_flos as transformers does: 6 per token, padding included, and parameter outside the embedding", async () => {
+  await inFolder(async (folder) => {
+    const rows = [rowOf([3, 4, 5, 6, 7, 8, 9], 2), rowOf([3, 4, 5], 1)];
+    const { history } = await train({
+      folder,
+      rows,
+      args: { max_steps: 1, gradient_accumulation_steps: 1 },
+    });
+    // two rows padded to 7; the fixture's own weights and the adapter's matrices
+    const weights = readSafetensors(`${MODELS}/llama_gqa/model.safetensors`);
+    const adapter = readSafetensors(`${folder}/adapter_model.safetensors`);
+    let parameters = 0;
+    for (const [name, { shape }] of [...weights, ...adapter]) {
+      if (name === "model.embed_tokens.weight") continue;
+      parameters += shape.reduce((count, size) => count * size, 1);
+    }
+    assert.equal(history.at(-1)!.total_flos, 6 * 14 * parameters);
+  });
+});
+
+Deno.test("Trainer.train() stops, logs and saves where a callback asks for it", async () => {
+  await inFolder(async (folder) => {
+    const rows: LogRow[] = [];
+    const { output, history, saved } = await train({
+      folder,
+      args: { max_steps: 9, logging_steps: 100, save_strategy: "no" },
+      options: {
+        callbacks: [{
+          onStepEnd: ({ step }, control) => {
+            if (step === 2) control.shouldLog = true;
+            if (step === 3) control.shouldSave = true;
+            if (step === 4) control.shouldTrainingStop = true;
+          },
+          onLog: (row) => rows.push(row),
+        }],
+      },
+    });
+    assert.equal(output.globalStep, 4);
+    assert.equal(output.interruptedAt, null);
+    assert.deepEqual(saved, [`${folder}/checkpoint-3`]);
+    assert.deepEqual(rows, history);
+    assert.deepEqual(history.map(({ step }) => step), [2, 4]);
+    assert("loss" in history[0]! && "train_loss" in history[1]!);
+    const stops = (path: string): boolean =>
+      JSON.parse(Deno.readTextFileSync(`${path}/trainer_state.json`))
+        .stateful_callbacks.TrainerControl.args.should_training_stop;
+    assert.deepEqual([saved[0]!, folder].map(stops), [false, true]);
+  });
+});
+
+Deno.test("Trainer.train() stopped from a log row saves no further checkpoint, and goes on when called again", async () => {
+  await inFolder(async (folder) => {
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using model = getPeftModel(base, {}, { seed: 1 });
+    let limit = 2;
+    using trainer = new Trainer({
+      model,
+      tokenizer: PAD,
+      args: tinyArguments({ output_dir: folder, max_steps: 5 }),
+      trainDataset: tinyRows(3),
+      callbacks: [{
+        onLog: ({ step }, control) => {
+          control.shouldTrainingStop = step === limit;
+        },
+      }],
+    });
+    assert.equal((await trainer.train()).globalStep, 2);
+    limit = 0;
+    assert.equal((await trainer.train()).globalStep, 5);
   });
 });
 

@@ -12,33 +12,34 @@ import { InputError } from "../input_error.ts";
 import type { NamedParameter } from "../nn/mod.ts";
 import { ADAPTER_PREFIX, ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
 
-/** A model to train. */
-export interface Trainee {
+/** A model with the parameters to train, and how they are saved and read. */
+export interface TrainableModel {
+  /** The model, the adapter injected. */
   readonly model: CausalLm;
   /** Parameters to train, as the tree names them. */
   readonly parameters: readonly NamedParameter[];
   /** Writes the trained weights in the format the ecosystem loads. */
   save(folder: string): void;
-  /** Reads what {@linkcode Trainee.save} wrote, by the tree's names. */
+  /** Reads what {@linkcode TrainableModel.save} wrote, by the tree's names. */
   read(folder: string): ReadonlyMap<string, TensorData>;
 }
 
 /**
- * The trainee that `model` is: its adapter, or all of it.
+ * What is trainable of `model`: its adapter, or all of it.
  *
  * @throws {InputError} when there is nothing to train.
  */
-export function traineeOf(model: CausalLm | PeftModel): Trainee {
-  const trainee = model instanceof PeftModel
-    ? adapterTrainee(model)
-    : wholeTrainee(model);
-  if (trainee.parameters.length === 0) {
+export function trainableModel(model: CausalLm | PeftModel): TrainableModel {
+  const trainable = model instanceof PeftModel
+    ? trainableAdapter(model)
+    : wholeModel(model);
+  if (trainable.parameters.length === 0) {
     throw new InputError("Cannot train model: it has no trainable parameter");
   }
-  return trainee;
+  return trainable;
 }
 
-function adapterTrainee(peft: PeftModel): Trainee {
+function trainableAdapter(peft: PeftModel): TrainableModel {
   return {
     model: peft.base,
     parameters: peft.trainedParameters(),
@@ -53,7 +54,7 @@ function adapterTrainee(peft: PeftModel): Trainee {
   };
 }
 
-function wholeTrainee(model: CausalLm): Trainee {
+function wholeModel(model: CausalLm): TrainableModel {
   return {
     model,
     parameters: [...model.namedParameters()],

@@ -5,7 +5,7 @@
  */
 
 import { strict as assert } from "node:assert";
-import { LossLog } from "../../lib/training/loss_log.ts";
+import { LossLog } from "../../lib/training/run_log.ts";
 
 Deno.test("LossLog.take() gives the mean since the last row, total stays", () => {
   const log = new LossLog();

@@ -5,7 +5,7 @@
  */
 
 import { strict as assert } from "node:assert";
-import { LossScaler } from "../../lib/training/loss_scaler.ts";
+import { LossScaler } from "../../lib/training/gradient_scaling.ts";
 
 Deno.test("LossScaler.update() halves the scale after an overflow", () => {
   const scaler = new LossScaler();

@@ -1,0 +1,95 @@
+/**
+ * What each optimizer step is trained on: the rows of its micro-batches in the
+ * order of the epoch, collated, with what their passage through the model counts.
+ *
+ * @module
+ */
+
+import type { CausalLm } from "../architectures/mod.ts";
+import type { Batch } from "../data/batch.ts";
+import { dataCollator } from "../data/collator.ts";
+import type { Tensor } from "../tensor/mod.ts";
+import { type TrainingPlan, windowAt } from "./plan.ts";
+import { epochBatches } from "./sampler.ts";
+import type { TrainerOptions } from "./trainer_options.ts";
+
+/** The micro-batches of one optimizer step. */
+export interface Window {
+  readonly batches: readonly Batch[];
+  /** Epochs done after this step, with fraction. */
+  readonly epoch: number;
+  /** Tokens, padding not counted. */
+  readonly tokens: number;
+  /** Tokens whose prediction is trained. */
+  readonly trainedTokens: number;
+  /** Floating point operations by the estimate of transformers' Trainer. */
+  readonly flos: number;
+}
+
+/** Gives the window of any step; the order of an epoch is drawn once. */
+export class TrainingBatches {
+  readonly #options: TrainerOptions;
+  readonly #plan: TrainingPlan;
+  readonly #flosPerToken: number;
+  #order: { epoch: number; batches: number[][] } | null = null;
+
+  /** Takes the rows of `options`, to be trained on by `model` as `plan` says. */
+  constructor(
+    options: TrainerOptions,
+    run: { readonly plan: TrainingPlan; readonly model: CausalLm },
+  ) {
+    this.#options = options;
+    this.#plan = run.plan;
+    this.#flosPerToken = flosPerToken(run.model);
+  }
+
+  /** The window of optimizer step `step`, the first being 0. */
+  window(step: number): Window {
+    const { args, trainDataset, tokenizer } = this.#options;
+    const { stepsPerEpoch, batchesPerEpoch } = this.#plan;
+    const epoch = Math.floor(step / stepsPerEpoch);
+    const { start, end } = windowAt(this.#plan, {
+      step: step % stepsPerEpoch,
+      accumulation: args.gradient_accumulation_steps,
+    });
+    const collate = this.#options.dataCollator ?? dataCollator;
+    const batches = this.#orderOf(epoch).slice(start, end).map((rows) =>
+      collate(rows.map((row) => trainDataset[row]!), tokenizer)
+    );
+    return {
+      batches,
+      epoch: epoch + end / batchesPerEpoch,
+      tokens: sumOf(batches, (each) => each.tokens),
+      trainedTokens: sumOf(batches, (each) => each.targets.labels.length),
+      flos: this.#flosPerToken *
+        sumOf(batches, (each) => each.inputIds.length),
+    };
+  }
+
+  #orderOf(epoch: number): readonly number[][] {
+    if (this.#order?.epoch !== epoch) {
+      const { args, trainDataset } = this.#options;
+      const batches = epochBatches(trainDataset.length, {
+        epoch,
+        seed: args.data_seed ?? args.seed,
+        batchSize: args.per_device_train_batch_size,
+        dropLast: args.dataloader_drop_last,
+      });
+      this.#order = { epoch, batches };
+    }
+    return this.#order.batches;
+  }
+}
+
+/** `6 ·` parameters without the embedding, a tensor that hangs in two places counted once. */
+function flosPerToken(model: CausalLm): number {
+  const tensors = new Set<Tensor>();
+  for (const { tensor } of model.namedParameters()) tensors.add(tensor);
+  const { hiddenSize, vocabSize } = model.config;
+  return 6 *
+    (sumOf([...tensors], (each) => each.size) - hiddenSize * vocabSize);
+}
+
+function sumOf<T>(items: readonly T[], value: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + value(item), 0);
+}

@@ -1,0 +1,136 @@
+/**
+ * Numbers that are not finite (NaN, infinity): how many steps in a row a run bears
+ * with them, and where in the model the first of them comes up.
+ *
+ * @module
+ */
+
+import type { CausalLm } from "../architectures/mod.ts";
+import type { Batch } from "../data/batch.ts";
+import type { DType } from "../formats/dtype.ts";
+import { InputError } from "../input_error.ts";
+import type { Module } from "../nn/mod.ts";
+import {
+  aten,
+  autocast,
+  noGrad,
+  type Tensor,
+  tensorScope,
+} from "../tensor/mod.ts";
+import { type FlatParameters, viewOf } from "./flat_parameters.ts";
+import { inputIdsOf } from "./loss.ts";
+import type { StepReport } from "./trainer_options.ts";
+
+/** Steps in a row without a finite loss and finite gradients that end a run. */
+export const MAX_FAILED_STEPS = 3;
+
+/** Counts failed steps. */
+export class FailedSteps {
+  /** Failed steps since the last good one. */
+  inARow = 0;
+  #told = false;
+
+  /** Takes note of a step; gives the sentence for the user about the first failed one of the run, else `null`. */
+  add({ failed, step }: StepReport): string | null {
+    this.inARow = failed ? this.inARow + 1 : 0;
+    if (!failed || this.#told) return null;
+    this.#told = true;
+    return `The loss or the gradients of step ${step} are not finite numbers: ` +
+      "its update is left out, and so are others of this kind; after " +
+      `${MAX_FAILED_STEPS} in a row the run stops`;
+  }
+}
+
+/** Whether all elements are finite. */
+export function isFinite(values: Tensor): boolean {
+  using _scope = tensorScope();
+  return aten.all(aten.isfinite(values)).item() !== 0;
+}
+
+/** What is searched by {@linkcode nonFiniteError}. */
+export interface FailedStep {
+  readonly model: CausalLm;
+  /** The trained parameters, with the gradients of the step. */
+  readonly parameters: FlatParameters;
+  readonly batches: readonly Batch[];
+  readonly autocast: DType | null;
+  /** Steps done. */
+  readonly step: number;
+  /** Failed steps at the end of them. */
+  readonly inARow: number;
+  /** The newest checkpoint of this run, or `null`. */
+  readonly checkpoint: string | null;
+}
+
+/** The error that ends a run after failed steps: says which step, and where the first such number is. */
+export function nonFiniteError(failed: FailedStep): InputError {
+  const { step, inARow, checkpoint } = failed;
+  const steps = inARow === 1
+    ? "its loss or gradients are not finite numbers"
+    : `the loss or the gradients of ${inARow} steps in a row are not finite numbers`;
+  const saved = checkpoint === null
+    ? ""
+    : `; the last good checkpoint is "${checkpoint}"`;
+  return new InputError(
+    `Cannot go on training after step ${step}: ${steps}; ${
+      firstPlace(failed)
+    }${saved}`,
+  );
+}
+
+const CALMER =
+  "a lower --learning_rate, or --torch_dtype float32 or bfloat16 in place of float16, is needed";
+
+function firstPlace(failed: FailedStep): string {
+  for (const batch of failed.batches) {
+    const found = firstInForward(batch, failed);
+    if (found !== null) return found;
+  }
+  const { entries, gradients } = failed.parameters;
+  using _scope = tensorScope();
+  const entry = entries.find((each) => !isFinite(viewOf(gradients, each)));
+  return entry === undefined
+    ? `the norm of the gradients is beyond the range of float32, ${CALMER}`
+    : `the first is in the gradient of "${entry.path}", ${CALMER}`;
+}
+
+/** Runs the segments of the model one by one: embedding, layers, head. */
+function firstInForward(batch: Batch, failed: FailedStep): string | null {
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  const { model } = failed;
+  using _cast = failed.autocast === null
+    ? null
+    : autocast(model.device, failed.autocast);
+  const context = model.context(batch);
+  let hidden = model.embed(inputIdsOf(batch, model.device), context);
+  if (!isFinite(hidden)) {
+    return described("the embedding", model.inputEmbeddings(), failed);
+  }
+  for (const [index, layer] of model.decoderLayers.entries()) {
+    using scope = tensorScope();
+    hidden = scope.keep(layer.forward(hidden, context));
+    if (!isFinite(hidden)) return described(`layer ${index}`, layer, failed);
+  }
+  return isFinite(model.head(hidden))
+    ? null
+    : described("the head", model, failed);
+}
+
+/** Says whether the weights of the place are at fault, and which. */
+function described(
+  place: string,
+  module: Module,
+  { model, parameters }: FailedStep,
+): string {
+  const start = `the first is in the output of ${place}`;
+  const own = new Set([...module.namedParameters()].map((each) => each.tensor));
+  const trained = new Set(parameters.entries.map((each) => each.view));
+  for (const { path, tensor } of model.namedParameters()) {
+    if (!own.has(tensor) || isFinite(tensor)) continue;
+    return trained.has(tensor)
+      ? `${start}, where "${path}" has grown beyond all bounds, ${CALMER}`
+      : `${start}, whose weight "${path}" in the base model holds such numbers, a base model without them is needed`;
+  }
+  return `${start}, whose weights are finite, ${CALMER}`;
+}

@@ -1,0 +1,109 @@
+/**
+ * What a run logs: the sums behind the losses, which are saved with a checkpoint so
+ * that a resumed run reports what the uninterrupted one would, and the rows made
+ * of them.
+ *
+ * @module
+ */
+
+import type { TrainingArguments } from "../arguments/settings.ts";
+import type { TrainingPlan } from "./plan.ts";
+import type { StepReport } from "./trainer_options.ts";
+import type { LogRow, TrainerState } from "./trainer_state.ts";
+
+/** The sums. */
+export interface LossSums {
+  /** Sum of the losses of all steps. */
+  readonly lossSum: number;
+  /** Sum and number of the losses since the last log row. */
+  readonly unlogged: { readonly sum: number; readonly count: number };
+}
+
+/** The row that transformers logs of the steps since the last one. */
+export function lossRow(loss: number, report: StepReport): LogRow {
+  return {
+    loss,
+    grad_norm: report.gradNorm,
+    learning_rate: report.learningRate,
+  };
+}
+
+/** What {@linkcode endRow} is made of. */
+export interface EndOfRun {
+  readonly state: TrainerState;
+  readonly plan: TrainingPlan;
+  readonly args: TrainingArguments;
+  /** Rows of the data set. */
+  readonly rows: number;
+  /** The step that this session began after. */
+  readonly first: number;
+  /** Seconds that this session took. */
+  readonly seconds: number;
+  /** Sum of the losses of all steps. */
+  readonly lossSum: number;
+}
+
+/** The last row of a run: rates count the steps of this session, the mean loss all. */
+export function endRow(run: EndOfRun): LogRow {
+  const { args, plan, seconds, state } = run;
+  const steps = state.globalStep - run.first;
+  const rows = args.max_steps > 0
+    ? steps * args.per_device_train_batch_size *
+      args.gradient_accumulation_steps
+    : run.rows * steps / plan.stepsPerEpoch;
+  return {
+    train_runtime: rounded(seconds, 4),
+    train_samples_per_second: rounded(rows / seconds, 3),
+    train_steps_per_second: rounded(steps / seconds, 3),
+    total_flos: state.totalFlos,
+    train_loss: run.lossSum / Math.max(state.globalStep, 1),
+  };
+}
+
+function rounded(value: number, digits: number): number {
+  return Number(value.toFixed(digits));
+}
+
+/** Adds up losses. */
+export class LossLog {
+  #total: number;
+  #sum: number;
+  #count: number;
+
+  /** Starts at zero, or where `sums` left off. */
+  constructor(sums: LossSums = { lossSum: 0, unlogged: { sum: 0, count: 0 } }) {
+    this.#total = sums.lossSum;
+    this.#sum = sums.unlogged.sum;
+    this.#count = sums.unlogged.count;
+  }
+
+  /** The sums as they are. */
+  get sums(): LossSums {
+    return {
+      lossSum: this.#total,
+      unlogged: { sum: this.#sum, count: this.#count },
+    };
+  }
+
+  /** Sum of the losses of all steps. */
+  get total(): number {
+    return this.#total;
+  }
+
+  /** Adds a loss; with `filter`, a NaN or infinite one counts as the mean so far. */
+  add(loss: number, options: { readonly filter: boolean }): void {
+    const known = options.filter && !Number.isFinite(loss)
+      ? this.#sum / Math.max(this.#count, 1)
+      : loss;
+    this.#total += known;
+    this.#sum += known;
+    this.#count++;
+  }
+
+  /** The mean since the last row; begins a new one. */
+  take(): number {
+    const mean = this.#sum / this.#count;
+    this.#sum = this.#count = 0;
+    return mean;
+  }
+}

@@ -1,0 +1,235 @@
+/**
+ * Runs whose numbers are not finite: they stop with the step and the place, keep
+ * the last good checkpoint, and save nothing of it.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import {
+  readSafetensors,
+  writeSafetensors,
+} from "../../lib/formats/safetensors.ts";
+import { getPeftModel } from "../../lib/peft/mod.ts";
+import { noGrad } from "../../lib/tensor/mod.ts";
+import {
+  listCheckpoints,
+  ModifiedTrainer,
+  type StepReport,
+} from "../../lib/training/mod.ts";
+import { FailedSteps } from "../../lib/training/non_finite.ts";
+import { complaint } from "../formats/temporary.ts";
+import {
+  inFolder,
+  MODELS,
+  numbersOf,
+  PAD,
+  refusal,
+  TINY_LORA,
+  tinyArguments,
+  tinyRows,
+  train,
+} from "./tiny_run.ts";
+
+const REPORT: StepReport = {
+  step: 3,
+  epoch: 1,
+  loss: 2,
+  gradNorm: 1,
+  learningRate: 0.1,
+  tokens: 9,
+  trainedTokens: 4,
+  skipped: false,
+  failed: false,
+  seconds: 1,
+};
+
+Deno.test("FailedSteps.add() speaks once, not of float16's skipped steps, and counts steps in a row", () => {
+  const steps = new FailedSteps();
+  assert.equal(steps.add(REPORT), null);
+  const skipped = { ...REPORT, gradNorm: Infinity, skipped: true };
+  assert.equal(steps.add(skipped), null);
+  assert.equal(steps.inARow, 0);
+  const failed = { ...skipped, failed: true };
+  assert.match(steps.add(failed)!, /^The loss or the gradients of step 3 are/);
+  assert.equal(steps.add(failed), null);
+  assert.equal(steps.inARow, 2);
+  steps.add(REPORT);
+  assert.equal(steps.inARow, 0);
+});
+
+/** A copy of a fixture model, one number of one of its weights changed. */
+function spoiledModel(
+  folder: string,
+  change: { weight: string; value: number },
+): string {
+  const path = `${folder}/model`;
+  Deno.mkdirSync(path);
+  Deno.copyFileSync(
+    `${MODELS}/llama_gqa/config.json`,
+    `${path}/config.json`,
+  );
+  const tensors = new Map<string, TensorData>();
+  for (
+    const [name, data] of readSafetensors(
+      `${MODELS}/llama_gqa/model.safetensors`,
+    )
+  ) {
+    const values = numbersOf(data);
+    if (name === change.weight) values[5] = change.value;
+    tensors.set(name, { ...data, bytes: new Uint8Array(values.buffer) });
+  }
+  assert(tensors.has(change.weight));
+  writeSafetensors(`${path}/model.safetensors`, tensors);
+  return path;
+}
+
+for (
+  const [weight, value, place] of [
+    ["model.layers.1.mlp.up_proj.weight", NaN, "the output of layer 1"],
+    [
+      "model.layers.0.input_layernorm.weight",
+      Infinity,
+      "the output of layer 0",
+    ],
+    ["model.norm.weight", -Infinity, "the output of the head"],
+  ] as const
+) {
+  Deno.test(`Trainer.train() on a base whose ${weight} holds ${value} stops, names step and place, and saves nothing`, async () => {
+    await inFolder(async (folder) => {
+      const model = spoiledModel(folder, { weight, value });
+      const output = `${folder}/output`;
+      using base = AutoModelForCausalLM.fromPretrained(model);
+      using adapter = getPeftModel(base, TINY_LORA, { seed: 1 });
+      for (
+        const [max_steps, message] of [
+          [
+            9,
+            "Cannot go on training after step 3: the loss or the gradients of 3 steps in a row are",
+          ],
+          [1, "Cannot go on training after step 1: its loss or gradients are"],
+        ] as const
+      ) {
+        using trainer = new ModifiedTrainer({
+          model: adapter,
+          tokenizer: PAD,
+          args: tinyArguments({
+            output_dir: output,
+            max_steps,
+            save_strategy: "steps",
+            save_steps: 5,
+          }),
+          trainDataset: tinyRows(7),
+        });
+        await assert.rejects(trainer.train(), {
+          name: "InputError",
+          message:
+            `${message} not finite numbers; the first is in ${place}, whose weight "${weight}" ` +
+            "in the base model holds such numbers, a base model without them is needed",
+        });
+        assert.throws(() => Deno.statSync(output), Deno.errors.NotFound);
+      }
+    });
+  });
+}
+
+Deno.test("Trainer.train() leaves out the update of a step with gradients that are not finite, warns, and goes on", async () => {
+  await inFolder(async (folder) => {
+    const rows = tinyRows(6);
+    const args = {
+      max_steps: 6,
+      per_device_train_batch_size: 1,
+      gradient_accumulation_steps: 1,
+    };
+    const reports: StepReport[] = [];
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using adapter = getPeftModel(base, { r: 2 }, { seed: 1 });
+    const { embed_tokens } = base.model;
+    const weight = embed_tokens.weight;
+    using bad = embed_tokens.weight.add(embed_tokens.weight, NaN);
+    using trainer = new ModifiedTrainer({
+      model: adapter,
+      tokenizer: PAD,
+      args: tinyArguments({ ...args, output_dir: folder }),
+      trainDataset: rows,
+      callbacks: [{
+        onStepEnd: (report) => {
+          reports.push(report);
+          embed_tokens.weight = [1, 2].includes(report.step) ? bad : weight;
+        },
+        onWarning: (message) => warnings.push(message),
+      }],
+    });
+    const warnings: string[] = [];
+    const { globalStep } = await trainer.train();
+    assert.equal(globalStep, 6);
+    assert.deepEqual(
+      reports.map(({ skipped }) => skipped),
+      [false, true, true, false, false, false],
+    );
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0]!, /^The loss or the gradients of step 2 are not/);
+    // the schedule goes by updates, as after a skipped step of float16
+    const rates = reports.map(({ learningRate }) => learningRate);
+    assert.equal(rates[1], rates[3]);
+    trainer.saveModel();
+  });
+});
+
+Deno.test("Trainer.train() with a learning rate beyond all bounds keeps the last good checkpoint through rotation", async () => {
+  await inFolder(async (folder) => {
+    const args = {
+      max_steps: 20,
+      save_strategy: "steps",
+      save_steps: 1,
+      save_total_limit: 1,
+    } as const;
+    await train({ folder, args: { ...args, max_steps: 2 } });
+    const message = await refusal({
+      folder,
+      args: { ...args, learning_rate: 1e39 },
+      train: { resumeFromCheckpoint: true },
+    });
+    assert.match(
+      message,
+      /^Cannot save "F\/checkpoint-3": after step 3 trained weights are not finite numbers, a lower --learning_rate is needed; the last good checkpoint is "F\/checkpoint-2"$/,
+    );
+    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-2`]);
+    const later = await refusal({
+      folder,
+      args: { ...args, learning_rate: 1e30, save_steps: 50 },
+      train: { resumeFromCheckpoint: true },
+    });
+    assert.match(
+      later,
+      /^Cannot go on training after step \d+: the loss or the gradients of 3 steps in a row .*"F\/checkpoint-2"$/,
+    );
+    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-2`]);
+  });
+});
+
+Deno.test("Trainer.saveModel() refuses weights that are not finite", async () => {
+  await inFolder((folder) => {
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using adapter = getPeftModel(base, { r: 2 }, { seed: 1 });
+    using trainer = new ModifiedTrainer({
+      model: adapter,
+      tokenizer: PAD,
+      args: tinyArguments({ output_dir: `${folder}/o` }),
+      trainDataset: tinyRows(2),
+    });
+    const first = adapter.trainedParameters()[1]!;
+    {
+      using _frozen = noGrad();
+      first.tensor.fill(NaN);
+    }
+    assert.match(
+      complaint(() => trainer.saveModel()),
+      /^Cannot save ".*\/o": after step 0 trained weights are not finite/,
+    );
+    assert.deepEqual([...Deno.readDirSync(folder)], []);
+    return Promise.resolve();
+  });
+});
