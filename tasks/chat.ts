@@ -11,6 +11,7 @@ import {
   type ChatArguments,
   type ChatPrompt,
   chatPrompt,
+  type ChatReading,
   Conversation,
   deviceName,
   deviceNamed,
@@ -18,6 +19,13 @@ import {
   parseChatArguments,
   PeftModel,
 } from "../mod.ts";
+import { printable } from "../lib/input_error.ts";
+import {
+  baseModelOf,
+  checkAdapterFolder,
+  checkModelFolder,
+  warnOfOtherBase,
+} from "./base_model.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 import { standingFolder } from "./standing_folder.ts";
@@ -31,7 +39,7 @@ async function main(args: readonly string[]): Promise<void> {
   const folder = standingFolder();
   const parsed = parseChatArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
-  const { chat } = parsed;
+  const chat = withBaseModel(parsed);
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
   const prompt = promptFor(chat, tokenizer);
   await openLibtorch();
@@ -50,6 +58,24 @@ async function main(args: readonly string[]): Promise<void> {
   }
   greet(chat, { prompt, device: deviceName(model.device) });
   await converse(conversation, interrupt);
+}
+
+/**
+ * The settings with the model that answers: `--model_path`, or an adapter's own
+ * base, or the shipped model.
+ */
+function withBaseModel({ chat, given }: ChatReading): ChatArguments {
+  const { adapter, model_path } = chat;
+  if (adapter !== null) checkAdapterFolder(adapter, "--adapter");
+  if (adapter === null || given.has("model_path")) {
+    checkModelFolder(model_path);
+    if (adapter !== null) warnOfOtherBase(adapter, model_path);
+    return chat;
+  }
+  const base = baseModelOf(adapter);
+  checkModelFolder(base);
+  console.error(printable(`Base model of ${adapter}: ${base}`));
+  return { ...chat, model_path: base };
 }
 
 /** The form of prompts; a trained adapter's has seen one turn at a time. */

@@ -14,7 +14,6 @@ import {
   loadDataset,
   loraConfig,
   matchTargets,
-  PeftModel,
   planTraining,
   readConfig,
   resolveCheckpoint,
@@ -22,6 +21,11 @@ import {
   type TrainArguments,
 } from "../mod.ts";
 import { checkSameAdapter } from "./adapter_checks.ts";
+import {
+  checkAdapterFolder,
+  checkModelFolder,
+  warnOfOtherBase,
+} from "./base_model.ts";
 import { loraFields } from "./lora_fields.ts";
 
 /** What the checks read on their way. */
@@ -37,6 +41,7 @@ export interface CheckedRun {
  */
 export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   const { finetune, training } = parsed;
+  checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
   checkAdapter(parsed);
   const { output_dir, resume_from_checkpoint } = training;
@@ -61,7 +66,8 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
 
 function checkAdapter({ finetune }: TrainArguments): void {
   if (finetune.checkpoint !== null) {
-    PeftModel.readConfig(finetune.checkpoint);
+    checkAdapterFolder(finetune.checkpoint, "--checkpoint");
+    warnOfOtherBase(finetune.checkpoint, finetune.model_path);
     return;
   }
   const tree = targetTree(AutoModelForCausalLM.fromConfig(finetune.model_path));

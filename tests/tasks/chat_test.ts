@@ -226,7 +226,7 @@ for (
     [
       "a model that is not there",
       ["--model_path", "no/such"],
-      /^Cannot load tokenizer from "no\/such": it does not exist, [^\n]*\n$/,
+      /^Cannot load model "no\/such": there is no such folder, [^\n]*--model_path\n$/,
       1,
     ],
     [
@@ -252,5 +252,33 @@ Deno.test("chat refuses a folder without an adapter", async () => {
     ...["--prompt", "a"],
   ]);
   assert.match(error, /^Cannot [^\n]*\n$/);
+  assert.equal(code, 1);
+});
+
+Deno.test("chat --adapter answers with the adapter's own base, and says which", async () => {
+  using folders = await makeFolders();
+  const { code, out, error } = await chat([
+    ...["--adapter", folders.adapter, ...GREEDY],
+    ...["--prompt", "你是谁？"],
+  ]);
+  assert.equal(
+    error,
+    `Base model of ${folders.adapter}: ${folders.model}\n`,
+  );
+  assert.equal(out, await expectedAnswer(folders, "你是谁？") + "\n");
+  assert.equal(code, 0);
+});
+
+Deno.test("chat refuses a --model_path that the adapter does not fit, and names both models", async () => {
+  using folders = await makeFolders();
+  const { code, out, error } = await chat([
+    ...["--adapter", folders.adapter, "--model_path", "models/tiny-atom"],
+    ...["--prompt", "a"],
+  ]);
+  assert.match(
+    error,
+    /^Warning: The adapter in ".*" was trained on ".*model", --model_path is "models\/tiny-atom"\nCannot [^\n]*\n$/,
+  );
+  assert.equal(out, "");
   assert.equal(code, 1);
 });

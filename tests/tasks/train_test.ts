@@ -22,9 +22,9 @@ const ENVIRONMENT = {
 const SMALL = "train.jsonc --per_device_train_batch_size 4 --logging_steps 1 " +
   "--sample_question none";
 
-function command(flags: readonly string[]): Deno.Command {
+function command(flags: readonly string[], task = "train"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-P", "--no-prompt", "tasks/train.ts", ...flags],
+    args: ["run", "-q", "-P", "--no-prompt", `tasks/${task}.ts`, ...flags],
     env: ENVIRONMENT,
     stdout: "piped",
     stderr: "piped",
@@ -141,6 +141,16 @@ Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same byt
       `${folder}/stopped`,
     ]);
     assert.equal(code, 130);
+    const asked = read(
+      await command(
+        ["--adapter", `${folder}/stopped`, "--prompt", "a"],
+        "chat",
+      ).output(),
+    );
+    assert.match(
+      asked.error,
+      /^Cannot load adapter ".*\/stopped": its run was stopped .* --adapter \S+\/stopped\/checkpoint-\d+\n$/,
+    );
     const resume = /To go on: deno task train (.*)/.exec(out)?.[1];
     assert.ok(resume, out);
     const resumed = await train(...resume.split(" "));
