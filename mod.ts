@@ -193,9 +193,16 @@ export {
 export {
   FINETUNE,
   type FinetuneArguments,
+  loraFields,
   TRAINING,
   type TrainingArguments,
 } from "./lib/arguments/settings.ts";
+export type {
+  Bounds,
+  LoraFlagValues,
+  LoraSetting,
+  LoraTable,
+} from "./lib/arguments/lora_settings.ts";
 export type {
   Setting,
   SettingKinds,

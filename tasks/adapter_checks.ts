@@ -10,12 +10,13 @@ import {
   InputError,
   type LoraConfig,
   loraConfig,
+  loraFields,
   matchTargets,
   PeftModel,
+  type TargetReport,
   targetTree,
   type TrainArguments,
 } from "../mod.ts";
-import { loraFields } from "./lora_fields.ts";
 
 /** Fields that make an adapter's shape and strength, and their flags. */
 const FLAGS = {
@@ -26,40 +27,57 @@ const FLAGS = {
   alpha_pattern: "alpha_pattern",
 } as const;
 
+/** The adapter of a run: its configuration, and the modules that get it. */
+export interface CheckedAdapter {
+  /** Of the flags, or of the adapter in `--checkpoint`. */
+  readonly config: LoraConfig;
+  /** What its targets match in the model. */
+  readonly report: TargetReport;
+}
+
 /**
- * Checks that the checkpoint in `folder` has the adapter that the run trains.
+ * The adapter that a run trains, and, where it resumes from the checkpoint in
+ * `resumed`, whether that has the same one. No weights are read.
  *
- * @throws {InputError} naming what is different, or when the model does not load.
+ * @throws {InputError} when no module matches, or naming what is different.
  */
-export function checkSameAdapter(folder: string, run: TrainArguments): void {
+export function checkAdapter(
+  run: TrainArguments,
+  resumed: string | null,
+): CheckedAdapter {
   const { checkpoint, model_path } = run.finetune;
-  const own = checkpoint === null
+  const config = checkpoint === null
     ? loraConfig(loraFields(run.finetune))
     : PeftModel.readConfig(checkpoint);
-  const stored = PeftModel.readConfig(folder);
-  const found = differences(stored, own)
-    .map(({ flag, one, other }) => `${flag} ${one}, this run has ${other}`);
   const tree = targetTree(AutoModelForCausalLM.fromConfig(model_path));
-  const [theirs, ours] = [stored, own].map((each) => matchTargets(tree, each));
-  if (theirs?.targeted.join() !== ours?.targeted.join()) {
+  const report = matchTargets(tree, config);
+  if (resumed === null) return { config, report };
+  const stored = PeftModel.readConfig(resumed);
+  const found = differences(stored, config)
+    .map(({ flag, one, other }) => `${flag} ${one}, this run has ${other}`);
+  const theirs = matchTargets(tree, stored);
+  if (theirs.targeted.join() !== report.targeted.join()) {
     found.push(
-      `target_modules ${theirs?.trainedNames.join(" ")} in ` +
-        `${theirs?.targeted.length} places, this run has ` +
-        `${ours?.trainedNames.join(" ")} in ${ours?.targeted.length}`,
+      `target_modules ${theirs.trainedNames.join(" ")} in ` +
+        `${theirs.targeted.length} places, this run has ` +
+        `${report.trainedNames.join(" ")} in ${report.targeted.length}`,
     );
   }
-  if (found.length === 0) return;
+  if (found.length === 0) return { config, report };
   throw new InputError(
-    `Cannot resume from "${folder}": its adapter has ${found.join("; ")}`,
+    `Cannot resume from "${resumed}": its adapter has ${found.join("; ")}`,
   );
 }
 
 /** Sentences about flags of a new adapter that the one in `--checkpoint` overrules. */
-export function overruledFlags({ finetune, given }: TrainArguments): string[] {
+export function overruledFlags(
+  { finetune, given }: TrainArguments,
+  { config }: CheckedAdapter,
+): string[] {
   const { checkpoint } = finetune;
   if (checkpoint === null) return [];
   const asked = loraConfig(loraFields(finetune));
-  return differences(asked, PeftModel.readConfig(checkpoint))
+  return differences(asked, config)
     .filter(({ flag }) => given.has(flag))
     .map(({ flag, one, other }) =>
       `--${flag} ${one} has no effect: the adapter in "${checkpoint}" has ${other}`

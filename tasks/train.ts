@@ -14,6 +14,7 @@ import {
   deviceNamed,
   getPeftModel,
   type HelpRequest,
+  loraFields,
   ModifiedTrainer,
   optimizerNames,
   parseTrainArguments,
@@ -25,9 +26,8 @@ import {
   type TrainOutput,
 } from "../mod.ts";
 import { printable } from "../lib/input_error.ts";
-import { overruledFlags } from "./adapter_checks.ts";
+import { type CheckedAdapter, overruledFlags } from "./adapter_checks.ts";
 import { suitedTo } from "./device_settings.ts";
-import { loraFields } from "./lora_fields.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand, warn } from "./report_error.ts";
@@ -41,12 +41,12 @@ const EXAMPLE = "train.jsonc";
 async function main(args: readonly string[]): Promise<void> {
   const parsed = readArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
-  const { tokenizer, dataset } = await checkRun(parsed);
+  const { adapter, tokenizer, dataset } = await checkRun(parsed);
   for (const note of parsed.notes) console.log(printable(note));
   for (const line of describePreflight(dataset.preflight)) {
     console.log(printable(line));
   }
-  overruledFlags(parsed).forEach(warn);
+  overruledFlags(parsed, adapter).forEach(warn);
   await openLibtorch();
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
@@ -59,7 +59,7 @@ async function main(args: readonly string[]): Promise<void> {
   const asking = { instruction: dataset.instruction, tokenizer };
   const question = finetune.sample_question;
   const before = question && await answer(base, { ...asking, question });
-  using model = adapterFor(base, parsed);
+  using model = adapterFor(base, { parsed, adapter });
   for (const line of describeTargets(model.report)) {
     if (line.startsWith("Warning")) console.error(printable(line));
     else console.log(printable(line));
@@ -105,14 +105,23 @@ function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
 }
 
 /** A fresh adapter, or the one to go on with. */
-function adapterFor(base: CausalLm, parsed: TrainArguments): PeftModel {
-  const { finetune, training } = parsed;
+function adapterFor(
+  base: CausalLm,
+  run: { parsed: TrainArguments; adapter: CheckedAdapter },
+): PeftModel {
+  const { finetune, training } = run.parsed;
+  const { report } = run.adapter;
   if (finetune.checkpoint !== null) {
-    const model = PeftModel.fromPretrained(base, finetune.checkpoint);
+    const model = PeftModel.fromPretrained(base, finetune.checkpoint, {
+      report,
+    });
     console.log(`Loaded adapter ${finetune.checkpoint}`);
     return model;
   }
-  return getPeftModel(base, loraFields(finetune), { seed: training.seed });
+  return getPeftModel(base, loraFields(finetune), {
+    seed: training.seed,
+    report,
+  });
 }
 
 function showsBar(training: TrainingArguments): boolean {

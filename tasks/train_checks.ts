@@ -6,30 +6,26 @@
  */
 
 import {
-  AutoModelForCausalLM,
   AutoTokenizer,
   dataCollator,
   type Dataset,
   InputError,
   loadDataset,
-  loraConfig,
-  matchTargets,
   planTraining,
   readConfig,
   resolveCheckpoint,
-  targetTree,
   type TrainArguments,
 } from "../mod.ts";
-import { checkSameAdapter } from "./adapter_checks.ts";
+import { checkAdapter, type CheckedAdapter } from "./adapter_checks.ts";
 import {
   checkAdapterFolder,
   checkModelFolder,
   warnOfOtherBase,
 } from "./base_model.ts";
-import { loraFields } from "./lora_fields.ts";
 
 /** What the checks read on their way. */
 export interface CheckedRun {
+  readonly adapter: CheckedAdapter;
   readonly tokenizer: AutoTokenizer;
   readonly dataset: Dataset;
 }
@@ -43,10 +39,13 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   const { finetune, training } = parsed;
   checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
-  checkAdapter(parsed);
   const { output_dir, resume_from_checkpoint } = training;
   const folder = resolveCheckpoint(output_dir, resume_from_checkpoint);
-  if (folder !== null) checkSameAdapter(folder, parsed);
+  if (finetune.checkpoint !== null) {
+    checkAdapterFolder(finetune.checkpoint, "--checkpoint");
+    warnOfOtherBase(finetune.checkpoint, finetune.model_path);
+  }
+  const adapter = checkAdapter(parsed, folder);
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
   const dataset = await loadDataset(finetune.dataset_path, {
@@ -61,17 +60,7 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     size: config.vocabSize,
   });
   makeFolder(training.output_dir);
-  return { tokenizer, dataset };
-}
-
-function checkAdapter({ finetune }: TrainArguments): void {
-  if (finetune.checkpoint !== null) {
-    checkAdapterFolder(finetune.checkpoint, "--checkpoint");
-    warnOfOtherBase(finetune.checkpoint, finetune.model_path);
-    return;
-  }
-  const tree = targetTree(AutoModelForCausalLM.fromConfig(finetune.model_path));
-  matchTargets(tree, loraConfig(loraFields(finetune)));
+  return { adapter, tokenizer, dataset };
 }
 
 function checkPadding(tokenizer: AutoTokenizer): void {

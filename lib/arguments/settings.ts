@@ -4,11 +4,13 @@
  *
  * @module
  */
+export { FINETUNE, type FinetuneArguments } from "./finetune_arguments.ts";
 export {
-  FINETUNE,
-  FINETUNE_REFUSED,
-  type FinetuneArguments,
-} from "./finetune_arguments.ts";
+  LORA_REFUSED_FLAGS,
+  LORA_SETTINGS,
+  type LoraConfig,
+  loraFields,
+} from "./lora_settings.ts";
 export { TRAINING, type TrainingArguments } from "./training_arguments.ts";
 export {
   REMOVED_WITHOUT_EFFECT,

@@ -14,8 +14,8 @@ import { OTHER_TRAIN_NAMES } from "./other_names.ts";
 import type { Setting } from "./setting.ts";
 import {
   FINETUNE,
-  FINETUNE_REFUSED,
   type FinetuneArguments,
+  LORA_REFUSED_FLAGS,
   REMOVED_WITHOUT_EFFECT,
   TRAINING,
   TRAINING_MOVED,
@@ -31,7 +31,7 @@ const GROUPS = [
   { title: "Other settings", table: FINETUNE },
   { title: "Other training settings", table: TRAINING },
   { title: "Names of transformers 4", table: TRAINING_MOVED },
-  { title: "LoraConfig, not supported yet", table: FINETUNE_REFUSED },
+  { title: "LoraConfig, not supported yet", table: LORA_REFUSED_FLAGS },
   { title: "TrainingArguments, not supported yet", table: TRAINING_REFUSED },
   { title: "Removed from TrainingArguments", table: TRAINING_REMOVED },
   { title: "Without effect", table: TRAINING_WITHOUT_EFFECT },

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { LORA_FLAGS, type LoraSetting } from "./lora_settings.ts";
 import { deviceProblems } from "./model_settings.ts";
 import type { FinetuneArguments, TrainingArguments } from "./settings.ts";
 
@@ -43,16 +44,8 @@ const SEED: Range = {
   legal: (value) => value >= 0 && value < 2 ** 32,
   expected: "expected 0 to 4294967295",
 };
-/** peft's words, `LoraLayer.update_layer`; the value is added to them. */
-const RANK: Range = {
-  legal: (value) => value > 0,
-  expected: "`r` should be a positive integer value but the value passed is",
-};
 
 const FINETUNE_RANGES = {
-  lora_rank: RANK,
-  lora_alpha: AT_LEAST_ONE,
-  lora_dropout: BELOW_ONE,
   max_seq_length: AT_LEAST_ONE,
 } satisfies Partial<Record<keyof FinetuneArguments, Range>>;
 
@@ -74,6 +67,7 @@ function rangeProblems(
   training: TrainingArguments,
 ): string[] {
   const problems = [
+    ...loraProblems(finetune),
     ...outside(FINETUNE_RANGES, finetune),
     ...outside(TRAINING_RANGES, training),
   ];
@@ -95,8 +89,20 @@ function outside<R extends Readonly<Record<string, Range>>>(
   return Object.entries(ranges).flatMap(([name, { legal, expected }]) => {
     const value = values[name];
     if (value === undefined || value === null || legal(value)) return [];
-    const end = expected === RANK.expected ? ` ${value}` : "";
-    return [`Cannot use --${name} ${value}: ${expected}${end}`];
+    return [`Cannot use --${name} ${value}: ${expected}`];
+  });
+}
+
+/** Numbers of the adapter, those in patterns too, against the bounds of their rows. */
+function loraProblems(finetune: FinetuneArguments): string[] {
+  return Object.entries<LoraSetting>(LORA_FLAGS).flatMap(([name, row]) => {
+    const value = finetune[name as keyof typeof LORA_FLAGS];
+    const { bounds } = row;
+    if (bounds === undefined) return [];
+    const numbers = typeof value === "object" ? Object.values(value!) : [value];
+    const wrong = numbers.map(Number).find((each) => !bounds.legal(each));
+    if (wrong === undefined) return [];
+    return [`Cannot use --${name} ${wrong}: ${bounds.expected(wrong)}`];
   });
 }
 

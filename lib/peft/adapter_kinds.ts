@@ -9,7 +9,7 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import { type Module, moduleAt } from "../nn/mod.ts";
 import type { Device } from "../tensor/mod.ts";
-import type { LoraConfig } from "./lora_config.ts";
+import type { LoraConfig, LoraTable } from "../arguments/lora_settings.ts";
 
 /** A parameter that an adapter trains. Its tensor is the adapter's own, never the base model's. */
 export interface AdapterParameter {
@@ -86,6 +86,11 @@ export class AdapterPlace {
 export interface AdapterKind {
   /** What it is called; a name can be registered once. */
   readonly name: string;
+  /**
+   * Fields of `adapter_config.json` that this kind computes: rows that are added to
+   * LoraConfig's table, or that stand for rows refused there, such as `use_dora`.
+   */
+  readonly fields?: LoraTable;
   /**
    * The layer at `place`, put into the base model, or `null` where this kind has
    * nothing to do. Asked for every module, parents first; kinds that were

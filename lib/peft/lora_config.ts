@@ -1,107 +1,33 @@
 /**
- * `LoraConfig` as in peft: names, defaults and file are peft 0.21's. What is not
- * computed here is refused by name instead of being ignored.
+ * `LoraConfig` as in peft: checked, read from and written to `adapter_config.json`.
+ * What is not computed here is refused by name instead of being ignored.
  *
  * @module
  */
 
+import {
+  LORA_SETTINGS,
+  type LoraConfig,
+  type LoraSetting,
+  type LoraTable,
+} from "../arguments/lora_settings.ts";
 import { PyFloat } from "../formats/python_json.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { registeredKinds } from "./adapter_kinds.ts";
+import { NamePattern, wrongPattern } from "./name_pattern.ts";
 
-/** How a LoRA adapter is shaped; fields are spelled as in `adapter_config.json`. */
-export interface LoraConfig {
-  /** Rank of the two matrices. */
-  readonly r: number;
-  /** Scale: the product is multiplied with `lora_alpha / r`. */
-  readonly lora_alpha: number;
-  /** Probability of dropping an input of A while training. */
-  readonly lora_dropout: number;
-  /** Names (suffixes of paths), one regular expression, or `all-linear`. */
-  readonly target_modules: string | readonly string[];
-  /** What to leave out, in the same forms; `null` for nothing. */
-  readonly exclude_modules: string | readonly string[] | null;
-  /** Divides by `√r` instead of `r` (Kalajdzievski, arXiv:2312.03732). */
-  readonly use_rslora: boolean;
-  /** `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero. */
-  readonly init_lora_weights: boolean | "gaussian";
-  /** Layer numbers to adapt; `null` for all. */
-  readonly layers_to_transform: number | readonly number[] | null;
-  /** Name of the list that layer numbers count; `null` for the first list. */
-  readonly layers_pattern: string | readonly string[] | null;
-  /** Other ranks for paths that match. */
-  readonly rank_pattern: Readonly<Record<string, number>>;
-  /** Other alphas for paths that match. */
-  readonly alpha_pattern: Readonly<Record<string, number>>;
-  /** Where the base model lies, for those who load the adapter. */
-  readonly base_model_name_or_path: string | null;
+export type { LoraConfig } from "../arguments/lora_settings.ts";
+
+/** The table of peft's fields, with those that registered kinds of adapter compute. */
+function fieldTable(): LoraTable {
+  const added = registeredKinds().toReversed().map((kind) => kind.fields ?? {});
+  return Object.assign({}, LORA_SETTINGS, ...added);
 }
-
-/** peft's default targets of Llama models. */
-const DEFAULTS: LoraConfig = {
-  r: 8,
-  lora_alpha: 8,
-  lora_dropout: 0,
-  target_modules: ["q_proj", "v_proj"],
-  exclude_modules: null,
-  use_rslora: false,
-  init_lora_weights: true,
-  layers_to_transform: null,
-  layers_pattern: null,
-  rank_pattern: {},
-  alpha_pattern: {},
-  base_model_name_or_path: null,
-};
-
-/** Fields of peft 0.21 that are written with the only value computed here. */
-const FIXED: Readonly<Record<string, unknown>> = {
-  alora_invocation_tokens: null,
-  arrow_config: null,
-  auto_mapping: null,
-  bias: "none",
-  corda_config: null,
-  ensure_weight_tying: false,
-  eva_config: null,
-  fan_in_fan_out: false,
-  inference_mode: true,
-  kasa_config: null,
-  layer_replication: null,
-  loftq_config: {},
-  lora_bias: false,
-  lora_ga_config: null,
-  megatron_config: null,
-  megatron_core: "megatron.core",
-  modules_to_save: null,
-  monteclora_config: null,
-  peft_type: "LORA",
-  peft_version: "0.21.0",
-  qalora_group_size: 16,
-  revision: null,
-  target_parameters: null,
-  task_type: "CAUSAL_LM",
-  trainable_token_indices: null,
-  use_bdlora: null,
-  use_dora: false,
-  use_qalora: false,
-  velora_config: null,
-};
-
-/** Fixed fields that change nothing in what is computed. */
-const FREE = new Set([
-  "auto_mapping",
-  "inference_mode",
-  "megatron_config",
-  "megatron_core",
-  "peft_version",
-  "qalora_group_size",
-  "revision",
-  "ensure_weight_tying",
-  "task_type",
-]);
 
 /**
  * A complete configuration: peft's defaults under what is given.
  *
- * @throws {InputError} in peft's words where the numbers make no sense.
+ * @throws {InputError} naming every field that makes no sense or is not computed here.
  *
  * @example
  * ```ts
@@ -112,94 +38,224 @@ const FREE = new Set([
  * ```
  */
 export function loraConfig(given: Partial<LoraConfig> = {}): LoraConfig {
-  const config = { ...DEFAULTS, ...given };
-  const ranks = [config.r, ...Object.values(config.rank_pattern)];
-  for (const rank of ranks) {
-    if (!Number.isInteger(rank) || rank <= 0) {
-      throw new InputError(
-        `Cannot make LoRA: \`r\` should be a positive integer value but the value passed is ${rank}`,
-      );
-    }
-  }
-  if (!(config.lora_dropout >= 0 && config.lora_dropout < 1)) {
-    throw new InputError(
-      `Cannot make LoRA: lora_dropout must be at least 0 and below 1, got ${config.lora_dropout}`,
-    );
+  const { config, problems } = readFields(given);
+  if (problems.length > 0) {
+    throw new InputError(`Cannot make LoRA: ${problems.join("; ")}`);
   }
   return config;
 }
 
 /** The object that `adapter_config.json` holds. */
 export function loraConfigToJson(config: LoraConfig): Record<string, unknown> {
-  return {
-    ...FIXED,
-    ...config,
-    lora_dropout: new PyFloat(config.lora_dropout),
-  };
+  const given = config as Readonly<Record<string, unknown>>;
+  const fields = Object.entries(fieldTable()).map(([name, row]) => {
+    const usual = row.written === undefined ? row.default : row.written;
+    const value = given[name] === undefined ? usual : given[name];
+    return [name, row.kind === "float" ? new PyFloat(value as number) : value];
+  });
+  return Object.fromEntries(fields);
 }
 
 /**
  * The configuration in an `adapter_config.json`; keys of later peft versions that
  * ask for nothing are passed over.
  *
- * @throws {InputError} naming every field that lorikeet does not compute.
+ * @throws {InputError} naming every field that has a wrong type, makes no sense, or
+ *   asks for what lorikeet does not compute.
  */
 export function loraConfigFromJson(
   json: Readonly<Record<string, unknown>>,
   file: string,
 ): LoraConfig {
-  const complaints: string[] = [];
-  for (const [field, value] of Object.entries(json)) {
-    if (field in DEFAULTS || FREE.has(field) || asksNothing(value)) continue;
-    if (JSON.stringify(FIXED[field]) !== JSON.stringify(value)) {
-      complaints.push(`${field} ${JSON.stringify(value)}`);
-    }
-  }
-  if (json.peft_type !== "LORA") {
-    complaints.unshift(`peft_type ${JSON.stringify(json.peft_type)}`);
-  }
-  const init = json.init_lora_weights;
-  if (
-    !(init === undefined || typeof init === "boolean" || init === "gaussian")
-  ) {
-    complaints.push(`init_lora_weights ${JSON.stringify(init)}`);
-  }
-  if (complaints.length > 0) {
-    throw new InputError(
-      `Cannot use adapter "${file}": not supported yet: ${
-        [...new Set(complaints)].join(", ")
-      }`,
-    );
-  }
-  const known = Object.entries(json).filter(([field, value]) =>
-    field in DEFAULTS &&
-    (value !== null || DEFAULTS[field as keyof LoraConfig] === null)
+  const peftType = json.peft_type === undefined ? null : json.peft_type;
+  const { config, problems } = readFields({ ...json, peft_type: peftType });
+  if (problems.length === 0) return config;
+  throw new InputError(
+    `Cannot use adapter ${quoted(file)}: ${problems.join("; ")}`,
   );
-  return loraConfig(Object.fromEntries(known));
 }
 
-function asksNothing(value: unknown): boolean {
+interface FieldsReading {
+  readonly config: LoraConfig;
+  readonly problems: readonly string[];
+}
+
+function readFields(given: Readonly<Record<string, unknown>>): FieldsReading {
+  const table = fieldTable();
+  const config: Record<string, unknown> = {};
+  for (const [name, row] of Object.entries(table)) {
+    if (isComputed(row)) config[name] = row.default;
+  }
+  const unsupported: string[] = [];
+  const problems: string[] = [];
+  for (const [name, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const row = Object.hasOwn(table, name) ? table[name] : undefined;
+    if (row === undefined || (!isComputed(row) && !row.isFree)) {
+      if (!asksNothing(name, { row, value })) {
+        unsupported.push(`${name} ${quoted(value)}`);
+      }
+      continue;
+    }
+    if (value === null && row.nullIsDefault) continue;
+    if (row.kind === "choice" && isText(value) && !fits(row, value)) {
+      unsupported.push(`${name} ${quoted(value)}`);
+      continue;
+    }
+    const problem = fieldProblem(row, value);
+    if (problem !== null) problems.push(`${quoted(name)} ${problem}`);
+    else if (isComputed(row)) config[name] = value;
+  }
+  if (unsupported.length > 0) {
+    problems.unshift(`not supported yet: ${unsupported.join(", ")}`);
+  }
+  return { config: config as LoraConfig, problems };
+}
+
+function isComputed(row: LoraSetting): boolean {
+  return row.accepts === undefined && row.isFree !== true;
+}
+
+/** Whether a field that is not computed here is left at what changes nothing. */
+function asksNothing(
+  name: string,
+  field: { row: LoraSetting | undefined; value: unknown },
+): boolean {
+  const { row, value } = field;
+  if (row !== undefined && same(value, row.default)) return true;
+  if (name === "peft_type") return false;
   return value === null || value === false ||
     (typeof value === "object" && Object.keys(value).length === 0);
 }
 
+function same(one: unknown, other: unknown): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
+}
+
+/** What is wrong with `value`, or `null`. */
+function fieldProblem(row: LoraSetting, value: unknown): string | null {
+  if (value === null && row.default === null) return null;
+  const expected = expectation(row);
+  if (!fits(row, value)) {
+    return `is ${quoted(value)}, expected ${expected}`;
+  }
+  // Bounds of whole numbers are those of flags where files may give fractions.
+  if (row.bounds !== undefined && row.inFiles !== "fractions") {
+    const { legal, expected } = row.bounds;
+    const numbers = typeof value === "number"
+      ? [value]
+      : Object.values(value as Record<string, number>);
+    const wrong = numbers.find((each) => !legal(each));
+    if (wrong !== undefined) {
+      return `is ${quoted(value)}, ${expected(wrong)}`;
+    }
+  }
+  const wrong = expressionsIn(row, value).map(wrongPattern)
+    .find((each) => each !== null);
+  return wrong === undefined ? null : `has ${wrong}`;
+}
+
+function fits(row: LoraSetting, value: unknown): boolean {
+  if (row.inFiles === "object") return isObject(value);
+  const isNumber = row.inFiles === "fractions" ? isFinite32 : isInteger;
+  switch (row.kind) {
+    case "any":
+      return true;
+    case "str":
+      return isText(value);
+    case "int":
+      return isNumber(value);
+    case "float":
+      return isFinite32(value);
+    case "bool":
+      return typeof value === "boolean";
+    case "choice":
+      return row.choices!.some((choice) => choice === value);
+    case "targets":
+    case "list":
+      return isText(value) || (Array.isArray(value) && value.every(isText));
+    case "ints":
+      return isInteger(value) ||
+        (Array.isArray(value) && value.every(isInteger));
+    case "numbers":
+      return isObject(value) && Object.values(value).every(isNumber);
+  }
+}
+
+const isText = (value: unknown): boolean => typeof value === "string";
+const isInteger = (value: unknown): boolean => Number.isSafeInteger(value);
+/** Scales are multiplied in float32. */
+const isFinite32 = (value: unknown): boolean =>
+  typeof value === "number" && Number.isFinite(Math.fround(value));
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function expectation(row: LoraSetting): string {
+  const number = row.inFiles === "fractions" ? "number" : "whole number";
+  const wanted = row.inFiles === "object" ? "an object" : {
+    any: "any value",
+    str: "text",
+    int: `a ${number}`,
+    float: "a number",
+    bool: "true or false",
+    choice: `one of ${
+      (row.choices ?? []).map((each) => quoted(each)).join(", ")
+    }`,
+    list: "a name or a list of names",
+    ints: "a whole number or a list of whole numbers",
+    targets: "a list of names or one regular expression",
+    numbers: `an object from names to ${number}s`,
+  }[row.kind];
+  return row.default === null ? `${wanted}, or null` : wanted;
+}
+
+/** The regular expressions that a field holds. */
+function expressionsIn(row: LoraSetting, value: unknown): readonly string[] {
+  if (row.kind === "numbers") return Object.keys(value as object);
+  if (row.kind === "targets") return isText(value) ? [value as string] : [];
+  return row.holdsPatterns ? [value as string | string[]].flat() : [];
+}
+
 /** The rank of the adapter at `path`: the first pattern that matches wins. */
 export function rankAt(config: LoraConfig, path: string): number {
-  return firstMatch(config.rank_pattern, path) ?? config.r;
+  return firstMatch(config, "rank_pattern", path) ?? config.r;
 }
 
 /** What the product `B A` at `path` is multiplied with. */
 export function scalingAt(config: LoraConfig, path: string): number {
-  const alpha = firstMatch(config.alpha_pattern, path) ?? config.lora_alpha;
+  const alpha = firstMatch(config, "alpha_pattern", path) ?? config.lora_alpha;
   const rank = rankAt(config, path);
   return alpha / (config.use_rslora ? Math.sqrt(rank) : rank);
 }
 
 function firstMatch(
-  patterns: Readonly<Record<string, number>>,
+  config: LoraConfig,
+  field: "rank_pattern" | "alpha_pattern",
   path: string,
 ): number | undefined {
-  return Object.entries(patterns).find(([key]) =>
-    new RegExp(`^(?:.*\\.)?(?:${key})$`).test(path)
-  )?.[1];
+  return compiled(config, field)
+    .find(({ pattern }) => pattern.matchesTail(path))?.value;
+}
+
+type CompiledPatterns = readonly {
+  readonly pattern: NamePattern;
+  readonly value: number;
+}[];
+
+const COMPILED = new WeakMap<object, CompiledPatterns>();
+
+function compiled(
+  config: LoraConfig,
+  field: "rank_pattern" | "alpha_pattern",
+): CompiledPatterns {
+  const known = COMPILED.get(config[field]);
+  if (known !== undefined) return known;
+  const made = Object.entries(config[field]).map(([source, value]) => ({
+    pattern: new NamePattern(field, source),
+    value,
+  }));
+  COMPILED.set(config[field], made);
+  return made;
 }

@@ -105,9 +105,13 @@ export class PeftModel implements Disposable {
    * Deno.removeSync(folder, { recursive: true });
    * ```
    */
-  static fromPretrained(base: CausalLm, path: string): PeftModel {
+  static fromPretrained(
+    base: CausalLm,
+    path: string,
+    options: Pick<PeftOptions, "report"> = {},
+  ): PeftModel {
     const config = readAdapterConfig(path);
-    const model = injected(base, config);
+    const model = injected(base, { config, ...options });
     try {
       const wanted = model.#placed();
       loadAdapterTensors(path, { wanted, device: base.device });
@@ -216,6 +220,8 @@ const ADAPTED = new WeakMap<CausalLm, PeftModel>();
 export interface PeftOptions {
   /** Seeds PyTorch's random stream before the matrices are drawn. Default: not seeded. */
   readonly seed?: number;
+  /** What {@linkcode matchTargets} found, where it was asked before. Default: it is asked. */
+  readonly report?: TargetReport;
 }
 
 /**
@@ -245,7 +251,8 @@ export function getPeftModel(
     base_model_name_or_path: base.config.path,
     ...given,
   });
-  const model = injected(base, config);
+  const { report } = options;
+  const model = injected(base, { config, ...(report && { report }) });
   if (options.seed !== undefined) manualSeed(options.seed);
   for (const { layer } of model.layers) layer.initialize(base.device);
   return model;
@@ -278,7 +285,11 @@ export function targetTree(base: CausalLm): TargetTree {
  *
  * @throws {InputError} when it has an adapter already: only one of the two would be saved.
  */
-function injected(base: CausalLm, config: LoraConfig): PeftModel {
+function injected(
+  base: CausalLm,
+  plan: { config: LoraConfig; report?: TargetReport },
+): PeftModel {
+  const { config } = plan;
   const earlier = ADAPTED.get(base);
   if (earlier !== undefined) {
     throw new InputError(
@@ -287,7 +298,7 @@ function injected(base: CausalLm, config: LoraConfig): PeftModel {
       } has an adapter already, dispose the earlier PeftModel first`,
     );
   }
-  const report = matchTargets(targetTree(base), config);
+  const report = plan.report ?? matchTargets(targetTree(base), config);
   const layers = attachLayers(base, { config, report });
   const model = new PeftModel({ base, config, report, layers });
   ADAPTED.set(base, model);
@@ -310,6 +321,11 @@ function attachLayers(
       for (const kind of kinds) {
         const layer = kind.attach(place);
         if (layer !== null) layers.push({ place, layer });
+      }
+      if (place.targeted) {
+        throw new InputError(
+          `Cannot inject LoRA into ${quoted(path)}: no kind of adapter fits it`,
+        );
       }
     }
   } catch (error) {

@@ -7,6 +7,7 @@
 
 import { InputError } from "../input_error.ts";
 import type { LoraConfig } from "./lora_config.ts";
+import { NamePattern } from "./name_pattern.ts";
 
 /** What the rules gave. */
 export interface TargetReport {
@@ -55,9 +56,8 @@ export function matchTargets(
   tree: TargetTree,
   config: LoraConfig,
 ): TargetReport {
-  const targeted = tree.allPaths.filter((path) =>
-    isTargeted(path, { tree, config })
-  );
+  const isTargeted = targetRule(tree, config);
+  const targeted = tree.allPaths.filter(isTargeted);
   const unmatched = unmatchedNames(tree, config);
   if (targeted.length === 0) throw noMatch(tree, config);
   const linear = new Set(tree.linearPaths);
@@ -81,20 +81,22 @@ export function matchTargets(
   };
 }
 
-interface Rules {
-  readonly tree: TargetTree;
-  readonly config: LoraConfig;
-}
+type Rule = (path: string) => boolean;
 
-function isTargeted(path: string, rules: Rules): boolean {
-  const { tree, config } = rules;
+function targetRule(tree: TargetTree, config: LoraConfig): Rule {
   const { target_modules, exclude_modules } = config;
-  if (path === "") return false;
-  if (exclude_modules !== null && matches(path, exclude_modules)) return false;
-  if (isAllLinear(target_modules)) {
-    return path !== tree.outputPath && tree.linearPaths.includes(path);
-  }
-  return matches(path, target_modules) && inLayers(path, config);
+  const linear = new Set(tree.linearPaths);
+  const isNamed: Rule = isAllLinear(target_modules)
+    ? (path) => path !== tree.outputPath && linear.has(path)
+    : nameRule("target_modules", target_modules);
+  const isExcluded: Rule = exclude_modules === null
+    ? () => false
+    : nameRule("exclude_modules", exclude_modules);
+  const isInLayers: Rule = isAllLinear(target_modules)
+    ? () => true
+    : layerRule(config);
+  return (path) =>
+    path !== "" && !isExcluded(path) && isNamed(path) && isInLayers(path);
 }
 
 function isAllLinear(targets: LoraConfig["target_modules"]): boolean {
@@ -102,44 +104,56 @@ function isAllLinear(targets: LoraConfig["target_modules"]): boolean {
 }
 
 /** A string is a regular expression for the whole path, a list holds suffixes. */
-function matches(path: string, wanted: string | readonly string[]): boolean {
-  if (typeof wanted === "string") return fullMatch(wanted).test(path);
-  return wanted.some((name) => path === name || path.endsWith(`.${name}`));
-}
-
-function fullMatch(pattern: string): RegExp {
-  try {
-    return new RegExp(`^(?:${pattern})$`);
-  } catch (error) {
-    throw new InputError(
-      `Cannot use target "${pattern}": ${(error as Error).message}`,
-      { cause: error },
-    );
+function nameRule(field: string, wanted: string | readonly string[]): Rule {
+  if (typeof wanted === "string") {
+    const pattern = new NamePattern(field, wanted);
+    return (path) => pattern.fullMatch(path);
   }
+  const names = new Set(wanted);
+  return (path) => suffixes(path).some((suffix) => names.has(suffix));
 }
 
-function inLayers(path: string, config: LoraConfig): boolean {
+/** `a.b.c`, `b.c` and `c`. */
+function suffixes(path: string): string[] {
+  const parts = path.split(".");
+  return parts.map((_, index) => parts.slice(index).join("."));
+}
+
+function layerRule(config: LoraConfig): Rule {
   const { layers_to_transform: wanted, layers_pattern: pattern } = config;
-  if (wanted === null || isEmpty(wanted)) return true;
+  if (wanted === null || isEmpty(wanted)) return () => true;
   if (typeof config.target_modules === "string") {
     throw new InputError(
       "Cannot use layers_to_transform: it goes with a list of target_modules, not with an expression",
     );
   }
-  // As in peft, a name that is a whole path is meant as it stands.
-  if (config.target_modules.includes(path)) return true;
-  const names = pattern === null || isEmpty(pattern)
-    ? ["[^.]+"]
-    : typeof pattern === "string"
-    ? [pattern]
-    : pattern;
-  const index = names
-    .map((name) => new RegExp(`\\.${name}\\.(\\d+)\\.`).exec(`.${path}`)?.[1])
-    .find((each) => each !== undefined);
-  if (index === undefined) return false;
-  return typeof wanted === "number"
-    ? Number(index) === wanted
-    : wanted.includes(Number(index));
+  const numbers = new Set([wanted].flat());
+  const whole = new Set(config.target_modules);
+  const indexOf = layerIndex(pattern);
+  return (path) => {
+    // As in peft, a name that is a whole path is meant as it stands.
+    if (whole.has(path)) return true;
+    const index = indexOf(path);
+    return index !== undefined && numbers.has(index);
+  };
+}
+
+/** The number of the layer that a path is in, as `layers_pattern` counts. */
+function layerIndex(
+  pattern: LoraConfig["layers_pattern"],
+): (path: string) => number | undefined {
+  if (pattern === null || isEmpty(pattern)) {
+    return (path) => {
+      const index = /^.*?\.[^.]*\.(\d+)\./.exec(path)?.[1];
+      return index === undefined ? undefined : Number(index);
+    };
+  }
+  const patterns = [pattern].flat().map((name) =>
+    new NamePattern("layers_pattern", name)
+  );
+  return (path) =>
+    patterns.map((each) => each.listIndex(path))
+      .find((index) => index !== undefined);
 }
 
 function isEmpty(value: number | string | readonly unknown[]): boolean {
@@ -149,9 +163,8 @@ function isEmpty(value: number | string | readonly unknown[]): boolean {
 function unmatchedNames(tree: TargetTree, config: LoraConfig): string[] {
   const { target_modules } = config;
   if (typeof target_modules === "string") return [];
-  return target_modules.filter((name) =>
-    !tree.allPaths.some((path) => matches(path, [name]))
-  );
+  const there = new Set(tree.allPaths.flatMap(suffixes));
+  return target_modules.filter((name) => !there.has(name));
 }
 
 function noMatch(tree: TargetTree, config: LoraConfig): InputError {

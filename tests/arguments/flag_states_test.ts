@@ -19,7 +19,7 @@ import {
 import type { Setting, SettingsTable } from "../../lib/arguments/setting.ts";
 import {
   FINETUNE,
-  FINETUNE_REFUSED,
+  LORA_REFUSED_FLAGS,
   REMOVED_WITHOUT_EFFECT,
   TRAINING,
   TRAINING_MOVED,
@@ -152,7 +152,7 @@ Deno.test("a flag that changes nothing is not told at its default, and none need
 
 Deno.test("parseTrainArguments refuses every unsupported setting by name with its reason, all at once", () => {
   const rows = Object.entries(
-    { ...REFUSED, ...FINETUNE_REFUSED } as SettingsTable,
+    { ...REFUSED, ...LORA_REFUSED_FLAGS } as SettingsTable,
   );
   const found = problems(() =>
     parse(...rows.map(([name, row]) => otherwise(name, row)))
@@ -172,7 +172,7 @@ Deno.test("parseTrainArguments refuses every unsupported setting by name with it
 
 Deno.test("parseTrainArguments accepts unsupported settings at their default", () => {
   const rows = Object.entries(
-    { ...REFUSED, ...FINETUNE_REFUSED } as SettingsTable,
+    { ...REFUSED, ...LORA_REFUSED_FLAGS } as SettingsTable,
   );
   const { notes } = parse(
     ...rows.flatMap(([name, { default: usual }]) =>
@@ -219,7 +219,7 @@ for (
     const named = Object.values(otherNames).flatMap((other) =>
       "here" in other ? [other.here] : []
     );
-    const everything = { ...table, ...IDLE, ...REFUSED, ...FINETUNE_REFUSED };
+    const everything = { ...table, ...IDLE, ...REFUSED, ...LORA_REFUSED_FLAGS };
     // every name there is, with a letter too many, too few and exchanged
     const typos = Object.keys(everything).flatMap((name) => [
       `--${name}x=1`,

@@ -8,7 +8,7 @@ import { strict as assert } from "node:assert";
 import { HfArgumentParser } from "../../lib/arguments/hf_argument_parser.ts";
 import {
   FINETUNE,
-  FINETUNE_REFUSED,
+  LORA_REFUSED_FLAGS,
   TRAINING,
 } from "../../lib/arguments/settings.ts";
 import { InputError } from "../../lib/input_error.ts";
@@ -47,7 +47,7 @@ Deno.test("HfArgumentParser parses and complains as transformers' own does", () 
 });
 
 Deno.test("the tables hold all fields of peft's LoraConfig that a user sets", () => {
-  const ours = { ...FINETUNE, ...FINETUNE_REFUSED };
+  const ours = { ...FINETUNE, ...LORA_REFUSED_FLAGS };
   const missing = (fixture("lora_fields") as string[])
     .filter((name) => !(name in ours));
   assert.deepEqual(missing.sort(), [

@@ -53,19 +53,131 @@ Deno.test("loraConfig() has peft's defaults", () => {
 
 Deno.test("loraConfig() refuses ranks and dropouts that make no sense", () => {
   for (
-    const given of [{ r: 0 }, { r: 1.5 }, { rank_pattern: { q_proj: -1 } }]
+    const given of [{ r: 0 }, { rank_pattern: { q_proj: -1 } }]
   ) {
     assert.match(
       complaint(() => loraConfig(given)),
-      /^Cannot make LoRA: `r` should be a positive integer value but the value passed is /,
+      /^Cannot make LoRA: "r\w*" is .*, `r` should be a positive integer value but the value passed is /,
     );
   }
+  assert.equal(
+    complaint(() => loraConfig({ r: 1.5, lora_dropout: 1 })),
+    'Cannot make LoRA: "r" is 1.5, expected a whole number; ' +
+      '"lora_dropout" is 1, expected 0 or more and less than 1',
+  );
   for (const lora_dropout of [-0.1, 1, NaN]) {
     assert.match(
       complaint(() => loraConfig({ lora_dropout })),
-      /^Cannot make LoRA: lora_dropout must be at least 0 and below 1, got /,
+      /^Cannot make LoRA: "lora_dropout" is .*, expected /,
     );
   }
+});
+
+/** Values of a wrong type or out of bounds, by field. */
+const WRONG: Readonly<Record<string, readonly unknown[]>> = {
+  r: [[], "", "1", "8", true, null, 1.5, 0, -1, NaN, 1e400, {}],
+  lora_alpha: [[], "", "1", true, null, NaN, 1e400, -1e39, {}, [16]],
+  lora_dropout: [[], "", "0", "0.5", true, null, -0.1, 1, NaN],
+  target_modules: [0, true, {}, [1], [null], ["a", 2]],
+  exclude_modules: [0, 1, true, false, {}, [0]],
+  use_rslora: [0, 1, "true", "", [], {}],
+  init_lora_weights: [0, 1, null, [], {}],
+  layers_to_transform: ["0", true, 1.5, [1.5], ["1"], [true], {}, NaN],
+  layers_pattern: [0, true, {}, [0]],
+  rank_pattern: [0, "a", true, [], [1], { a: 0 }, { a: 1.5 }, { a: "2" }, {
+    a: null,
+  }, { a: [2] }],
+  alpha_pattern: [0, "a", true, [], { a: "2" }, { a: null }, { a: NaN }, {
+    a: [],
+  }, { a: 1e400 }],
+  base_model_name_or_path: [0, true, [], {}],
+  peft_version: [0, []],
+  revision: [1, {}],
+  inference_mode: ["yes", 1],
+  auto_mapping: ["x", []],
+};
+
+Deno.test("loraConfigFromJson() refuses every value of a wrong type, naming file, field and value", () => {
+  for (const [field, values] of Object.entries(WRONG)) {
+    for (const value of values) {
+      const json = { ...golden("trained"), [field]: value };
+      const message = complaint(() => loraConfigFromJson(json, "F"));
+      assert(
+        message.startsWith(`Cannot use adapter "F": "${field}" is `),
+        `${field} ${JSON.stringify(value)}: ${message}`,
+      );
+    }
+  }
+});
+
+Deno.test("loraConfigFromJson() takes what peft takes: fractions of alpha, single numbers and names, null for nothing", () => {
+  const taken: Record<string, readonly unknown[]> = {
+    lora_alpha: [0.5, -2, 16],
+    layers_to_transform: [0, [0, 1], null],
+    layers_pattern: ["layers", ["h", "layers"], null],
+    alpha_pattern: [{ a: 0.5 }],
+    exclude_modules: ["", [], null],
+  };
+  for (const [field, values] of Object.entries(taken)) {
+    for (const value of values) {
+      const json = { ...golden("trained"), [field]: value };
+      const config = loraConfigFromJson(json, "F");
+      assert.deepEqual(config[field as keyof typeof config], value, field);
+    }
+  }
+  const nothing = {
+    target_modules: null,
+    rank_pattern: null,
+    use_rslora: null,
+  };
+  assert.deepEqual(
+    loraConfigFromJson({ peft_type: "LORA", ...nothing }, "F"),
+    loraConfig(),
+  );
+});
+
+Deno.test("loraConfigFromJson() says all that is wrong at once", () => {
+  const wrong = { r: "8", lora_alpha: [], use_dora: true };
+  assert.equal(
+    complaint(() =>
+      loraConfigFromJson({ ...golden("trained"), ...wrong }, "F")
+    ),
+    'Cannot use adapter "F": not supported yet: use_dora true; ' +
+      '"lora_alpha" is [], expected a number; "r" is "8", expected a whole number',
+  );
+});
+
+Deno.test("loraConfigFromJson() refuses invalid regular expressions in one sentence that names the field", () => {
+  const wrong = {
+    target_modules: "(",
+    exclude_modules: "[a",
+    layers_pattern: ["layers", "*"],
+    rank_pattern: { "a)": 2 },
+    alpha_pattern: { "\\1": 2 },
+  };
+  for (const [field, value] of Object.entries(wrong)) {
+    const json = { ...golden("trained"), [field]: value };
+    assert.match(
+      complaint(() => loraConfigFromJson(json, "F")),
+      new RegExp(
+        `^Cannot use adapter "F": "${field}" has ".*": as a regular expression it has .* at character \\d+$`,
+      ),
+    );
+  }
+});
+
+Deno.test("loraConfigFromJson() takes field names of JavaScript's own objects for what they are", () => {
+  const json = JSON.parse('{"peft_type": "LORA", "__proto__": {"r": 3}}');
+  assert.match(
+    complaint(() => loraConfigFromJson(json, "F")),
+    /not supported yet: __proto__ \{"r":3\}$/,
+  );
+  assert.match(
+    complaint(() =>
+      loraConfigFromJson({ ...golden("trained"), toString: 1 }, "F")
+    ),
+    /not supported yet: toString 1$/,
+  );
 });
 
 Deno.test("loraConfigFromJson() names every field that is not computed here", () => {

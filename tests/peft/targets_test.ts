@@ -15,6 +15,7 @@ import {
   type TargetReport,
   targetTree,
 } from "../../lib/peft/mod.ts";
+import { rankAt } from "../../lib/peft/lora_config.ts";
 import { complaint } from "../formats/temporary.ts";
 
 const TREE = targetTree(
@@ -55,7 +56,37 @@ Deno.test("matchTargets() takes a string as an expression for the whole path, or
   const all = match({ target_modules: "All-Linear" });
   assert.equal(all.targeted.length, 14);
   assert.deepEqual(all.untrainedNames, ["lm_head"]);
-  assert.match(complaint(() => match({ target_modules: "(" })), /"\("/);
+  assert.deepEqual(
+    targeted({ target_modules: "(?i)(?P<start>MODEL)(?!.*mlp).*_PROJ\\Z" }),
+    ["q", "k", "v", "o"].flatMap((name) => [`0.${name}_proj`, `1.${name}_proj`])
+      .sort((a, b) => a.charCodeAt(0) - b.charCodeAt(0)),
+  );
+});
+
+Deno.test("matchTargets() ends on expressions that a backtracking engine never ends on", () => {
+  const started = performance.now();
+  assert.match(
+    complaint(() => match({ target_modules: "(.+)+$x" })),
+    /^Cannot inject LoRA: target modules "\(\.\+\)\+\$x" not found/,
+  );
+  assert.equal(
+    targeted({ target_modules: "(([a-z0-9_]+\\.?)+)+_proj" }).length,
+    14,
+  );
+  const config = loraConfig({ rank_pattern: { "(.+)+x": 2 } });
+  assert.equal(rankAt(config, `model.${"a".repeat(60)}`), 8);
+  assert(performance.now() - started < 2000);
+  const endless = "(?:(?=(?:(?=(?:(?=(?:.*x|.)*).)*).)*).)*x";
+  assert.match(
+    complaint(() =>
+      matchTargets({
+        allPaths: ["a".repeat(500)],
+        linearPaths: ["a".repeat(500)],
+        outputPath: "",
+      }, loraConfig({ target_modules: endless }))
+    ),
+    /^Cannot use target_modules ".*": it takes too many steps, a simpler one is needed$/,
+  );
 });
 
 Deno.test("matchTargets() leaves exclude_modules out, names and expressions", () => {

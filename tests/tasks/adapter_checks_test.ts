@@ -12,10 +12,7 @@ import {
   PeftModel,
   type TrainArguments,
 } from "../../mod.ts";
-import {
-  checkSameAdapter,
-  overruledFlags,
-} from "../../tasks/adapter_checks.ts";
+import { checkAdapter, overruledFlags } from "../../tasks/adapter_checks.ts";
 import { complaint } from "../formats/temporary.ts";
 
 const TRAINED = "tests/fixtures/peft/trained";
@@ -37,31 +34,40 @@ function flagsOfTrained(): string[] {
   ];
 }
 
-Deno.test("checkSameAdapter takes the run that wrote the checkpoint, and names what another has", () => {
+Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names what another has", () => {
   const same = flagsOfTrained();
-  checkSameAdapter(TRAINED, run(...same));
+  const { config, report } = checkAdapter(run(...same), TRAINED);
+  assert.equal(config.r, 4);
+  assert.equal(report.targeted.length, 8);
   assert.match(
     complaint(() =>
-      checkSameAdapter(
-        TRAINED,
+      checkAdapter(
         run(...same, "--lora_rank", "3", "--use_rslora"),
+        TRAINED,
       )
     ),
     /^Cannot resume from ".*": its adapter has lora_rank 4, this run has 3; use_rslora false, this run has true$/,
   );
   assert.match(
     complaint(() =>
-      checkSameAdapter(TRAINED, run(...same, "--target_modules", "v_proj"))
+      checkAdapter(run(...same, "--target_modules", "v_proj"), TRAINED)
     ),
     /: its adapter has target_modules .* in \d+ places, this run has v_proj in \d+$/,
   );
 });
 
 Deno.test("overruledFlags tells of given flags only", () => {
-  const goOn = ["--continue_training", "--checkpoint", TRAINED];
-  assert.deepEqual(overruledFlags(run(...goOn)), []);
-  assert.deepEqual(overruledFlags(run(...goOn, "--lora_rank", "3")), [
+  const goOn = [
+    ...["--model_path", "tests/fixtures/models/llama_gqa"],
+    ...["--continue_training", "--checkpoint", TRAINED],
+  ];
+  const overruled = (...flags: string[]): string[] => {
+    const parsed = run(...flags);
+    return overruledFlags(parsed, checkAdapter(parsed, null));
+  };
+  assert.deepEqual(overruled(...goOn), []);
+  assert.deepEqual(overruled(...goOn, "--lora_rank", "3"), [
     `--lora_rank 3 has no effect: the adapter in "${TRAINED}" has 4`,
   ]);
-  assert.deepEqual(overruledFlags(run("--lora_rank", "3")), []);
+  assert.deepEqual(overruled("--lora_rank", "3"), []);
 });

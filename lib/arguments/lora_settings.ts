@@ -1,0 +1,288 @@
+/**
+ * LoraConfig of peft 0.21 in one table: what each field is, its default in peft and
+ * in `deno task train`, its flag, its bounds, and whether it is computed here. The
+ * flags, the readers and writers of `adapter_config.json` and the checks ask it.
+ *
+ * @module
+ */
+import type { Setting, SettingKinds, SettingValue } from "./setting.ts";
+
+/** Which numbers of a setting's kind make sense. */
+export interface Bounds {
+  /** Whether `value` does. */
+  readonly legal: (value: number) => boolean;
+  /** What is expected instead of `value`. */
+  readonly expected: (value: number) => string;
+}
+
+/** One field of LoraConfig. */
+export interface LoraSetting extends Setting {
+  /** The flag's name where it is another than the field's; `null` where there is no flag. */
+  readonly flag?: string | null;
+  /** The flag's default where the recipe has another than peft. */
+  readonly recipe?: unknown;
+  /** Which numbers make sense. */
+  readonly bounds?: Bounds;
+  /** What files and scripts may give where flags are narrower, or cannot give it. */
+  readonly inFiles?: "fractions" | "object";
+  /** Whether `null` in a file stands for the default. */
+  readonly nullIsDefault?: true;
+  /** Whether its names are regular expressions even in a list. */
+  readonly holdsPatterns?: true;
+  /** Whether the value changes nothing in what is computed, so that any passes. */
+  readonly isFree?: true;
+  /** What files get where it is another value than the default. */
+  readonly written?: unknown;
+}
+
+/** Fields of LoraConfig by name. */
+export type LoraTable = Readonly<Record<string, LoraSetting>>;
+
+/** peft's words in `LoraLayer.update_layer`. */
+const RANK: Bounds = {
+  legal: (value) => value > 0,
+  expected: (value) =>
+    `\`r\` should be a positive integer value but the value passed is ${value}`,
+};
+const AT_LEAST_ONE: Bounds = {
+  legal: (value) => value >= 1,
+  expected: () => "expected 1 or more",
+};
+const BELOW_ONE: Bounds = {
+  legal: (value) => value >= 0 && value < 1,
+  expected: () => "expected 0 or more and less than 1",
+};
+
+const refused = { accepts: "default", help: "Not supported yet" } as const;
+const off = { kind: "bool", default: false, ...refused } as const;
+const text = { kind: "str", default: null, ...refused } as const;
+const noFlag = { flag: null, isFree: true, help: "Written by peft" } as const;
+
+/** All fields of peft 0.21. */
+export const LORA_SETTINGS = {
+  /** Rank of the two matrices. */
+  r: {
+    kind: "int",
+    default: 8,
+    flag: "lora_rank",
+    bounds: RANK,
+    help: "Rank of the adapter matrices",
+  },
+  /** Scale: the product is multiplied with `lora_alpha / r`. */
+  lora_alpha: {
+    kind: "int",
+    default: 8,
+    recipe: 32,
+    bounds: AT_LEAST_ONE,
+    inFiles: "fractions",
+    help: "Adapter output is scaled by lora_alpha / lora_rank",
+  },
+  /** Probability of dropping an input of A while training. */
+  lora_dropout: {
+    kind: "float",
+    default: 0,
+    recipe: 0.1,
+    bounds: BELOW_ONE,
+    help: "Dropout on the adapter's input",
+  },
+  /** Names (suffixes of paths), one regular expression, or `all-linear`. */
+  target_modules: {
+    kind: "targets",
+    default: ["q_proj", "v_proj"],
+    recipe: ["W_pack", "down_proj", "o_proj", "gate_proj", "up_proj"],
+    nullIsDefault: true,
+    help: "Modules that get an adapter: names (a b c, or a,b,c), all-linear, " +
+      "or one regular expression for whole module paths",
+  },
+  /** What to leave out, in the same forms; `null` for nothing. */
+  exclude_modules: {
+    kind: "targets",
+    default: null,
+    help: "Modules that get none: names or one regular expression",
+  },
+  /** Divides by `√r` instead of `r` (Kalajdzievski, arXiv:2312.03732). */
+  use_rslora: {
+    kind: "bool",
+    default: false,
+    nullIsDefault: true,
+    help: "Scale by lora_alpha / sqrt(lora_rank) instead",
+  },
+  /** `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero. */
+  init_lora_weights: {
+    kind: "choice",
+    choices: [true, false, "gaussian"],
+    default: true,
+    help: "How the adapter starts: true is peft's (A random, B zero), " +
+      "false draws both, gaussian draws A from a normal distribution",
+  },
+  /** Layer numbers to adapt; `null` for all. */
+  layers_to_transform: {
+    kind: "ints",
+    default: null,
+    help: "Numbers of the layers that get an adapter",
+  },
+  /** Names of the lists that layer numbers count, as expressions; `null` for the first list. */
+  layers_pattern: {
+    kind: "list",
+    default: null,
+    holdsPatterns: true,
+    help: "Names of the module lists that layers_to_transform counts in",
+  },
+  /** Other ranks for paths that match. */
+  rank_pattern: {
+    kind: "numbers",
+    default: {},
+    bounds: RANK,
+    nullIsDefault: true,
+    help: "JSON object from module name or pattern to its own rank",
+  },
+  /** Other alphas for paths that match. */
+  alpha_pattern: {
+    kind: "numbers",
+    default: {},
+    inFiles: "fractions",
+    nullIsDefault: true,
+    help: "JSON object from module name or pattern to its own alpha",
+  },
+  /** Where the base model lies, for those who load the adapter. */
+  base_model_name_or_path: {
+    kind: "str",
+    default: null,
+    flag: null,
+    help: "Where the base model lies",
+  },
+  /** Asked for by peft's task classes; adapters are written for CAUSAL_LM. */
+  task_type: { kind: "str", default: "CAUSAL_LM", ...refused, isFree: true },
+  /** Which biases of the base model are trained. */
+  bias: {
+    kind: "choice",
+    choices: ["none", "all", "lora_only"],
+    default: "none",
+    ...refused,
+  },
+  fan_in_fan_out: off,
+  /** Modules that are trained whole, as copies. */
+  modules_to_save: { kind: "list", default: null, ...refused },
+  /** Weight-decomposed adaptation (Liu et al., arXiv:2402.09353). */
+  use_dora: off,
+  lora_bias: off,
+  target_parameters: { kind: "list", default: null, ...refused },
+  trainable_token_indices: { kind: "ints", default: null, ...refused },
+  layer_replication: text,
+  loftq_config: { ...text, written: {} },
+  eva_config: text,
+  corda_config: text,
+  lora_ga_config: text,
+  velora_config: text,
+  monteclora_config: text,
+  arrow_config: text,
+  kasa_config: text,
+  megatron_config: { ...text, inFiles: "object", isFree: true },
+  megatron_core: { ...text, default: "megatron.core", isFree: true },
+  alora_invocation_tokens: { kind: "ints", default: null, ...refused },
+  use_qalora: off,
+  qalora_group_size: { kind: "int", default: 16, ...refused, isFree: true },
+  use_bdlora: text,
+  ensure_weight_tying: { ...off, isFree: true },
+  auto_mapping: { kind: "str", default: null, ...noFlag, inFiles: "object" },
+  inference_mode: { kind: "bool", default: true, ...noFlag },
+  peft_type: { kind: "str", default: "LORA", ...refused, flag: null },
+  peft_version: { kind: "str", default: "0.21.0", ...noFlag },
+  revision: { kind: "str", default: null, ...noFlag },
+} as const satisfies LoraTable;
+
+/** @internal */
+type Table = typeof LORA_SETTINGS;
+
+/**
+ * The names of the fields that are computed here.
+ *
+ * @internal
+ */
+type Computed = {
+  [N in keyof Table]: Table[N] extends
+    { readonly accepts: unknown } | { readonly isFree: true } ? never : N;
+}[keyof Table];
+
+/**
+ * What a file or a script may give: one number or name may stand for a list of it.
+ *
+ * @internal
+ */
+type FieldValue<S extends LoraSetting> =
+  | (S extends { readonly choices: readonly (infer C)[] } ? C
+    : S["kind"] extends "ints" ? number | readonly number[]
+    : S["kind"] extends "list" ? string | readonly string[]
+    : SettingKinds[S["kind"]])
+  | (S extends { readonly default: null } ? null : never);
+
+/**
+ * How an adapter is shaped; fields are spelled as in `adapter_config.json`. Those
+ * that only a registered kind of adapter computes may be left out.
+ */
+export type LoraConfig =
+  & { readonly [N in Computed]: FieldValue<Table[N]> }
+  & { readonly [N in Exclude<keyof Table, Computed>]?: FieldValue<Table[N]> };
+
+/**
+ * The flag of each field.
+ *
+ * @internal
+ */
+type FlagName<N extends string, S> = S extends { readonly flag: infer F }
+  ? F extends string ? F : never
+  : N;
+
+/** @internal */
+type LoraFlags = {
+  readonly [N in Computed as FlagName<N, Table[N]>]: Table[N];
+};
+
+/** The rows of `deno task train` that make the adapter. */
+export const LORA_FLAGS = flags(false) as LoraFlags;
+
+/** LoraConfig fields that are recognised, and refused by name when set. */
+export const LORA_REFUSED_FLAGS = flags(true) as {
+  readonly [
+    N in Exclude<keyof Table, Computed> as FlagName<N, Table[N]>
+  ]: Table[N];
+};
+
+function flags(isRefused: boolean): Record<string, LoraSetting> {
+  const rows = Object.entries<LoraSetting>(LORA_SETTINGS)
+    .filter(([, { flag, accepts }]) =>
+      flag !== null && (accepts === "default") === isRefused
+    )
+    .map(([name, row]) =>
+      [row.flag ?? name, {
+        ...row,
+        default: row.recipe === undefined ? row.default : row.recipe,
+      }] as const
+    );
+  return Object.fromEntries(rows);
+}
+
+/** The values of the flags in {@linkcode LORA_FLAGS}. */
+export type LoraFlagValues = {
+  readonly [N in keyof LoraFlags]: SettingValue<LoraFlags[N]>;
+};
+
+/**
+ * The adapter that the flags describe, by LoraConfig's names.
+ *
+ * @example
+ * ```ts
+ * import { loraFields, parseTrainArguments } from "@lorikeet/lorikeet";
+ *
+ * const parsed = parseTrainArguments(["--lora_rank", "4"]);
+ * if ("help" in parsed) throw new Error("no help was asked for");
+ * if (loraFields(parsed.finetune).r !== 4) throw new Error("unexpected rank");
+ * ```
+ */
+export function loraFields(values: LoraFlagValues): Partial<LoraConfig> {
+  const given = values as Readonly<Record<string, unknown>>;
+  const fields = Object.entries<LoraSetting>(LORA_SETTINGS)
+    .map(([name, { flag }]) => [name, given[flag ?? name]])
+    .filter(([, value]) => value !== undefined);
+  return Object.fromEntries(fields);
+}

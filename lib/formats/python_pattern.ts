@@ -1,0 +1,174 @@
+/**
+ * Regular expressions as Python's `re` reads them, matched against whole names. All
+ * ways of matching are followed at once, as sets of positions, so no expression can
+ * run for ever; groups are not captured, and what needs them is refused.
+ *
+ * @module
+ */
+
+import { parsePattern, type PatternNode } from "./python_pattern_syntax.ts";
+
+/** Steps that one match may take: some hundred times what a sensible one needs. */
+const STEPS_PER_MATCH = 5e6;
+/** Steps that one expression may take in all. */
+const STEPS_IN_ALL = 2e8;
+
+/** A text and what has been spent on it. */
+interface Matching {
+  readonly text: readonly number[];
+  steps: number;
+}
+
+/** Sorted positions in a text, each once. */
+type Positions = readonly number[];
+
+/** A regular expression of Python. */
+export class PythonPattern {
+  /** The expression as it was given. */
+  readonly source: string;
+  readonly #root: PatternNode;
+  #spent = 0;
+
+  /**
+   * Reads an expression.
+   *
+   * @throws {SyntaxError} saying what is wrong with it and where.
+   */
+  constructor(source: string) {
+    this.source = source;
+    this.#root = parsePattern(source);
+  }
+
+  /**
+   * Whether it matches all of `text`, as `re.fullmatch`.
+   *
+   * @throws {RangeError} when the expression asks for too much work.
+   */
+  fullMatch(text: string): boolean {
+    return this.#ends(text, [0]).includes([...text].length);
+  }
+
+  /**
+   * Whether it matches `path` from its start or from after one of its dots to its
+   * end, as `re.match(rf"(.*\.)?({pattern})$", path)`.
+   *
+   * @throws {RangeError} when the expression asks for too much work.
+   */
+  matchesTail(path: string): boolean {
+    return this.#ends(path, starts(path)).includes([...path].length);
+  }
+
+  /**
+   * The number of the list that the expression names in `path`, as
+   * `re.match(rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\.", path)`.
+   *
+   * @throws {RangeError} when the expression asks for too much work.
+   */
+  listIndex(path: string): number | undefined {
+    const characters = [...path];
+    for (const start of starts(path)) {
+      for (const end of this.#ends(path, [start]).toReversed()) {
+        const rest = characters.slice(end).join("");
+        const index = /^\.(\d+)\./.exec(rest)?.[1];
+        if (index !== undefined) return Number(index);
+      }
+    }
+    return undefined;
+  }
+
+  /** Where matches that begin at `from` end. */
+  #ends(text: string, from: Positions): Positions {
+    const points = Array.from(text, (each) => each.codePointAt(0)!);
+    const matching: Matching = { text: points, steps: 0 };
+    const ends = follow(this.#root, from, matching);
+    this.#spent += matching.steps;
+    if (this.#spent > STEPS_IN_ALL) throw tooMuchWork();
+    return ends;
+  }
+}
+
+/** The start of `path` and every position after a dot. */
+function starts(path: string): Positions {
+  const characters = [...path];
+  return [0, ...characters.keys().map((at) => at + 1)].filter((at) =>
+    at === 0 || characters[at - 1] === "."
+  );
+}
+
+function tooMuchWork(): RangeError {
+  return new RangeError("it takes too many steps, a simpler one is needed");
+}
+
+/** Where `node` can end when it begins at one of `from`. */
+function follow(
+  node: PatternNode,
+  from: Positions,
+  matching: Matching,
+): Positions {
+  matching.steps += from.length + 1;
+  if (matching.steps > STEPS_PER_MATCH) throw tooMuchWork();
+  if (from.length === 0) return from;
+  const { text } = matching;
+  switch (node.type) {
+    case "character":
+      return from.filter((at) => at < text.length && node.test(text[at]!))
+        .map((at) => at + 1);
+    case "sequence":
+      return node.items.reduce(
+        (positions, item) => follow(item, positions, matching),
+        from,
+      );
+    case "either":
+      return union(
+        node.options.map((option) => follow(option, from, matching)),
+      );
+    case "repeat":
+      return repeat(node, from, matching);
+    case "place":
+      return from.filter((at) => node.test(text, at));
+    case "look":
+      return from.filter((at) => looks(node, at, matching) !== node.negated);
+  }
+}
+
+function repeat(
+  node: PatternNode & { type: "repeat" },
+  from: Positions,
+  matching: Matching,
+): Positions {
+  let positions = from;
+  for (let count = 0; count < node.min; count++) {
+    const next = follow(node.item, positions, matching);
+    // The same positions again: more rounds change nothing.
+    if (next.join() === positions.join()) break;
+    positions = next;
+  }
+  const seen = new Set(positions);
+  let fresh = positions;
+  for (let count = node.min; count < node.max && fresh.length > 0; count++) {
+    fresh = follow(node.item, fresh, matching).filter((at) => !seen.has(at));
+    for (const at of fresh) seen.add(at);
+  }
+  return sorted(seen);
+}
+
+function looks(
+  node: PatternNode & { type: "look" },
+  at: number,
+  matching: Matching,
+): boolean {
+  if (!node.behind) return follow(node.item, [at], matching).length > 0;
+  for (let start = at; start >= 0; start--) {
+    if (follow(node.item, [start], matching).includes(at)) return true;
+  }
+  return false;
+}
+
+function union(sets: readonly Positions[]): Positions {
+  const filled = sets.filter((set) => set.length > 0);
+  return filled.length === 1 ? filled[0]! : sorted(new Set(filled.flat()));
+}
+
+function sorted(set: ReadonlySet<number>): Positions {
+  return [...set].sort((a, b) => a - b);
+}
