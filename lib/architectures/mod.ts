@@ -7,9 +7,16 @@
 export {
   AutoModelForCausalLM,
   type FromPretrainedOptions,
-  initializeWeights,
   readConfig,
 } from "./auto_model.ts";
+export {
+  type ConfigJson,
+  ConfigReader,
+  type NumberBounds,
+} from "./config_reader.ts";
+export { type ModelFamily, registerFamily } from "./registry.ts";
+export { readRope, type RopeSizes } from "./rope_config.ts";
+export { checkWeights, initializeWeights } from "./weights.ts";
 export {
   CausalLm,
   DecoderLayer,

@@ -4,11 +4,13 @@
  * @module
  */
 
-import type { DType, TensorData } from "../formats/dtype.ts";
+import type { DType } from "../formats/dtype.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
-import { to, toData } from "../tensor/mod.ts";
+import type { LazyTensor } from "../formats/tensor_source.ts";
+import { type Tensor, tensorScope, to, toData } from "../tensor/mod.ts";
 import type { CausalLm } from "./causal_lm.ts";
+import { tiedName } from "./weights.ts";
 
 /** Options of {@linkcode saveModel}. */
 export interface SaveModelOptions {
@@ -18,7 +20,7 @@ export interface SaveModelOptions {
 
 /**
  * Writes `config.json` and `model.safetensors` of `model` into `folder`, made if
- * need be. A head that is tied to the embedding is left out, as transformers does.
+ * need be, one tensor at a time. A head that is tied to the embedding is left out, as transformers does.
  *
  * @example
  * ```ts
@@ -29,9 +31,8 @@ export interface SaveModelOptions {
  * saveModel(model, folder, { dtype: "bfloat16" });
  * {
  *   using saved = AutoModelForCausalLM.fromPretrained(folder);
- *   if (saved.lm_head.inFeatures !== model.config.hiddenSize) {
- *     throw new Error("unexpected width");
- *   }
+ *   const [first] = saved.namedParameters();
+ *   if (first?.tensor.dtype !== "bfloat16") throw new Error("unexpected type");
  * }
  * Deno.removeSync(folder, { recursive: true });
  * ```
@@ -42,17 +43,31 @@ export function saveModel(
   options: SaveModelOptions = {},
 ): void {
   Deno.mkdirSync(folder, { recursive: true });
-  const tensors = new Map<string, TensorData>();
-  let dtype: DType = "float32";
-  for (const { path, tensor } of model.namedParameters()) {
-    dtype = options.dtype ?? tensor.dtype;
-    if (model.config.tieWordEmbeddings && path === "lm_head.weight") continue;
-    using converted = to(tensor, { dtype });
-    tensors.set(path, toData(converted));
-  }
-  writeSafetensors(`${folder}/model.safetensors`, tensors, {
-    metadata: { format: "pt" },
-  });
+  const tied = tiedName(model);
+  const named = [...model.namedParameters()].filter(({ path }) =>
+    path !== tied
+  );
+  const dtype = options.dtype ?? named.at(-1)?.tensor.dtype ?? "float32";
+  writeSafetensors(
+    `${folder}/model.safetensors`,
+    named.map(({ path, tensor }) => [path, lazy(tensor, options.dtype)]),
+    { metadata: { format: "pt" } },
+  );
   const config = { ...model.config.source, dtype } as PythonJson;
   writePythonJson(`${folder}/config.json`, config, { trailingNewline: true });
+}
+
+/** A tensor that is converted and copied when its turn to be written comes. */
+function lazy(
+  tensor: Tensor,
+  dtype: DType = tensor.dtype,
+): LazyTensor {
+  return {
+    dtype,
+    shape: tensor.shape,
+    read: () => {
+      using _scope = tensorScope();
+      return toData(to(tensor, { dtype })).bytes;
+    },
+  };
 }

@@ -5,7 +5,7 @@
  */
 
 import { aten, type Tensor } from "../tensor/mod.ts";
-import { Module } from "./module.ts";
+import { Module, type ParameterSpec } from "./module.ts";
 
 /** `torch.nn.Embedding`. */
 export class Embedding extends Module {
@@ -15,6 +15,13 @@ export class Embedding extends Module {
   /** Makes a table of `count` rows of `size` without weights. */
   constructor(readonly count: number, readonly size: number) {
     super();
+  }
+
+  /** The table. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    return [
+      { name: "weight", shape: [this.count, this.size], init: "normal" },
+    ];
   }
 
   /** The rows of `ids` (`int64`), one dimension more than `ids` has. */

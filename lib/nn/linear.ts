@@ -5,7 +5,7 @@
  */
 
 import { aten, autocastIsOn, type Tensor } from "../tensor/mod.ts";
-import { Module } from "./module.ts";
+import { Module, type ParameterSpec } from "./module.ts";
 
 /** A layer that maps the last dimension, with the residual sum built in. */
 export abstract class Projection extends Module {
@@ -24,7 +24,9 @@ export abstract class Projection extends Module {
 
 /** Sizes of a {@linkcode Linear}. */
 export interface LinearOptions {
+  /** Size of the last dimension of the input. */
   readonly inFeatures: number;
+  /** Size of the last dimension of the output. */
   readonly outFeatures: number;
   /** Whether it has a bias. Default no. */
   readonly bias?: boolean;
@@ -32,7 +34,9 @@ export interface LinearOptions {
 
 /** `torch.nn.Linear`; the weights are put in when a checkpoint is loaded. */
 export class Linear extends Projection {
+  /** Size of the last dimension of the input. */
   override readonly inFeatures: number;
+  /** Size of the last dimension of the output. */
   override readonly outFeatures: number;
   /** Whether a checkpoint must bring a bias. */
   readonly hasBias: boolean;
@@ -49,6 +53,20 @@ export class Linear extends Projection {
     this.hasBias = options.bias ?? false;
   }
 
+  /** The weight, and the bias where there is one. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    const { inFeatures, outFeatures } = this;
+    const weight = {
+      name: "weight",
+      shape: [outFeatures, inFeatures],
+      init: "normal",
+    } as const;
+    return this.hasBias
+      ? [weight, { name: "bias", shape: [outFeatures], init: "zeros" }]
+      : [weight];
+  }
+
+  /** Maps `[rows, inFeatures]` to `[rows, outFeatures]`, with `residual` added when given. */
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
     if (this.bias === undefined) {
       return linearPlus(input, { weight: this.weight, start: residual });

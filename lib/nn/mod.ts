@@ -20,6 +20,8 @@ export {
   moduleAt,
   ModuleList,
   type NamedParameter,
+  type NamedParameterSpec,
+  type ParameterSpec,
 } from "./module.ts";
 export { RmsNorm } from "./rms_norm.ts";
 export { type RopeParameters } from "./rope_scaling.ts";

@@ -20,6 +20,28 @@ export interface NamedParameter {
   readonly tensor: Tensor;
 }
 
+/** A parameter that a layer needs. */
+export interface ParameterSpec {
+  /** The field that holds it, and its name in checkpoints. */
+  readonly name: string;
+  /** Sizes of the dimensions. */
+  readonly shape: readonly number[];
+  /** How it begins in a fresh model; `normal` has mean 0 and the model's deviation. */
+  readonly init: "normal" | "ones" | "zeros";
+}
+
+/** A parameter that is needed and the place where it belongs; there may be no tensor yet. */
+export interface NamedParameterSpec {
+  /** Path from the root, such as `model.norm.weight`. */
+  readonly path: string;
+  /** The module that needs it. */
+  readonly owner: Module;
+  /** The field of `owner` that shall hold it. */
+  readonly field: string;
+  /** What it must look like. */
+  readonly spec: ParameterSpec;
+}
+
 /** A node of the tree. Buffers that are not saved live in `#private` fields. */
 export abstract class Module {
   /** Whether dropout is active; set by {@linkcode Module.train}. */
@@ -49,6 +71,27 @@ export abstract class Module {
         }
       }
     }
+  }
+
+  /** The parameters that this module itself needs, without those of its children. */
+  parameterSpecs(): readonly ParameterSpec[] {
+    return [];
+  }
+
+  /** All parameters that are needed below this module, in the order of the tree. */
+  *namedParameterSpecs(): Generator<NamedParameterSpec> {
+    for (const [path, owner] of this.namedModules()) {
+      for (const spec of owner.parameterSpecs()) {
+        const field = spec.name;
+        yield { path: joinPath(path, field), owner, field, spec };
+      }
+    }
+  }
+
+  /** The tensor in the parameter field `field`, if there is one. */
+  parameter(field: string): Tensor | undefined {
+    const value = (this as unknown as Record<string, unknown>)[field];
+    return value instanceof Tensor ? value : undefined;
   }
 
   /** Puts `tensor` into the parameter field `field`. */

@@ -5,7 +5,7 @@
  */
 
 import { aten, type Tensor } from "../tensor/mod.ts";
-import { Module } from "./module.ts";
+import { Module, type ParameterSpec } from "./module.ts";
 
 /** `y = w ∘ x / √(mean(x²) + ε)` over the last dimension, in `float32` inside. */
 export class RmsNorm extends Module {
@@ -15,6 +15,11 @@ export class RmsNorm extends Module {
   /** Makes a norm over `size` elements without weights. */
   constructor(readonly size: number, readonly eps: number) {
     super();
+  }
+
+  /** The weight of each element. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    return [{ name: "weight", shape: [this.size], init: "ones" }];
   }
 
   /** Normalises the last dimension of `input`. */

@@ -139,8 +139,12 @@ export function rotate(
 
 /** How a projection splits into rows and heads. */
 export interface HeadShape {
+  /** Rows that attention computes. */
   readonly rows: number;
+  /** Tokens of each row. */
   readonly length: number;
+  /** Heads of the projection. */
   readonly heads: number;
+  /** Width of one head. */
   readonly headSize: number;
 }

@@ -59,8 +59,8 @@ Deno.test("llamaConfig() refuses numbers that are none, all at once", () => {
       'hidden_size must be a number, got "32"',
       "vocab_size must be a positive integer, got 1.5",
       "num_hidden_layers must be a positive integer, got 0",
-      "rms_norm_eps must be a number, got null",
-      "num_attention_heads 4 is no multiple of num_key_value_heads 3",
+      "rms_norm_eps must be a number, got NaN",
+      "num_attention_heads 4 must be a multiple of num_key_value_heads 3",
       "head_dim 7 must be even",
     ].join("; "),
   );
@@ -136,9 +136,9 @@ Deno.test("readConfig() refuses other architectures, naming what it found", () =
       complaintAbout(
         '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}',
       ),
-      'Cannot compute model "F": its model_type is "gpt2" (GPT2LMHeadModel), lorikeet computes "llama" (LlamaForCausalLM) only',
+      'Cannot compute model "F": its model_type is "gpt2" ("GPT2LMHeadModel"), known are "llama", "atom"',
     );
-    assert.match(complaintAbout("{}"), /its model_type is undefined, lorikeet/);
+    assert.match(complaintAbout("{}"), /its model_type is missing, known are/);
     assert.match(complaintAbout("{,}"), /^Cannot load "F\/config.json": /);
     assert.match(complaintAbout("[]"), /a JSON object is needed$/);
   });

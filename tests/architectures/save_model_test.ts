@@ -8,8 +8,8 @@
 import { strict as assert } from "node:assert";
 import {
   AutoModelForCausalLM,
+  type CausalLm,
   initializeWeights,
-  type LlamaForCausalLm,
   saveModel,
 } from "../../lib/architectures/mod.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
@@ -23,7 +23,7 @@ import { complaint, inFolder } from "../formats/temporary.ts";
 const MODELS = "tests/fixtures/models";
 
 /** Names and numbers of a model. */
-function weightsOf(model: LlamaForCausalLm): Map<string, number[]> {
+function weightsOf(model: CausalLm): Map<string, number[]> {
   return new Map(
     [...model.namedParameters()].map(({ path, tensor }) => [
       path,

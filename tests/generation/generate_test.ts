@@ -9,6 +9,7 @@ import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { generate, type GenerateOptions } from "../../lib/generation/mod.ts";
 import { InputError } from "../../lib/input_error.ts";
+import { moduleAt } from "../../lib/nn/mod.ts";
 import { aten, liveTensors } from "../../lib/tensor/mod.ts";
 import { getPeftModel } from "../../lib/peft/mod.ts";
 
@@ -59,8 +60,8 @@ Deno.test("generate() without dropout, which is on again after an early stop tha
   for (const { tensor } of adapted.trainedParameters()) {
     aten.normal_(tensor, 0, 1);
   }
-  base.model.train();
-  const untrained = base.lm_head;
+  moduleAt(base, "model").train();
+  const untrained = moduleAt(base, "lm_head");
   untrained.training = false;
   const options = { maxNewTokens: 8, eosTokenIds: [] };
   const first = [...generate(base, [1, 2, 3], options)];
@@ -68,11 +69,11 @@ Deno.test("generate() without dropout, which is on again after an early stop tha
   const before = liveTensors();
   for (const id of generate(base, [1, 2, 3], options)) {
     assert.equal(id, first[0]);
-    assert.equal(base.model.training, false);
+    assert.equal(moduleAt(base, "model").training, false);
     break;
   }
   assert.equal(liveTensors(), before);
-  assert.equal(base.model.training, true);
+  assert.equal(moduleAt(base, "model").training, true);
   assert.equal(untrained.training, false);
   assert.deepEqual([...generate(base, [1, 2, 3], options)], first);
 });
@@ -118,7 +119,7 @@ Deno.test("generate() refuses logits that are not numbers instead of answering w
   using model = AutoModelForCausalLM.fromPretrained(folderOf("llama_gqa"), {
     torchDtype: "bfloat16",
   });
-  model.model.norm.weight.fill(NaN);
+  moduleAt(model, "model.norm").parameter("weight")!.fill(NaN);
   assert.throws(() => [...generate(model, [1, 2])], (error) => {
     assert(error instanceof InputError);
     assert.match(error.message, /its logits are not finite numbers/);

@@ -7,6 +7,7 @@
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { AdamW, FlatParameters } from "../../lib/training/mod.ts";
+import { moduleAt } from "../../lib/nn/mod.ts";
 import { CPU, liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import { MODELS } from "./tiny_run.ts";
@@ -33,7 +34,7 @@ Deno.test("FlatParameters moves all parameters, those that decay first, and modu
     assert.deepEqual(tensor.toArray(), before.get(path), path);
   }
   flat.values.fill(3);
-  const { weight } = model.model.norm;
+  const weight = moduleAt(model, "model.norm").parameter("weight")!;
   assert(weight.toArray().every((each) => each === 3));
   assert(weight.requiresGrad);
 });
@@ -44,8 +45,9 @@ Deno.test("FlatParameters moves a tensor that hangs in two places once", () => {
   const paths = flat.entries.map(({ path }) => path);
   assert(paths.includes("model.embed_tokens.weight"));
   assert(!paths.includes("lm_head.weight"));
-  const head = model.lm_head as unknown as { weight: unknown };
-  assert.equal(head.weight, model.model.embed_tokens.weight);
+  const head = moduleAt(model, "lm_head").parameter("weight");
+  const embedding = moduleAt(model, "model.embed_tokens");
+  assert.equal(head, embedding.parameter("weight"));
 });
 
 Deno.test("FlatParameters leaves the model its weights when disposed, and frees the rest", () => {
@@ -58,7 +60,7 @@ Deno.test("FlatParameters leaves the model its weights when disposed, and frees 
       flat.values.fill(value);
     }
     assert.equal(liveTensors(), live);
-    const { weight } = model.model.norm;
+    const weight = moduleAt(model, "model.norm").parameter("weight")!;
     assert(weight.toArray().every((each) => each === 3));
     assert(!weight.requiresGrad);
   }

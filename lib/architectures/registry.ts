@@ -1,0 +1,114 @@
+/**
+ * Which page computes which model: families by the `model_type` and the
+ * `architectures` of `config.json`. A script may register families of its own.
+ *
+ * @module
+ */
+
+import { InputError, quoted } from "../input_error.ts";
+import type { CausalLm, ModelConfig } from "./causal_lm.ts";
+import type { ConfigJson, ConfigReader } from "./config_reader.ts";
+import { LlamaForCausalLm } from "./llama.ts";
+import { readLlamaConfig } from "./llama_config.ts";
+
+/** What a model page says of itself. */
+export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
+  /** What the family is called in messages. */
+  readonly name: string;
+  /** The values of `model_type` that it computes. */
+  readonly modelTypes: readonly string[];
+  /** Names in `architectures` that it computes where `model_type` is missing. */
+  readonly architectures: readonly string[];
+  /** Reads the family's own fields; what is wrong is noted in `reader`. */
+  readConfig(reader: ConfigReader): Config;
+  /** Builds the tree without weights. */
+  create(config: Config): CausalLm;
+}
+
+const LLAMA: ModelFamily = {
+  name: "Llama",
+  modelTypes: ["llama", "atom"],
+  architectures: ["LlamaForCausalLM"],
+  readConfig: readLlamaConfig,
+  create: (config) => new LlamaForCausalLm(config as never),
+};
+
+const families: ModelFamily[] = [LLAMA];
+
+/**
+ * Adds a family of models to those that can be loaded, initialised, trained and
+ * saved.
+ *
+ * @throws {RangeError} when one of its names belongs to another family.
+ *
+ * @example
+ * ```ts
+ * import {
+ *   llamaConfig,
+ *   LlamaForCausalLm,
+ *   readConfig,
+ *   registerFamily,
+ * } from "@lorikeet/lorikeet";
+ *
+ * registerFamily({
+ *   name: "Kea",
+ *   modelTypes: ["kea"],
+ *   architectures: ["KeaForCausalLM"],
+ *   readConfig: ({ path, json }) => llamaConfig(path, json),
+ *   create: (config) => new LlamaForCausalLm(config),
+ * });
+ * const folder = Deno.makeTempDirSync();
+ * Deno.writeTextFileSync(`${folder}/config.json`, '{"model_type": "kea"}');
+ * if (readConfig(folder).layers !== 32) throw new Error("unexpected depth");
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ */
+export function registerFamily<Config extends ModelConfig>(
+  family: ModelFamily<Config>,
+): void {
+  if (families.includes(family as ModelFamily)) return;
+  for (const each of families) {
+    const taken = [
+      ...each.modelTypes.filter((name) => family.modelTypes.includes(name)),
+      ...each.architectures.filter((name) =>
+        family.architectures.includes(name)
+      ),
+    ];
+    if (taken.length > 0) {
+      throw new RangeError(
+        `Cannot register family ${quoted(family.name)}: ${
+          taken.map((name) => quoted(name)).join(", ")
+        } belongs to family ${quoted(each.name)}`,
+      );
+    }
+  }
+  families.push(family as ModelFamily);
+}
+
+/**
+ * The family of the model whose `config.json`, in the folder `path`, holds `json`:
+ * the one of its `model_type`, or where that is missing of its `architectures`.
+ *
+ * @throws {InputError} when no family computes it.
+ */
+export function familyOf(path: string, json: ConfigJson): ModelFamily {
+  const type = json.model_type ?? undefined;
+  const names: unknown[] = Array.isArray(json.architectures)
+    ? json.architectures
+    : [];
+  const family = families.find((each) =>
+    type === undefined
+      ? each.architectures.some((name) => names.includes(name))
+      : each.modelTypes.some((name) => name === type)
+  );
+  if (family !== undefined) return family;
+  const named = names.length > 0
+    ? ` (${names.slice(0, 3).map((name) => quoted(name, 60)).join(", ")})`
+    : "";
+  const known = families.flatMap((each) => each.modelTypes);
+  throw new InputError(
+    `Cannot compute model ${quoted(path)}: its model_type is ${
+      type === undefined ? "missing" : quoted(type, 60)
+    }${named}, known are ${known.map((name) => `"${name}"`).join(", ")}`,
+  );
+}

@@ -1,0 +1,134 @@
+/**
+ * What `config.json` says of rotary positions, in the spelling of transformers 4
+ * (`rope_theta`, `rope_scaling`) and of 5 (`rope_parameters`).
+ *
+ * @module
+ */
+
+import { quoted } from "../input_error.ts";
+import type { RopeParameters } from "../nn/mod.ts";
+import { ConfigReader } from "./config_reader.ts";
+
+type RopeType = RopeParameters["type"];
+
+/** For each type the fields that it needs, and those that it may have. */
+const ROPE_FIELDS: ReadonlyMap<
+  RopeType,
+  { readonly needs: readonly string[]; readonly takes?: readonly string[] }
+> = new Map([
+  ["default", { needs: [] }],
+  ["linear", { needs: ["factor"] }],
+  ["dynamic", { needs: ["factor"] }],
+  ["yarn", {
+    needs: ["factor"],
+    takes: [
+      "attention_factor",
+      "beta_fast",
+      "beta_slow",
+      "mscale",
+      "mscale_all_dim",
+      "truncate",
+    ],
+  }],
+  ["longrope", {
+    needs: ["short_factor", "long_factor"],
+    takes: ["factor", "attention_factor"],
+  }],
+  ["llama3", { needs: ["factor", "low_freq_factor", "high_freq_factor"] }],
+]);
+
+/** What the model page knows already. */
+export interface RopeSizes {
+  /** Size of one head. */
+  readonly headSize: number;
+  /** `max_position_embeddings`. */
+  readonly maxPositions: number;
+}
+
+/** Reads the rotation that `reader` describes; what is wrong is noted there. */
+export function readRope(
+  reader: ConfigReader,
+  sizes: RopeSizes,
+): RopeParameters {
+  const scaling = new ConfigReader(reader.path, {
+    ...reader.section("rope_scaling").json,
+    ...reader.section("rope_parameters").json,
+  }, reader.problems);
+  const from = scaling.value("rope_theta") === undefined ? reader : scaling;
+  const theta = from.number("rope_theta", 10000, { moreThan: 0 });
+  scaling.refuse("partial_rotary_factor", (value) => value === 1);
+  const plain = { ...sizes, theta, type: "default" } as const;
+  const spelled = scaling.value("rope_type") ?? scaling.value("type") ??
+    "default";
+  const type = [...ROPE_FIELDS.keys()].find((each) => each === spelled);
+  if (type === undefined) {
+    reader.problems.push(
+      `rope_type ${quoted(spelled, 60)} is not supported (${
+        [...ROPE_FIELDS.keys()].join(", ")
+      } are)`,
+    );
+    return plain;
+  }
+  const { needs, takes = [] } = ROPE_FIELDS.get(type)!;
+  const missing = needs.filter((field) => scaling.value(field) === undefined);
+  for (const field of missing) {
+    reader.problems.push(`rope_type "${type}" needs ${field}`);
+  }
+  if (missing.length > 0) return plain;
+  if (type === "dynamic" && sizes.headSize < 4) {
+    reader.problems.push(
+      `rope_type "dynamic" needs a head_dim of 4 or more, got ${sizes.headSize}`,
+    );
+  }
+  const fields = new Set([...needs, ...takes]);
+  return {
+    ...plain,
+    type,
+    ...scalingFields(scaling, { fields, sizes }),
+    ...originalPositions(reader, { scaling, type, sizes }),
+  };
+}
+
+/** The length that frequencies are scaled from. */
+function originalPositions(
+  reader: ConfigReader,
+  context: { scaling: ConfigReader; type: RopeType; sizes: RopeSizes },
+): { originalMaxPositions?: number } {
+  const { scaling, type, sizes } = context;
+  if (!["llama3", "yarn", "longrope"].includes(type)) return {};
+  const field = "original_max_position_embeddings";
+  const from = reader.value(field) === undefined ? scaling : reader;
+  return { originalMaxPositions: from.positions(field, sizes.maxPositions) };
+}
+
+type Scaling = { -readonly [Name in keyof RopeParameters]?: unknown };
+
+function scalingFields(
+  scaling: ConfigReader,
+  context: { fields: ReadonlySet<string>; sizes: RopeSizes },
+): Partial<RopeParameters> {
+  const read: Scaling = {};
+  const number = (field: string, name: keyof RopeParameters): void => {
+    if (!context.fields.has(field) || scaling.value(field) === undefined) {
+      return;
+    }
+    read[name] = scaling.number(field, 1, { moreThan: 0 });
+  };
+  number("factor", "factor");
+  number("attention_factor", "attentionFactor");
+  number("beta_fast", "betaFast");
+  number("beta_slow", "betaSlow");
+  number("mscale", "mscale");
+  number("mscale_all_dim", "mscaleAllDim");
+  number("low_freq_factor", "lowFreqFactor");
+  number("high_freq_factor", "highFreqFactor");
+  if (context.fields.has("truncate")) {
+    read.truncate = scaling.flag("truncate", true);
+  }
+  if (context.fields.has("short_factor")) {
+    const half = context.sizes.headSize / 2;
+    read.shortFactor = scaling.numbers("short_factor", half);
+    read.longFactor = scaling.numbers("long_factor", half);
+  }
+  return read as Partial<RopeParameters>;
+}

@@ -1,0 +1,252 @@
+/**
+ * A tree's weights: checked against the files of a folder, read from them, or drawn
+ * afresh. Which parameters there are, their shapes and how they begin is what the
+ * layers themselves declare.
+ *
+ * @module
+ */
+
+import { type DType, DTYPE_BYTES, elementCount } from "../formats/dtype.ts";
+import { FileBytes } from "../formats/file_bytes.ts";
+import { listProblems, tensorProblems } from "../formats/tensor_check.ts";
+import {
+  findWeights,
+  type StoredTensor,
+  type WeightMap,
+} from "../formats/weights.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { moduleAt, type NamedParameterSpec } from "../nn/mod.ts";
+import {
+  aten,
+  CPU,
+  DetachedScope,
+  type Device,
+  full,
+  manualSeed,
+  MappedFile,
+  type Tensor,
+  type TensorOptions,
+  to,
+} from "../tensor/mod.ts";
+import type { CausalLm, ModelConfig } from "./causal_lm.ts";
+
+/** Stored names that older checkpoints have and no model needs. */
+const DERIVED = /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/;
+
+/** The parameters that a file must bring: all but a head that is the embedding. */
+function neededParameters(model: CausalLm): NamedParameterSpec[] {
+  const tied = tiedName(model);
+  return [...model.namedParameterSpecs()].filter(({ path }) => path !== tied);
+}
+
+/** The name of the head's matrix where it is the embedding's, or `null`. */
+export function tiedName(model: CausalLm): string | null {
+  return model.config.tieWordEmbeddings
+    ? `${model.outputEmbeddingsPath}.weight`
+    : null;
+}
+
+/** The embedding's parameter. */
+function embeddingOf(model: CausalLm): NamedParameterSpec {
+  const owner = model.inputEmbeddings();
+  return [...model.namedParameterSpecs()].find((each) =>
+    each.owner === owner && each.field === "weight"
+  )!;
+}
+
+function tieHead(model: CausalLm): void {
+  if (!model.config.tieWordEmbeddings) return;
+  const { owner, field } = embeddingOf(model);
+  const weight = owner.parameter(field)!;
+  moduleAt(model, model.outputEmbeddingsPath).setParameter("weight", weight);
+}
+
+/**
+ * Refuses a configuration with more layers than there are stored tensors, before a
+ * tree of them is built.
+ *
+ * @throws {InputError} when there are no weights or too few.
+ */
+export function checkDepth({ path, layers }: ModelConfig): void {
+  const { size } = findWeights(path);
+  if (layers <= size) return;
+  throw new InputError(
+    `Cannot load weights of ${
+      quoted(path)
+    }: config.json asks for ${layers} layers, the weights have ${size} tensors`,
+  );
+}
+
+/**
+ * Checks names and shapes of the weights in the model's folder against its tree,
+ * from the headers of the files; needs no libtorch.
+ *
+ * @throws {InputError} naming tensors that are missing, misshapen or left over, or a
+ * stored head that is not the embedding it should be.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, checkWeights } from "@lorikeet/lorikeet";
+ *
+ * checkWeights(AutoModelForCausalLM.fromConfig("models/tiny-atom"));
+ * ```
+ */
+export function checkWeights(model: CausalLm): void {
+  checkedWeights(model);
+}
+
+function checkedWeights(model: CausalLm): WeightMap {
+  const { path } = model.config;
+  const stored = findWeights(path);
+  const tied = tiedName(model);
+  const needed = neededParameters(model).map(({ path: name, spec }) => ({
+    name,
+    shape: spec.shape,
+  }));
+  const problems = tensorProblems(stored, needed, {
+    asks: "config.json asks for",
+    leftOver: "belongs to no layer of this model",
+    ignores: (name) => name === tied || DERIVED.test(name),
+  });
+  if (problems.length > 0) {
+    throw new InputError(
+      `Cannot load weights of ${quoted(path)}: ${listProblems(problems)}`,
+    );
+  }
+  if (tied !== null) checkTiedHead(model, { tied, stored });
+  return stored;
+}
+
+/** transformers 4 computes with the embedding, transformers 5 with the stored head. */
+function checkTiedHead(
+  model: CausalLm,
+  weights: { tied: string; stored: WeightMap },
+): void {
+  const head = weights.stored.get(weights.tied);
+  const embedding = embeddingOf(model).path;
+  if (head === undefined || sameBytes(head, weights.stored.get(embedding)!)) {
+    return;
+  }
+  throw new InputError(
+    `Cannot load weights of ${quoted(model.config.path)}: ${
+      quoted(weights.tied)
+    } is not the same as ${
+      quoted(embedding)
+    }, but config.json says tie_word_embeddings; ` +
+      "set that to false to use the stored head, or leave the head out of the weights",
+  );
+}
+
+const CHUNK = 2 ** 22;
+
+function sameBytes(one: StoredTensor, other: StoredTensor): boolean {
+  if (one.file === other.file && one.offset === other.offset) return true;
+  if (one.dtype !== other.dtype || one.shape.join() !== other.shape.join()) {
+    return false;
+  }
+  using file = new FileBytes(one.file);
+  using beside = new FileBytes(other.file);
+  const length = elementCount(one.shape) * DTYPE_BYTES[one.dtype];
+  for (let at = 0; at < length; at += CHUNK) {
+    const count = Math.min(CHUNK, length - at);
+    const left = file.read(one.offset + at, count);
+    const right = beside.read(other.offset + at, count);
+    for (let byte = 0; byte < count; byte++) {
+      if (left[byte] !== right[byte]) return false;
+    }
+  }
+  return true;
+}
+
+/**
+ * Puts the weights of the model's folder into its tree.
+ *
+ * @throws {InputError} when they do not fit the tree.
+ */
+export function loadWeights(
+  model: CausalLm,
+  options: { torchDtype?: DType | "auto"; device?: Device },
+): void {
+  const { device = CPU, torchDtype = "auto" } = options;
+  const stored = checkedWeights(model);
+  const needed = neededParameters(model);
+  const dtype = torchDtype === "auto"
+    ? ownType(model, stored.get(needed[0]!.path)!)
+    : torchDtype;
+  using scope = new DetachedScope();
+  const files = new Map<string, MappedFile>();
+  const tensors: Tensor[] = [];
+  for (const { path, owner, field } of needed) {
+    const tensor = scope.keep(
+      materialise(stored.get(path)!, { files, dtype, device }),
+    );
+    owner.setParameter(field, tensor);
+    tensors.push(tensor);
+  }
+  tieHead(model);
+  model.attachStorage(device, [...tensors, ...files.values()]);
+}
+
+interface Materialise {
+  readonly files: Map<string, MappedFile>;
+  readonly dtype: DType;
+  readonly device: Device;
+}
+
+/** A stored tensor in the wanted type and place; a view of the file when it is so already. */
+function materialise(stored: StoredTensor, options: Materialise): Tensor {
+  const { files, dtype, device } = options;
+  let file = files.get(stored.file);
+  if (file === undefined) {
+    file = new MappedFile(stored.file);
+    files.set(stored.file, file);
+  }
+  return to(file.tensor(stored.offset, stored), { dtype, device });
+}
+
+const HALF_OR_SINGLE = ["float32", "bfloat16", "float16"] as const;
+
+/** The type that config.json names, or else that of the stored weights. */
+function ownType(model: CausalLm, stored: StoredTensor): DType {
+  const { source } = model.config;
+  const named = source.dtype ?? source.torch_dtype ?? stored.dtype;
+  return HALF_OR_SINGLE.find((dtype) => dtype === named) ?? "float32";
+}
+
+/**
+ * Fills a tree with fresh weights as transformers does: matrices from
+ * `N(0, initializer_range²)`, norms with ones, biases with zeros; drawn where and
+ * as `device` and `dtype` say, by default in float32 on the CPU.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, initializeWeights } from "@lorikeet/lorikeet";
+ *
+ * using model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
+ * initializeWeights(model, { seed: 42 });
+ * const norms = [...model.namedParameters()].filter(({ path }) =>
+ *   path === "model.norm.weight"
+ * );
+ * if (norms[0]?.tensor.toArray()[0] !== 1) throw new Error("unexpected norm");
+ * ```
+ */
+export function initializeWeights(
+  model: CausalLm,
+  options: TensorOptions & { readonly seed: number },
+): void {
+  const { seed, dtype = "float32", device = CPU } = options;
+  manualSeed(seed, device);
+  using scope = new DetachedScope();
+  const made: Tensor[] = [];
+  for (const { owner, field, spec } of model.namedParameterSpecs()) {
+    const value = spec.init === "ones" ? 1 : 0;
+    const fresh = scope.keep(full(spec.shape, { value, dtype, device }));
+    if (spec.init === "normal") {
+      aten.normal_(fresh, 0, model.config.initializerRange);
+    }
+    owner.setParameter(field, fresh);
+    made.push(fresh);
+  }
+  tieHead(model);
+  model.attachStorage(device, made);
+}
