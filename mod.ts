@@ -53,32 +53,33 @@ export { InputError } from "./lib/input_error.ts";
 // data and tokenizer
 export {
   type Batch,
-  type Feature,
-  type Geometry,
-  type Segment,
-  type Targets,
-} from "./lib/data/batch.ts";
-export { dataCollator, type PadTokens } from "./lib/data/collator.ts";
-export { readRows, type Row } from "./lib/data/jsonl.ts";
-export { type Dataset, loadDataset } from "./lib/data/load_dataset.ts";
-export {
+  dataCollator,
+  type Dataset,
+  type DatasetOptions,
   describePreflight,
-  type Preflight,
-  preflight,
-  type PreflightOptions,
-  type PreparedRow,
-} from "./lib/data/preflight.ts";
-export {
   type EncodedRow,
-  type Encoder,
   type EosConfig,
   type Example,
-  preprocess,
-  type PreprocessOptions,
-  promptOf,
-  readJsonl,
-  type ReadJsonlOptions,
-} from "./lib/data/preprocess.ts";
+  type Feature,
+  type FormatTokenizer,
+  type Geometry,
+  loadDataset,
+  type Message,
+  type PadTokens,
+  type Piece,
+  type Preflight,
+  type PromptFormat,
+  type PromptFormatEntry,
+  type PromptFormatOptions,
+  readExamples,
+  registerPromptFormat,
+  type RowLimit,
+  type Segment,
+  type Targets,
+  turnFormat,
+  type TurnFormatParts,
+  type TurnPlace,
+} from "./lib/data/mod.ts";
 export {
   AutoTokenizer,
   type DecodeOptions,
@@ -172,7 +173,6 @@ export {
 
 // generation
 export {
-  adapterChatTemplate,
   CHAT_TEMPLATE_FILE,
   type ChatPrompt,
   chatPrompt,
@@ -182,8 +182,6 @@ export {
   type ConversationParts,
   generate,
   type GenerateOptions,
-  type PromptFrame,
-  promptFrame,
   type SamplingOptions,
 } from "./lib/generation/mod.ts";
 

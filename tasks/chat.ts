@@ -41,7 +41,7 @@ async function main(args: readonly string[]): Promise<void> {
   if ("help" in parsed) return console.log(parsed.help);
   const chat = withBaseModel(parsed);
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
-  const prompt = promptFor(chat, tokenizer);
+  const prompt = await promptFor(chat, tokenizer);
   await openLibtorch();
   using model = AutoModelForCausalLM.fromPretrained(chat.model_path, {
     device: deviceNamed(chat.device),
@@ -79,8 +79,11 @@ function withBaseModel({ chat, given }: ChatReading): ChatArguments {
 }
 
 /** The form of prompts; a trained adapter's has seen one turn at a time. */
-function promptFor(chat: ChatArguments, tokenizer: AutoTokenizer): ChatPrompt {
-  const prompt = chatPrompt(tokenizer, chat);
+async function promptFor(
+  chat: ChatArguments,
+  tokenizer: AutoTokenizer,
+): Promise<ChatPrompt> {
+  const prompt = await chatPrompt(tokenizer, chat);
   if (chat.history === true && !prompt.keepsHistory) {
     console.error(
       "Warning: --history has no effect, this prompt has no place for earlier turns",

@@ -15,7 +15,6 @@ import {
 import { HfArgumentParser } from "../lib/arguments/hf_argument_parser.ts";
 import type { SettingsOf, SettingsTable } from "../lib/arguments/setting.ts";
 import { TRAINING, type TrainingArguments } from "../lib/arguments/settings.ts";
-import { readRows } from "../lib/data/jsonl.ts";
 import { writePythonJson } from "../lib/formats/python_json.ts";
 import { ensureLibtorch, setThreads } from "../lib/tensor/mod.ts";
 import { AutoTokenizer } from "../lib/tokenizer/auto_tokenizer.ts";
@@ -25,6 +24,7 @@ import { Trainer, type TrainerCallback } from "../lib/training/mod.ts";
 import {
   type Corpus,
   corpusFeatures,
+  readRows,
   tokenizerTexts,
 } from "./pretrain/corpus.ts";
 import { runCommand } from "./report_error.ts";

@@ -8,6 +8,8 @@
 import {
   AutoModelForCausalLM,
   type CausalLm,
+  CHAT_TEMPLATE_FILE,
+  chatPrompt,
   describePreflight,
   describeTargets,
   deviceName,
@@ -31,7 +33,7 @@ import { suitedTo } from "./device_settings.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand, warn } from "./report_error.ts";
-import { answer, writeChatTemplate } from "./sample.ts";
+import { answer } from "./sample.ts";
 import { standingFolder } from "./standing_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
@@ -56,9 +58,13 @@ async function main(args: readonly string[]): Promise<void> {
     torchDtype: finetune.torch_dtype,
   });
   console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
-  const asking = { instruction: dataset.instruction, tokenizer };
-  const question = finetune.sample_question;
-  const before = question && await answer(base, { ...asking, question });
+  const { chatTemplate } = dataset.promptFormat;
+  const question = finetune.sample_question === "auto"
+    ? dataset.question
+    : finetune.sample_question;
+  const prompt = await chatPrompt(tokenizer, { template: chatTemplate });
+  const ask = { prompt, tokenizer };
+  const before = question && await answer(base, { ...ask, question });
   using model = adapterFor(base, { parsed, adapter });
   for (const line of describeTargets(model.report)) {
     if (line.startsWith("Warning")) console.error(printable(line));
@@ -73,9 +79,8 @@ async function main(args: readonly string[]): Promise<void> {
     loss: finetune.loss,
     callbacks: [progressCallback({ bar: showsBar(training) })],
     argsJson: trainingArgsJson(parsed),
+    files: { [CHAT_TEMPLATE_FILE]: chatTemplate },
   });
-  // Before the first checkpoint: a run that is stopped can be talked to as well.
-  await writeChatTemplate(training.output_dir, asking);
   const output = await interruptible((signal) => trainer.train({ signal }));
   if (output.interruptedAt !== null) return sayHowToResume(output, args);
   trainer.saveModel();
@@ -83,7 +88,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (question !== null) {
     console.log(`Question: ${question}`);
     console.log(`  before: ${before}`);
-    console.log(`  after:  ${await answer(base, { ...asking, question })}`);
+    console.log(`  after:  ${await answer(base, { ...ask, question })}`);
   }
   console.log(
     `Trained ${output.globalStep} ${

@@ -25,7 +25,7 @@ Deno.test("layers lets a file import its own place and those above it", () => {
     ["ffi/dispatch.ts", 'import type { D } from "../lib/formats/dtype.ts";'],
     ["mod.ts", 'export { a } from "./lib/training/trainer.ts";'],
     ["tasks/train.ts", 'import { a } from "@lorikeet/lorikeet";'],
-    ["lib/data/jsonl.ts", 'import { strict } from "node:assert";'],
+    ["lib/data/read_examples.ts", 'import { strict } from "node:assert";'],
     ["tests/nn/linear_test.ts", 'import { a } from "../../ffi/symbols.ts";'],
   ];
   for (const [name, source] of sources) {

@@ -54,9 +54,10 @@ export const FINETUNE = {
   },
   sample_question: {
     kind: "str",
-    default: "你是谁？",
+    default: "auto",
     nullable: true,
-    help: "Question answered before and after training; none asks nothing",
+    help: "Question answered before and after training; auto takes one of " +
+      "the rows, none asks nothing",
   },
 } as const satisfies SettingsTable;
 

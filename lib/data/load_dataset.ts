@@ -1,33 +1,57 @@
 /**
- * A file of rows to the features that training takes, with their numbers: one
- * pass, many rows at a time. It gives what `readJsonl` gives, and refuses a file
- * of which no answer would be trained.
+ * A file of rows to the features that training takes: examples, messages, prompt
+ * format, ids and labels, with their numbers. It refuses a file of which no answer
+ * would be trained.
  *
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import type { Feature } from "./batch.ts";
-import { readRows, type Row } from "./jsonl.ts";
-import { type Preflight, preflight, type PreparedRow } from "./preflight.ts";
 import {
-  cutFeature,
-  encodeRows,
-  promptOf,
-  type ReadJsonlOptions,
-} from "./preprocess.ts";
+  type Preflight,
+  type PreparedRow,
+  type RowLimit,
+  selectRows,
+} from "./preflight.ts";
+import {
+  type FormatTokenizer,
+  type Message,
+  type PromptFormat,
+  promptFormat,
+} from "./prompt_format.ts";
+import { type Example, readExamples } from "./read_examples.ts";
+
+/** What is needed of a model's config.json. */
+export interface EosConfig {
+  /** Id that ends an answer; the first one counts where there are several. */
+  readonly eos_token_id: number | readonly number[];
+}
+
+/** Options of {@linkcode loadDataset}. */
+export interface DatasetOptions extends RowLimit {
+  /** Turns text into ids. */
+  readonly tokenizer: FormatTokenizer;
+  /** The model's config. */
+  readonly config: EosConfig;
+  /** Name of a registered prompt format. Default `recipe`. */
+  readonly promptFormat?: string;
+}
 
 /** Features to train on, and what there is to know about them. */
 export interface Dataset {
-  /** Rows as the recipe prepares them, in the order of the file. */
+  /** Rows encoded, in the order of the file. */
   readonly features: readonly Feature[];
   /** Their numbers. */
   readonly preflight: Preflight;
-  /** The instruction that most rows have, or none where rows have their own. */
-  readonly instruction: string;
+  /** How they are spelled; questions that are asked in the same words use it. */
+  readonly promptFormat: PromptFormat;
+  /** A question of the data: the first one that is short. */
+  readonly question: string;
 }
 
 const ROWS_AT_A_TIME = 1024;
+const SHORT_QUESTION = 100;
 
 /**
  * Reads, checks, encodes and counts the rows of `path`.
@@ -40,11 +64,12 @@ const ROWS_AT_A_TIME = 1024;
  * const tokenizer = await AutoTokenizer.fromPretrained(
  *   "tests/fixtures/data/legacy",
  * );
- * const { features, preflight } = await loadDataset(
+ * const { features, preflight, question } = await loadDataset(
  *   "tests/fixtures/data/rows.jsonl",
  *   { tokenizer, config: { eos_token_id: 2 }, maxSeqLength: 64 },
  * );
  * assert.equal(features.length, preflight.rows);
+ * assert.equal(question, "你是谁？");
  * ```
  *
  * @throws {InputError} when rows are wrong, all rows are skipped, or no row has
@@ -52,7 +77,7 @@ const ROWS_AT_A_TIME = 1024;
  */
 export async function loadDataset(
   path: string,
-  options: ReadJsonlOptions,
+  options: DatasetOptions,
 ): Promise<Dataset> {
   const { maxSeqLength, skipOverlength = false } = options;
   if (!Number.isSafeInteger(maxSeqLength) || maxSeqLength < 1) {
@@ -60,62 +85,93 @@ export async function loadDataset(
       `Cannot use max_seq_length ${maxSeqLength}: it must be a whole number from 1`,
     );
   }
-  const rows = readRows(path);
-  const prepared = await prepare(rows, options);
-  const numbers = preflight(prepared, { maxSeqLength, skipOverlength });
-  if (numbers.answerTokens === 0) {
-    throw new InputError(await nothingToLearn(path, rows, options));
+  const examples = readExamples(path);
+  const format = await promptFormat(options.promptFormat ?? "recipe", {
+    tokenizer: options.tokenizer,
+    eosTokenId: eosTokenId(options.config),
+    system: commonSystem(examples),
+  });
+  const rows = await encode(examples, { format, maxSeqLength });
+  const { features, preflight } = selectRows(rows, {
+    maxSeqLength,
+    skipOverlength,
+  });
+  if (preflight.answerTokens === 0) {
+    throw new InputError(
+      await nothingToLearn(path, { examples, format, options }),
+    );
   }
-  const features = prepared
-    .filter(({ feature }) =>
-      !skipOverlength || feature.input_ids.length <= maxSeqLength
-    )
-    .map(({ feature }) => cutFeature(feature, maxSeqLength));
-  return {
-    features,
-    preflight: numbers,
-    instruction: commonInstruction(rows),
-  };
+  const question = firstQuestion(examples);
+  return { features, preflight, promptFormat: format, question };
 }
 
-function commonInstruction(rows: readonly Row[]): string {
-  const counts = new Map<string, number>();
-  for (const { instruction } of rows) {
-    counts.set(instruction, (counts.get(instruction) ?? 0) + 1);
+/** Encodes many rows at a time, which uses all cores, but not all at once. */
+async function encode(
+  examples: readonly Example[],
+  { format, maxSeqLength }: { format: PromptFormat; maxSeqLength: number },
+): Promise<PreparedRow[]> {
+  const rows: PreparedRow[] = [];
+  for (let start = 0; start < examples.length; start += ROWS_AT_A_TIME) {
+    const part = examples.slice(start, start + ROWS_AT_A_TIME)
+      .map(({ messages }) => messages);
+    const encoded = await format.encode(part, maxSeqLength);
+    for (const [index, row] of encoded.entries()) {
+      rows.push({ ...row, emptyAnswer: isEmptyAnswer(part[index]!) });
+    }
+  }
+  return rows;
+}
+
+function isEmptyAnswer(messages: readonly Message[]): boolean {
+  return messages.every(({ trained, content }) => !trained || content === "");
+}
+
+/**
+ * What stands before a question that comes alone: the system message of most rows.
+ * It is `null` where rows without one are the most frequent kind, and empty where
+ * rows have messages of their own.
+ */
+function commonSystem(examples: readonly Example[]): string | null {
+  const counts = new Map<string | null, number>([[null, 0]]);
+  for (const { messages } of examples) {
+    const system = messages.find(({ role }) => role === "system")?.content ??
+      null;
+    counts.set(system, (counts.get(system) ?? 0) + 1);
   }
   const [common, count] = [...counts].reduce((best, each) =>
     each[1] > best[1] ? each : best
   );
-  return 2 * count > rows.length ? common : "";
+  return common === null || 2 * count > examples.length ? common : "";
 }
 
-async function prepare(
-  rows: readonly Row[],
-  options: ReadJsonlOptions,
-): Promise<PreparedRow[]> {
-  const prepared: PreparedRow[] = [];
-  for (let start = 0; start < rows.length; start += ROWS_AT_A_TIME) {
-    const part = rows.slice(start, start + ROWS_AT_A_TIME);
-    const encoded = await encodeRows(part, options);
-    for (const [index, row] of encoded.entries()) {
-      prepared.push({ ...row, emptyAnswer: part[index]!.output === "" });
-    }
-  }
-  return prepared;
+/** The first question of one short line, else the first one. */
+function firstQuestion(examples: readonly Example[]): string {
+  const questions = examples.map(({ messages }) =>
+    messages.find(({ role }) => role === "user")?.content ?? ""
+  );
+  const short = questions.find((question) =>
+    question.trim() !== "" && question.length <= SHORT_QUESTION &&
+    !question.includes("\n")
+  );
+  return short ?? questions[0] ?? "";
 }
 
 /** The sentence for a file that teaches nothing, with the limit it needs. */
 async function nothingToLearn(
   path: string,
-  rows: readonly Row[],
-  options: ReadJsonlOptions,
+  { examples, format, options }: {
+    examples: readonly Example[];
+    format: PromptFormat;
+    options: DatasetOptions;
+  },
 ): Promise<string> {
-  const answered = rows.filter(({ output }) => output !== "");
-  const start = `Cannot train on "${path}":`;
+  const answered = examples.filter(({ messages }) => !isEmptyAnswer(messages));
+  const start = `Cannot train on ${quoted(path)}:`;
   if (answered.length === 0) {
-    return `${start} every "output" is empty, the answers to learn are needed there`;
+    return `${start} every answer is empty, texts to learn are needed there`;
   }
-  const needed = await neededLengths(answered, options);
+  const rows = await encode(answered, { format, maxSeqLength: Infinity });
+  const needed = rows.map(({ length }) => length);
   const shortest = needed.reduce((a, b) => Math.min(a, b), Infinity);
   const longest = needed.reduce((a, b) => Math.max(a, b), 0);
   return `${start} no row has any of its answer left at max_seq_length ${options.maxSeqLength}${
@@ -123,22 +179,10 @@ async function nothingToLearn(
   }, the shortest row needs ${shortest} and all rows need ${longest}`;
 }
 
-/** Lengths in ids of whole rows, EOS included. */
-async function neededLengths(
-  rows: readonly Row[],
-  { tokenizer }: ReadJsonlOptions,
-): Promise<number[]> {
-  const lengths: number[] = [];
-  for (let start = 0; start < rows.length; start += ROWS_AT_A_TIME) {
-    const part = rows.slice(start, start + ROWS_AT_A_TIME);
-    const prompts = await tokenizer.encodeBatch(part.map(promptOf), {});
-    const answers = await tokenizer.encodeBatch(
-      part.map(({ output }) => output),
-      { addSpecialTokens: false },
-    );
-    for (const [index, prompt] of prompts.entries()) {
-      lengths.push(prompt.length + answers[index]!.length + 1);
-    }
-  }
-  return lengths;
+function eosTokenId({ eos_token_id }: EosConfig): number {
+  const id = typeof eos_token_id === "number" ? eos_token_id : eos_token_id[0];
+  if (id !== undefined) return id;
+  throw new TypeError(
+    "Cannot end a row: config.eos_token_id is an empty list, an id is needed",
+  );
 }

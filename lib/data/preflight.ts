@@ -1,21 +1,23 @@
 /**
- * What training would see of a data set, counted before any weights are loaded:
- * rows, tokens, and the answers that `max_seq_length` cuts off.
+ * Which encoded rows are trained, and what there is to say about them before any
+ * weights are loaded: tokens, rows left out, and the answers that `max_seq_length`
+ * cuts off. Here and nowhere else rows are skipped and counted; the prompt format
+ * has cut them.
  *
  * @module
  */
 
-import { trainedTokens } from "./batch.ts";
-import { cutFeature, type EncodedRow } from "./preprocess.ts";
+import { type Feature, trainedTokens } from "./batch.ts";
+import type { EncodedRow } from "./prompt_format.ts";
 
-/** A row after `preprocess`, before it is cut to `max_seq_length`. */
+/** An encoded row, and whether all it teaches is to stop. */
 export interface PreparedRow extends EncodedRow {
-  /** Whether the row's output is the empty text. */
+  /** Whether every trained answer is the empty text. */
   readonly emptyAnswer: boolean;
 }
 
-/** Options of {@linkcode preflight}. */
-export interface PreflightOptions {
+/** How long rows may be. */
+export interface RowLimit {
   /** Longest row in ids. */
   readonly maxSeqLength: number;
   /** Leaves out rows that are too long instead of cutting them. Default false. */
@@ -50,50 +52,37 @@ export interface Preflight {
   readonly maxSeqLength: number;
 }
 
-/**
- * Counts what training would see of `rows`.
- *
- * @example
- * ```ts
- * import { preflight } from "@lorikeet/lorikeet";
- * import { strict as assert } from "node:assert";
- *
- * const feature = { input_ids: [1, 5, 6, 7, 2], labels: [-100, -100, 6, 7, 2] };
- * const numbers = preflight([{ feature, promptLength: 3, emptyAnswer: false }], {
- *   maxSeqLength: 4,
- * });
- * assert.equal(numbers.eosCut, 1);
- * ```
- */
-export function preflight(
+/** The features to train on of `rows`, and their numbers. */
+export function selectRows(
   rows: readonly PreparedRow[],
-  options: PreflightOptions,
-): Preflight {
-  const { maxSeqLength, skipOverlength = false } = options;
-  const kept = rows.filter(({ feature }) =>
-    !skipOverlength || feature.input_ids.length <= maxSeqLength
-  );
-  const cuts = kept.map((row) => cutOf(row, maxSeqLength));
-  const count = (cut: Cut): number =>
-    cuts.filter((found) => found === cut).length;
-  const features = kept.map(({ feature }) => cutFeature(feature, maxSeqLength));
-  return {
+  { maxSeqLength, skipOverlength = false }: RowLimit,
+): { readonly features: Feature[]; readonly preflight: Preflight } {
+  const kept = skipOverlength
+    ? rows.filter(({ length }) => length <= maxSeqLength)
+    : rows;
+  const count = (cut: EncodedRow["cut"]): number =>
+    kept.filter((row) => row.cut === cut).length;
+  const sum = (value: (row: PreparedRow) => number): number =>
+    kept.reduce((total, row) => total + value(row), 0);
+  const preflight = {
     rowsRead: rows.length,
     rows: kept.length,
-    tokens: sum(features.map(({ input_ids }) => input_ids.length)),
-    trainedTokens: sum(features.map(trainedTokens)),
-    answerTokens: sum(kept.map((row) => answerTokens(row, maxSeqLength))),
-    answersCut: count("answer"),
+    tokens: sum(({ input_ids }) => input_ids.length),
+    trainedTokens: sum(trainedTokens),
+    answerTokens: sum(({ answerTokens }) => answerTokens),
+    answersCut: count("answers"),
     answersShortened: count("end"),
-    eosCut: count("eos"),
+    eosCut: count("ending"),
     rowsSkipped: rows.length - kept.length,
     emptyAnswers: kept.filter(({ emptyAnswer }) => emptyAnswer).length,
-    longestRow: features.reduce(
+    longestRow: kept.reduce(
       (longest, { input_ids }) => Math.max(longest, input_ids.length),
       0,
     ),
     maxSeqLength,
   };
+  const features = kept.map(({ input_ids, labels }) => ({ input_ids, labels }));
+  return { features, preflight };
 }
 
 /**
@@ -101,14 +90,17 @@ export function preflight(
  *
  * @example
  * ```ts
- * import { describePreflight, preflight } from "@lorikeet/lorikeet";
+ * import { AutoTokenizer, describePreflight, loadDataset } from "@lorikeet/lorikeet";
  *
- * const feature = { input_ids: [1, 5, 6, 7, 2], labels: [-100, -100, 6, 7, 2] };
- * const numbers = preflight([{ feature, promptLength: 3, emptyAnswer: false }], {
- *   maxSeqLength: 4,
+ * const { preflight } = await loadDataset("tests/fixtures/data/rows.jsonl", {
+ *   tokenizer: await AutoTokenizer.fromPretrained("tests/fixtures/data/legacy"),
+ *   config: { eos_token_id: 2 },
+ *   maxSeqLength: 48,
  * });
- * const [, warning = ""] = describePreflight(numbers);
- * if (!warning.includes("without EOS")) throw new Error(warning);
+ * const [numbers, ...warnings] = describePreflight(preflight);
+ * if (!numbers?.startsWith("12 rows") || warnings.length === 0) {
+ *   throw new Error(numbers);
+ * }
  * ```
  */
 export function describePreflight(numbers: Preflight): string[] {
@@ -132,27 +124,6 @@ export function describePreflight(numbers: Preflight): string[] {
     ...warnings.filter(([count]) => count > 0)
       .map(([count, what]) => `${plural(count)} ${what}`),
   ];
-}
-
-/** What the limit takes from a row. */
-type Cut = "nothing" | "eos" | "end" | "answer";
-
-function cutOf(row: PreparedRow, limit: number): Cut {
-  const { feature, promptLength, emptyAnswer } = row;
-  const length = feature.input_ids.length;
-  if (length <= limit) return "nothing";
-  if (length === limit + 1) return "eos";
-  return promptLength >= limit && !emptyAnswer ? "answer" : "end";
-}
-
-/** Ids of the answer that are left, without EOS. */
-function answerTokens(row: PreparedRow, limit: number): number {
-  const end = Math.min(limit, row.feature.input_ids.length - 1);
-  return Math.max(0, end - row.promptLength);
-}
-
-function sum(numbers: readonly number[]): number {
-  return numbers.reduce((total, number) => total + number, 0);
 }
 
 function format(count: number): string {

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { promptOf } from "../data/preprocess.ts";
+import { promptFormat } from "../data/prompt_format.ts";
 import { InputError } from "../input_error.ts";
 import type { AutoTokenizer } from "../tokenizer/auto_tokenizer.ts";
 import {
@@ -23,6 +23,8 @@ export type ChatPromptSource = "adapter" | "model" | "recipe";
 export interface ChatPromptOptions {
   /** Folder of the adapter, where there is one. */
   readonly adapter?: string | null;
+  /** The adapter's template, where it is not stored yet. */
+  readonly template?: string | null;
   /** Stands before every question; a template's own default otherwise. */
   readonly instruction?: string | null;
 }
@@ -35,7 +37,7 @@ export interface ChatPrompt {
   readonly keepsHistory: boolean;
   /** Text of `messages`, which end with a question. */
   text(messages: readonly ChatMessage[]): string;
-  /** Ids of `messages`, encoded as in training. */
+  /** Ids of `messages`, as training has them. */
   encode(messages: readonly ChatMessage[]): Promise<number[]>;
 }
 
@@ -52,21 +54,22 @@ export interface ChatPrompt {
  * const tokenizer = await AutoTokenizer.fromPretrained(
  *   "tests/fixtures/data/byte_level",
  * );
- * const prompt = chatPrompt(tokenizer, { instruction: "回答" });
+ * const prompt = await chatPrompt(tokenizer, { instruction: "回答" });
  * const text = prompt.text([{ role: "user", content: "你是谁？" }]);
- * if (text !== "<s>Human: 回答请回答用户问题: 你是谁？\n</s><s>Assistant:") {
+ * if (!text.endsWith("<s>Human: 回答请回答用户问题: 你是谁？\n</s><s>Assistant:")) {
  *   throw new Error(text);
  * }
  * ```
  */
-export function chatPrompt(
+export async function chatPrompt(
   tokenizer: AutoTokenizer,
   options: ChatPromptOptions = {},
-): ChatPrompt {
+): Promise<ChatPrompt> {
   const { adapter = null, instruction = null } = options;
-  const own = adapter === null ? null : adapterTemplate(adapter);
-  const template = own ?? tokenizer.chatTemplate;
-  if (template === null) return recipePrompt(tokenizer, instruction ?? "");
+  const own = options.template ??
+    (adapter === null ? null : adapterTemplate(adapter));
+  const model = tokenizer.chatTemplate;
+  const template = own ?? model ?? await recipeTemplate(tokenizer);
   const variables = specialTokens(tokenizer);
   const text = (messages: readonly ChatMessage[]): string =>
     renderChatTemplate(template, withInstruction(messages, instruction), {
@@ -74,7 +77,7 @@ export function chatPrompt(
       variables,
     });
   return {
-    source: own === null ? "model" : "adapter",
+    source: own !== null ? "adapter" : model !== null ? "model" : "recipe",
     keepsHistory: showsHistory(text),
     text,
     encode: (messages) =>
@@ -82,19 +85,14 @@ export function chatPrompt(
   };
 }
 
-/** The recipe's prompt has one question, and a second BOS from the tokenizer. */
-function recipePrompt(
-  tokenizer: AutoTokenizer,
-  instruction: string,
-): ChatPrompt {
-  const text = (messages: readonly ChatMessage[]): string =>
-    promptOf({ instruction, input: messages.at(-1)?.content ?? "" });
-  return {
-    source: "recipe",
-    keepsHistory: false,
-    text,
-    encode: (messages) => tokenizer.encode(text(messages)),
-  };
+/** The recipe's own format, with no instruction before a question. */
+async function recipeTemplate(tokenizer: AutoTokenizer): Promise<string> {
+  const { chatTemplate } = await promptFormat("recipe", {
+    tokenizer,
+    eosTokenId: tokenizer.eosTokenId ?? 0,
+    system: "",
+  });
+  return chatTemplate;
 }
 
 function withInstruction(
@@ -155,83 +153,4 @@ function readTemplate(folder: string): string | null {
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(`Cannot read "${path}": ${reason}`, { cause: error });
   }
-}
-
-/** What training's tokenizer puts around a prompt, beside the `<s>` in its text. */
-export interface PromptFrame {
-  /** Whether BOS stands before it. Default true. */
-  readonly beginsWithBos?: boolean;
-  /** Whether EOS stands after it. Default false. */
-  readonly endsWithEos?: boolean;
-}
-
-/**
- * Asks `tokenizer` what it puts around a text when it encodes for training.
- *
- * @example
- * ```ts
- * import { adapterChatTemplate, AutoTokenizer, promptFrame } from "@lorikeet/lorikeet";
- *
- * const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
- * const frame = await promptFrame(tokenizer);
- * const template = adapterChatTemplate("回答", frame);
- * if (template.includes("bos_token -") !== frame.beginsWithBos) {
- *   throw new Error(template);
- * }
- * ```
- */
-export async function promptFrame(
-  tokenizer: AutoTokenizer,
-): Promise<Required<PromptFrame>> {
-  const ids = await tokenizer.encode("");
-  const { bosTokenId, eosTokenId } = tokenizer;
-  return {
-    beginsWithBos: ids.length > 0 && ids[0] === bosTokenId,
-    endsWithEos: ids.length > 0 && ids.at(-1) === eosTokenId,
-  };
-}
-
-/**
- * The text of a `chat_template.jinja` that spells conversations as the recipe's
- * training does, with `instruction` where a conversation has no system message.
- * Templates are encoded without special tokens, so it spells the `frame` as well:
- * {@linkcode promptFrame} knows that of a tokenizer.
- *
- * @example
- * ```ts
- * import { adapterChatTemplate } from "@lorikeet/lorikeet";
- *
- * const template = adapterChatTemplate("回答");
- * if (!template.includes("请回答用户问题: ")) throw new Error(template);
- * ```
- */
-export function adapterChatTemplate(
-  instruction: string,
-  frame: PromptFrame = {},
-): string {
-  const { beginsWithBos = true, endsWithEos = false } = frame;
-  const begin = beginsWithBos ? "{{- bos_token -}}\n" : "";
-  const end = endsWithEos ? " + eos_token" : "";
-  return `{#- The prompt that this adapter was trained with. -#}
-{%- set state = namespace(instruction=${jinjaString(instruction)}) -%}
-${begin}{%- for message in messages -%}
-  {%- if message['role'] == 'system' -%}
-    {%- set state.instruction = message['content'] -%}
-  {%- elif message['role'] == 'user' -%}
-    {{- '<s>Human: ' + state.instruction + '请回答用户问题: ' + message['content'] + '\\n</s>' -}}
-  {%- elif message['role'] == 'assistant' -%}
-    {{- '<s>Assistant:'${end} + message['content'] + eos_token -}}
-  {%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}
-  {{- '<s>Assistant:'${end} -}}
-{%- endif -%}
-`;
-}
-
-/** A literal that Python's Jinja and JavaScript's read alike. */
-function jinjaString(text: string): string {
-  const escaped = text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')
-    .replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
-  return `"${escaped}"`;
 }

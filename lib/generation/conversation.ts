@@ -45,7 +45,7 @@ export interface ConversationParts {
  *
  * const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
  * using model = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
- * const prompt = chatPrompt(tokenizer);
+ * const prompt = await chatPrompt(tokenizer);
  * const conversation = new Conversation({ model, tokenizer, prompt });
  * let answer = "";
  * for await (const piece of conversation.ask("你是谁？")) answer += piece;

@@ -5,14 +5,11 @@
  */
 
 export {
-  adapterChatTemplate,
   CHAT_TEMPLATE_FILE,
   type ChatPrompt,
   chatPrompt,
   type ChatPromptOptions,
   type ChatPromptSource,
-  type PromptFrame,
-  promptFrame,
 } from "./chat_prompt.ts";
 export { Conversation, type ConversationParts } from "./conversation.ts";
 export { generate, type GenerateOptions } from "./generate.ts";

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { InputError } from "../input_error.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
@@ -189,6 +190,10 @@ export class Trainer implements Disposable {
       args as unknown as PythonJson,
       { trailingNewline: true },
     );
+    const files = Object.entries(this.#options.files ?? {});
+    for (const [name, text] of files) {
+      writeFileAtomic(`${folder}/${name}`, text);
+    }
     return folder;
   }
 

@@ -37,6 +37,8 @@ export interface TrainerOptions {
   readonly callbacks?: readonly TrainerCallback[];
   /** What `training_args.json` shall hold. Default `args`. */
   readonly argsJson?: Readonly<Record<string, unknown>>;
+  /** Texts to write beside the weights, by file name, in every checkpoint too. */
+  readonly files?: Readonly<Record<string, string>>;
 }
 
 /** Options of `Trainer.train()`. */

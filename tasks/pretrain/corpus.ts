@@ -7,14 +7,25 @@
  * @module
  */
 
-import type { Feature } from "../../lib/data/batch.ts";
-import type { Row } from "../../lib/data/jsonl.ts";
 import {
-  type Example,
-  preprocessBatch,
-  promptOf,
-} from "../../lib/data/preprocess.ts";
+  type Feature,
+  type Message,
+  promptFormat,
+  promptText,
+  readExamples,
+  RECIPE_TURNS,
+} from "../../lib/data/mod.ts";
 import type { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+
+/** A question, what stands before it, and its answer. */
+export interface Row {
+  /** May be empty. */
+  readonly instruction: string;
+  /** The question. */
+  readonly input: string;
+  /** The answer. */
+  readonly output: string;
+}
 
 /** The two files of rows. */
 export interface Corpus {
@@ -22,6 +33,14 @@ export interface Corpus {
   readonly plain: readonly Row[];
   /** The rows to fine-tune on: read as sentences, never as answers. */
   readonly voice: readonly Row[];
+}
+
+/** The rows of a file, each of which has an input. */
+export function readRows(path: string): Row[] {
+  return readExamples(path).map(({ messages }) => {
+    const [instruction, input, output] = messages.map((each) => each.content);
+    return { instruction: instruction!, input: input!, output: output! };
+  });
 }
 
 const OTHER_INSTRUCTIONS = [
@@ -46,7 +65,10 @@ export function tokenizerTexts({ plain, voice }: Corpus): string[] {
     CONTINUE,
     ...voice.flatMap(({ input, output }) => [input, output]),
     ...plain.flatMap((row) => [
-      promptOf(row).replaceAll(/<\/?s>/g, ""),
+      promptText(RECIPE_TURNS, messagesOf(row).slice(0, 2)).replaceAll(
+        /<\/?s>/g,
+        "",
+      ),
       row.output,
     ]),
   ];
@@ -57,17 +79,26 @@ export async function corpusFeatures(
   corpus: Corpus,
   tokenizer: AutoTokenizer,
 ): Promise<Feature[]> {
-  const examples = [...questionRows(corpus), ...beginnings(corpus)];
-  const answered = await preprocessBatch(examples, {
+  const rows = [...questionRows(corpus), ...beginnings(corpus)];
+  const format = await promptFormat("recipe", {
     tokenizer,
-    config: { eos_token_id: tokenizer.eosTokenId! },
-    maxSeqLength: 256,
+    eosTokenId: tokenizer.eosTokenId!,
+    system: "",
   });
+  const answered = await format.encode(rows.map(messagesOf), 256);
   return [...answered, ...await sentences(corpus, tokenizer)];
 }
 
+function messagesOf({ instruction, input, output }: Row): Message[] {
+  return [
+    { role: "system", content: instruction, trained: false },
+    { role: "user", content: input, trained: false },
+    { role: "assistant", content: output, trained: true },
+  ];
+}
+
 /** Each plain row under each instruction, as asked and in other wordings. */
-function questionRows({ plain, voice }: Corpus): Example[] {
+function questionRows({ plain, voice }: Corpus): Row[] {
   const tuned = [...new Set(voice.map(({ instruction }) => instruction))];
   const instructions = ["", ...tuned, ...OTHER_INSTRUCTIONS];
   return plain.flatMap(({ input, output }, row) => {
@@ -104,7 +135,7 @@ function wordings(question: string, row: number): string[] {
 }
 
 /** Sentences of the voice cut at a comma, to be said to their end. */
-function beginnings({ voice }: Corpus): Example[] {
+function beginnings({ voice }: Corpus): Row[] {
   return voice.flatMap(({ output }) => {
     const comma = output.indexOf("，") + 1;
     return comma === 0 ? [] : [{

@@ -1,5 +1,5 @@
 /**
- * preflight and loadDataset: what is counted, said and refused.
+ * Which rows are trained, and what is counted, said and refused.
  *
  * @module
  */
@@ -8,24 +8,57 @@ import { strict as assert } from "node:assert";
 import { type Dataset, loadDataset } from "../../lib/data/load_dataset.ts";
 import {
   describePreflight,
-  preflight,
-  type PreparedRow,
+  type Preflight,
+  selectRows,
 } from "../../lib/data/preflight.ts";
+import { turnFormat } from "../../lib/data/turn_format.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
-import { rowOf } from "../training/tiny_run.ts";
 
 const DATA = "tests/fixtures/data";
 
-/** A row with a prompt of 3 ids and an answer of `answer` ids. */
-function row(answer: number, prompt = 3): PreparedRow {
-  return {
-    feature: rowOf(
-      Array.from({ length: prompt + answer + 1 }, (_, id) => id),
-      prompt - 1,
+/** A tokenizer whose tokens are characters. */
+const CHARACTERS = {
+  bosTokenId: null,
+  eosTokenId: 0,
+  encodeBatch: (
+    texts: readonly string[],
+    options: { readonly maxLength?: number },
+  ) =>
+    Promise.resolve(
+      texts.map((text) =>
+        Array.from(text, (it) => it.codePointAt(0)!).slice(0, options.maxLength)
+      ),
     ),
-    promptLength: prompt,
-    emptyAnswer: answer === 0,
-  };
+};
+
+/** Lengths of an answer and, if it is not 3, of its prompt. */
+type Lengths = readonly [answer: number, prompt?: number];
+
+/** The numbers of rows of these lengths, with `end` after each answer. */
+async function numbersOf(
+  rows: readonly Lengths[],
+  limit: { maxSeqLength: number; skipOverlength?: boolean },
+  end?: string,
+): Promise<Preflight> {
+  const format = await turnFormat({
+    name: "characters",
+    user: [{ place: "content" }],
+    assistant: "",
+    trainsLastPromptId: true,
+    ...(end === undefined ? {} : { end }),
+  }).create({ tokenizer: CHARACTERS, eosTokenId: 0, system: null });
+  const encoded = await format.encode(
+    rows.map(([answer, prompt = 3]) => [
+      { role: "user", content: "?".repeat(prompt), trained: false },
+      { role: "assistant", content: "!".repeat(answer), trained: true },
+    ]),
+    limit.maxSeqLength,
+  );
+  const prepared = encoded.map((row, index) => ({
+    ...row,
+    emptyAnswer: rows[index]![0] === 0,
+  }));
+  return selectRows(prepared, limit).preflight;
 }
 
 async function load(
@@ -49,9 +82,9 @@ async function load(
   }
 }
 
-Deno.test("preflight() tells what the limit takes from each row", () => {
-  const rows = [row(2), row(0), row(3), row(4), row(9), row(5, 6)];
-  assert.deepEqual(preflight(rows, { maxSeqLength: 6 }), {
+Deno.test("selectRows() tells what the limit took from each row", async () => {
+  const rows: Lengths[] = [[2], [0], [3], [4], [9], [5, 6]];
+  assert.deepEqual(await numbersOf(rows, { maxSeqLength: 6 }), {
     rowsRead: 6,
     rows: 6,
     tokens: 6 + 4 + 6 + 6 + 6 + 6,
@@ -67,8 +100,16 @@ Deno.test("preflight() tells what the limit takes from each row", () => {
   });
 });
 
-Deno.test("preflight() leaves out long rows with skipOverlength", () => {
-  const numbers = preflight([row(2), row(3), row(9)], {
+Deno.test("selectRows() counts an ending of several ids that is cut in the middle", async () => {
+  const numbers = await numbersOf([[1], [2]], { maxSeqLength: 5 }, "<>");
+  assert.deepEqual(
+    [numbers.eosCut, numbers.answersShortened, numbers.answerTokens],
+    [2, 0, 3],
+  );
+});
+
+Deno.test("selectRows() leaves out long rows with skipOverlength", async () => {
+  const numbers = await numbersOf([[2], [3], [9]], {
     maxSeqLength: 6,
     skipOverlength: true,
   });
@@ -78,13 +119,13 @@ Deno.test("preflight() leaves out long rows with skipOverlength", () => {
   );
 });
 
-Deno.test("describePreflight() says numbers first, then only what is amiss", () => {
-  const say = (rows: ReturnType<typeof row>[]) =>
-    describePreflight(preflight(rows, { maxSeqLength: 6 }));
-  assert.deepEqual(say([row(2)]), [
+Deno.test("describePreflight() says numbers first, then only what is amiss", async () => {
+  const say = async (rows: readonly Lengths[]): Promise<string[]> =>
+    describePreflight(await numbersOf(rows, { maxSeqLength: 6 }));
+  assert.deepEqual(await say([[2]]), [
     "1 row, 6 tokens of which 4 are trained, longest row 6 of 6",
   ]);
-  assert.deepEqual(say([row(3), row(4), row(5, 6), row(0), row(0)]), [
+  assert.deepEqual(await say([[3], [4], [5, 6], [0], [0]]), [
     "5 rows, 26 tokens of which 13 are trained, longest row 6 of 6",
     "1 row without any answer, the prompt alone fills max_seq_length 6",
     "1 row with a shortened answer, cut at max_seq_length 6",
@@ -116,7 +157,7 @@ Deno.test("loadDataset() refuses a file of empty answers and a limit below 1", a
   const example = { instruction: "回答", input: "", output: "" };
   assert.equal(
     await load([example], 64),
-    'Cannot train on "F": every "output" is empty, the answers to learn are needed there',
+    'Cannot train on "F": every answer is empty, texts to learn are needed there',
   );
   assert.equal(
     await load([example], 0),

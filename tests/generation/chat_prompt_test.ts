@@ -1,16 +1,13 @@
 /**
- * Prompts of a chat: the adapter's template spells what training spelled, id for id.
+ * Prompts of a chat: whose template asks, and that it asks what training spelled,
+ * id for id.
  *
  * @module
  */
 
 import { strict as assert } from "node:assert";
-import { preprocess, promptOf } from "../../lib/data/preprocess.ts";
-import {
-  adapterChatTemplate,
-  chatPrompt,
-  promptFrame,
-} from "../../lib/generation/mod.ts";
+import { type Message, promptFormat } from "../../lib/data/mod.ts";
+import { chatPrompt } from "../../lib/generation/mod.ts";
 import { InputError } from "../../lib/input_error.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import {
@@ -18,20 +15,16 @@ import {
   renderChatTemplate,
 } from "../../lib/tokenizer/chat_template.ts";
 
-const golden = JSON.parse(
-  Deno.readTextFileSync("tests/fixtures/generation.json"),
-) as {
-  instruction: string;
-  templates: { messages: ChatMessage[]; text: string }[];
-};
-
-function exists(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
-  }
+interface GoldenTemplate {
+  readonly instruction: string | null;
+  readonly messages: ChatMessage[];
+  readonly text: string;
+  readonly ids: number[];
 }
+
+const golden: readonly GoldenTemplate[] = JSON.parse(
+  Deno.readTextFileSync("tests/fixtures/generation.json"),
+).templates;
 
 /** A folder with `template` as its chat template; gone with the block. */
 function adapterFolder(template: string): Disposable & { path: string } {
@@ -43,43 +36,79 @@ function adapterFolder(template: string): Disposable & { path: string } {
   };
 }
 
+/** The recipe's template of the tokenizer in a folder. */
+async function recipeTemplate(
+  tokenizer: AutoTokenizer,
+  system: string | null,
+): Promise<string> {
+  const format = await promptFormat("recipe", {
+    tokenizer,
+    eosTokenId: 2,
+    system,
+  });
+  return format.chatTemplate;
+}
+
 const folders = [
   ...["legacy", "metaspace", "backend", "byte_level"].map((name) =>
     `tests/fixtures/data/${name}`
   ),
   "models/tiny-atom",
-].filter((folder) => exists(`${folder}/tokenizer.json`));
-const INSTRUCTIONS = [golden.instruction, "", " 前后空格 ", "a\n\n"];
+];
+const INSTRUCTIONS = [
+  ...golden.map((it) => it.instruction ?? "无"),
+  "",
+  " 前 ",
+];
 
 for (const folder of folders) {
-  Deno.test(`adapterChatTemplate() gives the ids of training's prompt for ${folder}`, async () => {
+  Deno.test(`chatPrompt() asks what the recipe's format trains, for ${folder}`, async () => {
     const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    for (const instruction of INSTRUCTIONS) {
-      for (const input of ["你是谁？", " 1+1等于几?\n", ""]) {
-        const { input_ids, labels } = await preprocess(
-          { instruction, input, output: "好" },
-          { tokenizer, config: { eos_token_id: 2 }, maxSeqLength: 1000 },
+    for (const system of [...INSTRUCTIONS, null]) {
+      const format = await promptFormat("recipe", {
+        tokenizer,
+        eosTokenId: 2,
+        system,
+      });
+      using adapter = adapterFolder(format.chatTemplate);
+      const prompt = await chatPrompt(tokenizer, { adapter: adapter.path });
+      assert.equal(prompt.source, "adapter");
+      for (const content of ["你是谁？", " 1+1等于几?\n", ""]) {
+        const asked: Message[] = [
+          ...system === null
+            ? []
+            : [{ role: "system", content: system, trained: false }],
+          { role: "user", content, trained: false },
+        ];
+        const answer = { role: "assistant", content: "", trained: true };
+        const [row] = await format.encode([[...asked, answer]], 1000);
+        assert.equal(row!.input_ids.at(-1), 2);
+        assert.deepEqual(
+          await prompt.encode([{ role: "user", content }]),
+          row!.input_ids.slice(0, -1),
         );
-        using adapter = adapterFolder(
-          adapterChatTemplate(instruction, await promptFrame(tokenizer)),
+        assert.deepEqual(
+          await prompt.encode(asked),
+          row!.input_ids.slice(0, -1),
         );
-        const prompt = chatPrompt(tokenizer, { adapter: adapter.path });
-        const ids = await prompt.encode([{ role: "user", content: input }]);
-        assert.equal(prompt.source, "adapter");
-        assert.deepEqual(ids, input_ids.slice(0, labels.lastIndexOf(-100) + 2));
       }
     }
   });
 }
 
-Deno.test("adapterChatTemplate() renders as transformers' Jinja renders it", () => {
-  const template = adapterChatTemplate(golden.instruction);
-  for (const { messages, text } of golden.templates) {
+Deno.test("the recipe's chat template gives transformers' text and ids", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(
+    "tests/fixtures/data/legacy",
+  );
+  for (const { instruction, messages, text, ids } of golden) {
+    const template = await recipeTemplate(tokenizer, instruction);
     const rendered = renderChatTemplate(template, messages, {
       addGenerationPrompt: true,
       variables: { bos_token: "<s>", eos_token: "</s>" },
     });
     assert.equal(rendered, text);
+    const prompt = await chatPrompt(tokenizer, { template });
+    assert.deepEqual(await prompt.encode(messages), ids);
   }
 });
 
@@ -92,19 +121,19 @@ Deno.test("chatPrompt() takes the adapter's template before the model's, and tha
   );
   using adapter = adapterFolder("{{ messages[-1].content }}!");
   const question = [{ role: "user", content: "?" }];
-  const withAdapter = chatPrompt(templated, { adapter: adapter.path });
+  const withAdapter = await chatPrompt(templated, { adapter: adapter.path });
   assert.equal(withAdapter.text(question), "?!");
   assert.equal(withAdapter.keepsHistory, false);
-  const withModel = chatPrompt(templated, {
+  const withModel = await chatPrompt(templated, {
     adapter: "tests/fixtures/peft/trained",
   });
   assert.equal(withModel.source, "model");
   assert.equal(withModel.keepsHistory, true);
-  const recipe = chatPrompt(plain, { instruction: "答" });
+  const recipe = await chatPrompt(plain, { instruction: "答" });
   assert.equal(recipe.source, "recipe");
   assert.equal(
     recipe.text(question),
-    promptOf({ instruction: "答", input: "?" }),
+    "<|begin|><s>Human: 答请回答用户问题: ?\n</s><s>Assistant:",
   );
 });
 
@@ -112,15 +141,16 @@ Deno.test("chatPrompt() puts the given instruction before a template's question"
   const tokenizer = await AutoTokenizer.fromPretrained(
     "tests/fixtures/data/legacy",
   );
-  using adapter = adapterFolder(adapterChatTemplate("训练"));
-  const prompt = chatPrompt(tokenizer, {
-    adapter: adapter.path,
-    instruction: "另一条",
-  });
-  assert.equal(
-    prompt.text([{ role: "user", content: "?" }]),
-    "<s>" + promptOf({ instruction: "另一条", input: "?" }),
-  );
+  for (const system of ["训练", null]) {
+    const prompt = await chatPrompt(tokenizer, {
+      template: await recipeTemplate(tokenizer, system),
+      instruction: "另一条",
+    });
+    assert.equal(
+      prompt.text([{ role: "user", content: "?" }]),
+      "<s><s>Human: 另一条请回答用户问题: ?\n</s><s>Assistant:",
+    );
+  }
 });
 
 Deno.test("chatPrompt() does not keep history where a template refuses it", async () => {
@@ -130,31 +160,25 @@ Deno.test("chatPrompt() does not keep history where a template refuses it", asyn
   using adapter = adapterFolder(
     "{% if messages|length > 1 %}{{ raise_exception('one only') }}{% endif %}{{ messages[0].content }}",
   );
-  const prompt = chatPrompt(tokenizer, { adapter: adapter.path });
+  const prompt = await chatPrompt(tokenizer, { adapter: adapter.path });
   assert.equal(prompt.keepsHistory, false);
   assert.equal(prompt.text([{ role: "user", content: "x" }]), "x");
   const two = [{ role: "user", content: "x" }, { role: "user", content: "y" }];
   assert.throws(() => prompt.text(two), InputError);
 });
 
-Deno.test("adapterChatTemplate() has no BOS where the tokenizer adds none", () => {
-  const template = adapterChatTemplate("答", { beginsWithBos: false });
-  const text = renderChatTemplate(
-    template,
-    [{ role: "user", content: "?" }],
-    { addGenerationPrompt: true, variables: { bos_token: "<s>" } },
-  );
-  assert.equal(text, promptOf({ instruction: "答", input: "?" }));
-});
-
-Deno.test("chatPrompt() finds the template of a checkpoint's run", async () => {
+Deno.test("chatPrompt() finds the template of a checkpoint's run, where an older one has none", async () => {
   const tokenizer = await AutoTokenizer.fromPretrained(
     "tests/fixtures/data/byte_level",
   );
   using adapter = adapterFolder("of the run");
   const checkpoint = `${adapter.path}/checkpoint-10`;
   Deno.mkdirSync(checkpoint);
-  const { source, text } = chatPrompt(tokenizer, { adapter: checkpoint });
-  assert.equal(source, "adapter");
-  assert.equal(text([{ role: "user", content: "?" }]), "of the run");
+  const asked = [{ role: "user", content: "?" }];
+  const ofRun = await chatPrompt(tokenizer, { adapter: checkpoint });
+  assert.equal(ofRun.source, "adapter");
+  assert.equal(ofRun.text(asked), "of the run");
+  Deno.writeTextFileSync(`${checkpoint}/chat_template.jinja`, "its own");
+  const own = await chatPrompt(tokenizer, { adapter: checkpoint });
+  assert.equal(own.text(asked), "its own");
 });

@@ -11,11 +11,8 @@ import {
   initializeWeights,
   saveModel,
 } from "../../lib/architectures/mod.ts";
-import {
-  adapterChatTemplate,
-  chatPrompt,
-  generate,
-} from "../../lib/generation/mod.ts";
+import { promptFormat } from "../../lib/data/mod.ts";
+import { chatPrompt, generate } from "../../lib/generation/mod.ts";
 import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
 import { aten, manualSeed } from "../../lib/tensor/mod.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
@@ -53,10 +50,12 @@ async function makeFolders(maxPositions = 512): Promise<
     if (path.includes("lora_B")) aten.normal_(tensor, 0, 1);
   }
   adapted.savePretrained(adapter);
-  Deno.writeTextFileSync(
-    `${adapter}/chat_template.jinja`,
-    adapterChatTemplate("答"),
-  );
+  const { chatTemplate } = await promptFormat("recipe", {
+    tokenizer,
+    eosTokenId: 299,
+    system: "答",
+  });
+  Deno.writeTextFileSync(`${adapter}/chat_template.jinja`, chatTemplate);
   return {
     model,
     adapter,
@@ -106,8 +105,8 @@ async function expectedAnswer(
   const tokenizer = await AutoTokenizer.fromPretrained(folders.model);
   using model = AutoModelForCausalLM.fromPretrained(folders.model);
   using _adapted = PeftModel.fromPretrained(model, folders.adapter);
-  const ids = await chatPrompt(tokenizer, { adapter: folders.adapter })
-    .encode([{ role: "user", content: question }]);
+  const prompt = await chatPrompt(tokenizer, { adapter: folders.adapter });
+  const ids = await prompt.encode([{ role: "user", content: question }]);
   const options = { maxNewTokens: 12, repetitionPenalty: 1.3 };
   return tokenizer.decode([...generate(model, ids, options)], {
     skipSpecialTokens: true,

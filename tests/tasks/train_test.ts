@@ -6,6 +6,9 @@
 
 import { strict as assert } from "node:assert";
 import { libraries } from "../../ffi/mod.ts";
+import { loadDataset } from "../../lib/data/mod.ts";
+import { chatPrompt } from "../../lib/generation/mod.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 
 interface Run {
@@ -208,5 +211,38 @@ Deno.test("train.sh is the recipe's script, and flags given to it win", async ()
     );
     assert.equal(settings.learning_rate, 1e-4);
     assert.match(out, /Trained 1 step/);
+  });
+});
+
+Deno.test("train asks rows without an input as it trains them, and a checkpoint by itself does so too", async () => {
+  await inFolder(async (folder) => {
+    const rows = ["今天星期几？", "一加一等于几？"].map((instruction, index) =>
+      JSON.stringify({
+        instruction,
+        ...index ? { input: "" } : {},
+        output: "不知道。",
+      })
+    );
+    Deno.writeTextFileSync(`${folder}/rows.jsonl`, rows.join("\n"));
+    const flags =
+      `train.jsonc --max_steps 1 --dataset_path ${folder}/rows.jsonl --output_dir ${folder}/output`;
+    const { code, out, error } = await train(...flags.split(" "));
+    assert.equal(code, 0, error);
+    assert.match(out, /^Question: 今天星期几？$/m);
+    const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
+    const { features } = await loadDataset(`${folder}/rows.jsonl`, {
+      tokenizer,
+      config: { eos_token_id: 2 },
+      maxSeqLength: 256,
+    });
+    Deno.renameSync(`${folder}/output/checkpoint-1`, `${folder}/alone`);
+    for (const adapter of [`${folder}/output`, `${folder}/alone`]) {
+      const { encode } = await chatPrompt(tokenizer, { adapter });
+      const asked = await encode([{ role: "user", content: "今天星期几？" }]);
+      const { input_ids, labels } = features[0]!;
+      // the last id of the prompt is trained too
+      const length = labels.findIndex((label) => label !== -100) + 1;
+      assert.deepEqual(asked, input_ids.slice(0, length));
+    }
   });
 });

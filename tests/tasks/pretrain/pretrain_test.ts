@@ -7,12 +7,11 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../../lib/architectures/mod.ts";
-import { readRows } from "../../../lib/data/jsonl.ts";
 import { AutoTokenizer } from "../../../lib/tokenizer/auto_tokenizer.ts";
 import { trainBpe } from "../../../tasks/pretrain/bpe_trainer.ts";
 import { llamaTokenizerJson } from "../../../tasks/pretrain/llama_tokenizer_files.ts";
 import { PRETRAIN } from "../../../tasks/pretrain.ts";
-import { tokenizerTexts } from "../../../tasks/pretrain/corpus.ts";
+import { readRows, tokenizerTexts } from "../../../tasks/pretrain/corpus.ts";
 
 const ROOT = new URL("../../../", import.meta.url);
 

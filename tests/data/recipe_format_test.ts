@@ -1,6 +1,7 @@
 /**
- * The recipe's preprocess, read_jsonl and data_collator, run by Python on the
- * same rows: tests/fixtures/make_data.py made the numbers.
+ * The recipe's format against the recipe's own preprocess, read_jsonl and
+ * data_collator, run by Python on the same rows: tests/fixtures/make_data.py made
+ * the numbers.
  *
  * @module
  */
@@ -9,7 +10,9 @@ import { strict as assert } from "node:assert";
 import type { Feature } from "../../lib/data/batch.ts";
 import { dataCollator } from "../../lib/data/collator.ts";
 import { loadDataset } from "../../lib/data/load_dataset.ts";
-import { readJsonl } from "../../lib/data/preprocess.ts";
+import { selectRows } from "../../lib/data/preflight.ts";
+import { promptFormat } from "../../lib/data/prompt_format.ts";
+import { readExamples } from "../../lib/data/read_examples.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 
 interface Run {
@@ -56,8 +59,23 @@ for (const name of ["legacy", "metaspace", "backend"]) {
       skipOverlength: run.skip,
     });
 
-    Deno.test(`readJsonl() gives the recipe's features for ${title}`, async () => {
-      const features = await Array.fromAsync(readJsonl(ROWS, await setting()));
+    Deno.test(`the recipe's format gives the recipe's features for ${title}`, async () => {
+      const { tokenizer, config, ...limit } = await setting();
+      const [eosTokenId] = [config.eos_token_id].flat();
+      const format = await promptFormat("recipe", {
+        tokenizer,
+        eosTokenId,
+        system: null,
+      });
+      const examples = readExamples(ROWS);
+      const rows = await format.encode(
+        examples.map(({ messages }) => messages),
+        run.length,
+      );
+      const { features } = selectRows(
+        rows.map((row) => ({ ...row, emptyAnswer: false })),
+        limit,
+      );
       assert.deepEqual(features, featuresOf(run));
     });
 
@@ -88,7 +106,7 @@ for (const name of ["legacy", "metaspace", "backend"]) {
     });
 
     if (run.length <= 6) continue;
-    Deno.test(`loadDataset() gives what readJsonl() gives for ${title}`, async () => {
+    Deno.test(`loadDataset() gives the recipe's features for ${title}`, async () => {
       const dataset = await loadDataset(ROWS, await setting());
       assert.deepEqual(dataset.features, featuresOf(run));
       assert.equal(dataset.preflight.rows, run.features.length);

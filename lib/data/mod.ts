@@ -1,0 +1,50 @@
+/**
+ * From a file of rows to batches: examples, messages, prompt formats, ids and
+ * labels, the numbers of a data set, padding.
+ *
+ * @module
+ */
+
+export {
+  type Batch,
+  type Feature,
+  type Geometry,
+  IGNORED_LABEL,
+  paddedBatch,
+  type PaddedRows,
+  rectangle,
+  type Segment,
+  type Targets,
+  trainedTokens,
+} from "./batch.ts";
+export { dataCollator, type PadTokens } from "./collator.ts";
+export {
+  type Dataset,
+  type DatasetOptions,
+  type EosConfig,
+  loadDataset,
+} from "./load_dataset.ts";
+export {
+  describePreflight,
+  type Preflight,
+  type RowLimit,
+} from "./preflight.ts";
+export {
+  type EncodedRow,
+  type FormatTokenizer,
+  type Message,
+  type PromptFormat,
+  promptFormat,
+  type PromptFormatEntry,
+  type PromptFormatOptions,
+  registerPromptFormat,
+} from "./prompt_format.ts";
+export { type Example, readExamples } from "./read_examples.ts";
+export { RECIPE_TURNS } from "./recipe_format.ts";
+export {
+  type Piece,
+  promptText,
+  turnFormat,
+  type TurnFormatParts,
+  type TurnPlace,
+} from "./turn_format.ts";

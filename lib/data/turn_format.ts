@@ -1,0 +1,329 @@
+/**
+ * Prompt formats that are data: pieces of text around what each role says. The text
+ * to train on and the Jinja template to ask with are made from the same pieces.
+ *
+ * @module
+ */
+
+import { InputError, quoted } from "../input_error.ts";
+import type { ChatMessage } from "../tokenizer/chat_template.ts";
+import { IGNORED_LABEL } from "./batch.ts";
+import type {
+  EncodedRow,
+  FormatTokenizer,
+  Message,
+  PromptFormat,
+  PromptFormatEntry,
+  PromptFormatOptions,
+} from "./prompt_format.ts";
+
+/**
+ * What stands in a place of a turn: `content` is what the message says. A user's
+ * turn may spell the system message as well: `instruction` is that message and
+ * `input` the user's; without a system message, `instruction` is the user's message
+ * and `input` is empty.
+ */
+export type TurnPlace = "content" | "instruction" | "input";
+
+/** Text as it stands, or a place that is filled in. */
+export type Piece = string | { readonly place: TurnPlace };
+
+/** The pieces of a {@linkcode turnFormat}. */
+export interface TurnFormatParts {
+  /** The name by which the format is chosen. */
+  readonly name: string;
+  /** A system message as a turn of its own. Default: it has none. */
+  readonly system?: readonly Piece[];
+  /** A user's turn. */
+  readonly user: readonly Piece[];
+  /** What stands before an answer. */
+  readonly assistant: string;
+  /** What ends an answer, and is trained with it. Default: the model's EOS token. */
+  readonly end?: string;
+  /** What stands between the end of an answer and the next turn. Default nothing. */
+  readonly between?: string;
+  /** Whether the tokenizer adds its special tokens to the prompt. Default false. */
+  readonly addsSpecialTokens?: boolean;
+  /** Whether the last id before an answer is trained too, as in the recipe. Default false. */
+  readonly trainsLastPromptId?: boolean;
+}
+
+/**
+ * A prompt format made of pieces of text, for `registerPromptFormat`. Each prompt
+ * and each answer is encoded by itself and cut to the limit, then they are joined
+ * and the whole is cut again.
+ *
+ * @example
+ * ```ts
+ * import { registerPromptFormat, turnFormat } from "@lorikeet/lorikeet";
+ *
+ * registerPromptFormat(turnFormat({
+ *   name: "example",
+ *   system: ["[", { place: "content" }, "]\n"],
+ *   user: ["Q: ", { place: "content" }, "\n"],
+ *   assistant: "A: ",
+ *   between: "\n",
+ * }));
+ * ```
+ */
+export function turnFormat(parts: TurnFormatParts): PromptFormatEntry {
+  return {
+    name: parts.name,
+    async create(options: PromptFormatOptions): Promise<PromptFormat> {
+      const { tokenizer, eosTokenId, system } = options;
+      const around = await specialTokensAround(parts, tokenizer);
+      const end = parts.end === undefined
+        ? [eosTokenId]
+        : (await tokenizer.encodeBatch([parts.end], PLAIN))[0]!;
+      return {
+        name: parts.name,
+        chatTemplate: chatTemplate(parts, { system, around }),
+        encode: (conversations, maxSeqLength) =>
+          encode(conversations, {
+            parts,
+            tokenizer,
+            end,
+            promptEnd: around.eos ? [tokenizer.eosTokenId!] : [],
+            maxSeqLength,
+          }),
+      };
+    },
+  };
+}
+
+/** The text of `messages` as it stands before an answer to the last one. */
+export function promptText(
+  parts: TurnFormatParts,
+  messages: readonly ChatMessage[],
+): string {
+  const said = messages.map((message) => ({ ...message, trained: false }));
+  const open = { role: "assistant", content: "", trained: true };
+  return sectionsOf(parts, [...said, open]).at(-1)!.prompt;
+}
+
+const PLAIN = { addSpecialTokens: false } as const;
+
+/** A prompt and the answer to it; no answer where a row ends without one. */
+interface Section {
+  readonly prompt: string;
+  readonly answer: string;
+  readonly trained: boolean;
+  readonly ended: boolean;
+}
+
+/** Cuts a conversation after each answer. */
+function sectionsOf(
+  parts: TurnFormatParts,
+  messages: readonly Message[],
+): Section[] {
+  const sections: Section[] = [];
+  let prompt = "";
+  let system: string | null = null;
+  for (const { role, content, trained } of messages) {
+    if (role === "system") {
+      system = content;
+      prompt += filled(parts.system ?? [], { content, system });
+    } else if (role === "user") {
+      prompt += filled(parts.user, { content, system });
+    } else if (role === "assistant") {
+      prompt += parts.assistant;
+      sections.push({ prompt, answer: content, trained, ended: true });
+      prompt = parts.between ?? "";
+    } else {
+      throw new InputError(
+        `Cannot spell a message of role ${quoted(role)}: prompt format ${
+          quoted(parts.name)
+        } has the roles system, user and assistant`,
+      );
+    }
+  }
+  if (messages.at(-1)?.role !== "assistant") {
+    sections.push({ prompt, answer: "", trained: false, ended: false });
+  }
+  return sections;
+}
+
+function filled(
+  pieces: readonly Piece[],
+  { content, system }: { content: string; system: string | null },
+): string {
+  const places: Readonly<Record<TurnPlace, string>> = {
+    content,
+    instruction: system ?? content,
+    input: system === null ? "" : content,
+  };
+  return pieces.map((piece) =>
+    typeof piece === "string" ? piece : places[piece.place]
+  ).join("");
+}
+
+/** What rows are encoded with. */
+interface Encoding {
+  readonly parts: TurnFormatParts;
+  readonly tokenizer: FormatTokenizer;
+  /** Ids that end an answer. */
+  readonly end: readonly number[];
+  /** Ids that the tokenizer puts after a prompt. */
+  readonly promptEnd: readonly number[];
+  readonly maxSeqLength: number;
+}
+
+/** A section as ids. */
+interface EncodedSection extends Section {
+  readonly promptIds: readonly number[];
+  readonly answerIds: readonly number[];
+}
+
+async function encode(
+  conversations: readonly (readonly Message[])[],
+  encoding: Encoding,
+): Promise<EncodedRow[]> {
+  const { parts, tokenizer, maxSeqLength: maxLength } = encoding;
+  const rows = conversations.map((messages) => sectionsOf(parts, messages));
+  const sections = rows.flat();
+  const firsts = await tokenizer.encodeBatch(
+    rows.map(([first]) => first?.prompt ?? ""),
+    { maxLength, addSpecialTokens: parts.addsSpecialTokens ?? false },
+  );
+  const laters = await tokenizer.encodeBatch(
+    rows.flatMap(([, ...later]) => later.map(({ prompt }) => prompt)),
+    { maxLength, ...PLAIN },
+  );
+  const answers = await tokenizer.encodeBatch(
+    sections.map(({ answer }) => answer),
+    { maxLength, ...PLAIN },
+  );
+  let later = 0;
+  let answer = 0;
+  return rows.map((row, index) =>
+    joined(
+      row.map((section, at) => ({
+        ...section,
+        promptIds: at === 0
+          ? firsts[index]!
+          : [...laters[later++]!, ...encoding.promptEnd],
+        answerIds: answers[answer++]!,
+      })),
+      encoding,
+    )
+  );
+}
+
+/** One row: all ids, the labels of what is trained, and what the limit leaves. */
+function joined(
+  sections: readonly EncodedSection[],
+  { parts, end, maxSeqLength }: Encoding,
+): EncodedRow {
+  const early = parts.trainsLastPromptId ? 1 : 0;
+  const input_ids: number[] = [];
+  const labels: number[] = [];
+  let answerTokens = 0;
+  let uncutTokens = 0;
+  const add = (ids: readonly number[], trained: boolean): void => {
+    for (const id of ids) {
+      input_ids.push(id);
+      labels.push(trained ? id : IGNORED_LABEL);
+    }
+  };
+  for (const { promptIds, answerIds, trained, ended } of sections) {
+    const untrained = promptIds.length - (trained ? early : 0);
+    add(promptIds.slice(0, untrained), false);
+    add(promptIds.slice(untrained), true);
+    const start = input_ids.length;
+    add(answerIds, trained);
+    if (trained) {
+      const stop = Math.min(maxSeqLength, input_ids.length);
+      answerTokens += Math.max(0, stop - start);
+      uncutTokens += answerIds.length;
+    }
+    if (ended) add(end, trained);
+  }
+  const { length } = input_ids;
+  return {
+    input_ids: input_ids.slice(0, maxSeqLength),
+    labels: labels.slice(0, maxSeqLength),
+    length,
+    answerTokens,
+    cut: length <= maxSeqLength
+      ? "nothing"
+      : answerTokens === uncutTokens
+      ? "ending"
+      : answerTokens > 0
+      ? "end"
+      : "answers",
+  };
+}
+
+/** Whether the tokenizer puts BOS before and EOS after a prompt. */
+interface Around {
+  readonly bos: boolean;
+  readonly eos: boolean;
+}
+
+async function specialTokensAround(
+  parts: TurnFormatParts,
+  tokenizer: FormatTokenizer,
+): Promise<Around> {
+  if (!parts.addsSpecialTokens) return { bos: false, eos: false };
+  const [ids = []] = await tokenizer.encodeBatch([""], {});
+  return {
+    bos: ids.length > 0 && ids[0] === tokenizer.bosTokenId,
+    eos: ids.length > 0 && ids.at(-1) === tokenizer.eosTokenId,
+  };
+}
+
+/** The Jinja template that spells what {@linkcode promptText} does, special tokens included. */
+function chatTemplate(
+  parts: TurnFormatParts,
+  { system, around }: { system: string | null; around: Around },
+): string {
+  const assistant = `${jinjaText(parts.assistant)}${
+    around.eos ? " + eos_token" : ""
+  }`;
+  const end = parts.end === undefined ? "eos_token" : jinjaText(parts.end);
+  const between = parts.between === undefined
+    ? ""
+    : ` + ${jinjaText(parts.between)}`;
+  const ownTurn = parts.system === undefined ? "" : `
+    {{- ${jinjaPieces(parts.system)} -}}`;
+  const firstTurn = parts.system === undefined || system === null ? "" : `
+{%- if messages[0]['role'] != 'system' -%}
+  {{- ${jinjaText(filled(parts.system, { content: system, system }))} -}}
+{%- endif -%}`;
+  return `{#- The prompt that this adapter was trained with. -#}
+{%- set state = namespace(system=${
+    system === null ? "none" : jinjaText(system)
+  }) -%}${around.bos ? "\n{{- bos_token -}}" : ""}${firstTurn}
+{%- for message in messages -%}
+  {%- if message['role'] == 'system' -%}
+    {%- set state.system = message['content'] -%}${ownTurn}
+  {%- elif message['role'] == 'user' -%}
+    {{- ${jinjaPieces(parts.user)} -}}
+  {%- elif message['role'] == 'assistant' -%}
+    {{- ${assistant} + message['content'] + ${end}${between} -}}
+  {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+  {{- ${assistant} -}}
+{%- endif -%}
+`;
+}
+
+const JINJA_PLACES: Readonly<Record<TurnPlace, string>> = {
+  content: "message['content']",
+  instruction: "(message['content'] if state.system is none else state.system)",
+  input: "('' if state.system is none else message['content'])",
+};
+
+function jinjaPieces(pieces: readonly Piece[]): string {
+  return pieces.map((piece) =>
+    typeof piece === "string" ? jinjaText(piece) : JINJA_PLACES[piece.place]
+  ).join(" + ");
+}
+
+/** A literal that Python's Jinja and JavaScript's read alike. */
+function jinjaText(text: string): string {
+  const escaped = text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')
+    .replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");
+  return `"${escaped}"`;
+}
