@@ -190,10 +190,9 @@ export class Trainer implements Disposable {
       args as unknown as PythonJson,
       { trailingNewline: true },
     );
-    const files = Object.entries(this.#options.files ?? {});
-    for (const [name, text] of files) {
-      writeFileAtomic(`${folder}/${name}`, text);
-    }
+    Object.entries(this.#options.files ?? {}).forEach(([name, text]) =>
+      writeFileAtomic(`${folder}/${name}`, text)
+    );
     return folder;
   }
 
