@@ -159,7 +159,6 @@ export {
   loraConfig,
   LoraLinear,
   type LoraLinearOptions,
-  loraLinearOptions,
   type LoraMatrix,
   matchTargets,
   type ParameterCount,
@@ -229,6 +228,7 @@ export type {
   SettingValue,
 } from "./lib/arguments/setting.ts";
 export {
+  checkOutputFolder,
   epochBatches,
   type FlatEntry,
   type FlatGroup,
@@ -240,6 +240,7 @@ export {
   type OptimizerDefinition,
   optimizerNames,
   type OptimizerSetting,
+  OutputLock,
   type PlanArguments,
   planTraining,
   registerOptimizer,

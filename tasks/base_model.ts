@@ -7,7 +7,7 @@
 
 import { fileInfo, isFile } from "../lib/formats/file_info.ts";
 import { quoted } from "../lib/input_error.ts";
-import { listCheckpoints } from "../lib/training/checkpoint.ts";
+import { listCheckpoints } from "../lib/training/output_folder.ts";
 import { InputError, PeftModel } from "../mod.ts";
 import { warn } from "./report_error.ts";
 

@@ -19,6 +19,7 @@ import {
   loraFields,
   ModifiedTrainer,
   optimizerNames,
+  OutputLock,
   parseTrainArguments,
   PeftModel,
   scheduleNames,
@@ -66,11 +67,7 @@ async function main(args: readonly string[]): Promise<void> {
   const ask = { prompt, tokenizer };
   const before = question && await answer(base, { ...ask, question });
   using model = adapterFor(base, { parsed, adapter });
-  for (const line of describeTargets(model.report)) {
-    if (line.startsWith("Warning")) console.error(printable(line));
-    else console.log(printable(line));
-  }
-  console.log(model.trainableParametersLine());
+  showAdapter(model);
   using trainer = new ModifiedTrainer({
     model,
     tokenizer,
@@ -81,7 +78,10 @@ async function main(args: readonly string[]): Promise<void> {
     argsJson: trainingArgsJson(parsed),
     files: { [CHAT_TEMPLATE_FILE]: chatTemplate },
   });
-  const output = await interruptible((signal) => trainer.train({ signal }));
+  using lock = new OutputLock(training.output_dir);
+  const output = await interruptible((signal) =>
+    trainer.train({ signal, lock })
+  );
   if (output.interruptedAt !== null) return sayHowToResume(output, args);
   trainer.saveModel();
   trainer.saveState();
@@ -97,6 +97,14 @@ async function main(args: readonly string[]): Promise<void> {
       output.trainingLoss.toFixed(4)
     }; the adapter lies in ${training.output_dir}`,
   );
+}
+
+function showAdapter(model: PeftModel): void {
+  for (const line of describeTargets(model.report)) {
+    if (line.startsWith("Warning")) console.error(printable(line));
+    else console.log(printable(line));
+  }
+  console.log(model.trainableParametersLine());
 }
 
 function readArguments(args: readonly string[]): TrainArguments | HelpRequest {

@@ -7,6 +7,7 @@
 
 import {
   AutoTokenizer,
+  checkOutputFolder,
   dataCollator,
   type Dataset,
   InputError,
@@ -40,6 +41,7 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
   const { output_dir, resume_from_checkpoint } = training;
+  checkOutputFolder(output_dir);
   const folder = resolveCheckpoint(output_dir, resume_from_checkpoint);
   if (finetune.checkpoint !== null) {
     checkAdapterFolder(finetune.checkpoint, "--checkpoint");
@@ -59,7 +61,6 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     path: finetune.model_path,
     size: config.vocabSize,
   });
-  makeFolder(training.output_dir);
   return { adapter, tokenizer, dataset };
 }
 
@@ -78,21 +79,6 @@ function checkVocabulary(
   if (highest >= model.size) {
     throw new InputError(
       `Cannot train "${model.path}": its tokenizer gives id ${highest}, but vocab_size in config.json is ${model.size}`,
-    );
-  }
-}
-
-function makeFolder(path: string): void {
-  try {
-    Deno.mkdirSync(path, { recursive: true });
-    const probe = Deno.makeTempFileSync({ dir: path, prefix: ".probe" });
-    Deno.removeSync(probe);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) throw error;
-    const reason = (error as Error).message.replace(/ \(os error.*$/s, "");
-    throw new InputError(
-      `Cannot write to output_dir "${path}": ${reason}`,
-      { cause: error },
     );
   }
 }

@@ -5,7 +5,6 @@
  *
  * @module
  */
-import { quoted } from "../input_error.ts";
 import type { Setting } from "./setting.ts";
 
 /** A value, or why there is none. */
@@ -91,9 +90,7 @@ function readFloat(text: string): Reading {
     return { value: word.startsWith("-") ? -Infinity : Infinity };
   }
   if (!FLOAT.test(word)) return invalid("float", text);
-  const value = Number(word.replaceAll("_", ""));
-  // a minus before zero would not survive the way through JSON
-  return { value: value === 0 ? 0 : value };
+  return { value: Number(word.replaceAll("_", "")) };
 }
 
 function readBool(text: string): Reading {
@@ -187,7 +184,8 @@ export function readJson(
     // parsers differ in their objects' prototypes
     return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
   }
-  return { problem: `is ${quoted(value)}, expected ${expectation(setting)}` };
+  const shown = JSON.stringify(value) ?? String(value);
+  return { problem: `is ${shown}, expected ${expectation(setting)}` };
 }
 
 function fits(setting: Setting, value: unknown): boolean {

@@ -254,8 +254,7 @@ export function trainingArguments(
 
 /**
  * The content of `training_args.json`: every setting of the run, flat, by its
- * name. The file can be given back to `deno task train` as a settings file. Only
- * `resume_from_checkpoint` is left out: a resumed run ends as a whole one does.
+ * name. The file can be given back to `deno task train` as a settings file.
  *
  * @example
  * ```ts
@@ -269,5 +268,5 @@ export function trainingArguments(
 export function trainingArgsJson(
   { finetune, training }: Pick<TrainArguments, "finetune" | "training">,
 ): Record<string, unknown> {
-  return { ...training, resume_from_checkpoint: null, ...finetune };
+  return { ...training, ...finetune };
 }

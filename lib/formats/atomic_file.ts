@@ -17,7 +17,7 @@ export function writeFileAtomic(
   path: string,
   content: Uint8Array | string | Iterable<Uint8Array>,
 ): void {
-  const temporary = `${path}.tmp-${Deno.pid}`;
+  const temporary = temporaryOf(path);
   try {
     writeAndSync(temporary, content);
     Deno.renameSync(temporary, path);
@@ -29,6 +29,16 @@ export function writeFileAtomic(
     }
     throw writeFailure(path, error);
   }
+}
+
+/** A neighbour of `path` that no other process writes. */
+function temporaryOf(path: string): string {
+  return path.replace(/[^/]*$/, (name) => `.${name}.lorikeet-${Deno.pid}.tmp`);
+}
+
+/** Whether `name` is that of a file that a killed process had not yet finished. */
+export function isTemporary(name: string): boolean {
+  return /^\..+\.lorikeet-\d+\.tmp$/.test(name);
 }
 
 /**

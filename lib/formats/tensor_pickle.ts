@@ -1,6 +1,5 @@
 /**
- * A dict of tensors in PyTorch's pickle: which storage each is a view of, read by an
- * allow-list, and the same written.
+ * Tensors in PyTorch's pickle: which storage each is a view of, read by an allow-list.
  *
  * @module
  */
@@ -40,7 +39,8 @@ interface PickledTensor extends PickleObject {
   readonly view: TensorView;
 }
 
-const STORAGES: ReadonlyMap<DType, string> = new Map([
+/** PyTorch's names of the storages by element type. */
+export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["float64", "DoubleStorage"],
   ["float32", "FloatStorage"],
   ["float16", "HalfStorage"],
@@ -81,7 +81,7 @@ const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
  * @throws {SyntaxError} when it is damaged, names code, or holds anything but tensors.
  */
 export function readTensorPickle(bytes: Uint8Array): Map<string, TensorView> {
-  const root = unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
+  const root = readObjectPickle(bytes);
   if (!(root instanceof Map)) {
     throw new SyntaxError(`it holds ${describe(root)}, not a dict of tensors`);
   }
@@ -90,14 +90,31 @@ export function readTensorPickle(bytes: Uint8Array): Map<string, TensorView> {
     if (typeof name !== "string") {
       throw new SyntaxError(`it has ${describe(name)} as a key, not a name`);
     }
-    if (!isObject(value) || value.kind !== "tensor") {
+    const view = viewIn(value);
+    if (view === undefined) {
       throw new SyntaxError(
         `${quoted(name)} is ${describe(value)}, only tensors are read`,
       );
     }
-    tensors.set(name, (value as PickledTensor).view);
+    tensors.set(name, view);
   }
   return tensors;
+}
+
+/**
+ * Reads an object that may hold tensors, at any depth: {@linkcode viewIn} tells them.
+ *
+ * @throws {SyntaxError} when it is damaged or names code.
+ */
+export function readObjectPickle(bytes: Uint8Array): PickleValue {
+  return unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
+}
+
+/** The tensor that `value` is, or undefined when it is something else. */
+export function viewIn(value: PickleValue | undefined): TensorView | undefined {
+  return isObject(value) && value.kind === "tensor"
+    ? (value as PickledTensor).view
+    : undefined;
 }
 
 function isObject(value: PickleValue | undefined): value is PickleObject {
@@ -201,82 +218,4 @@ export function contiguousStrides(shape: readonly number[]): number[] {
     stride *= Math.max(size, 1);
   }
   return strides;
-}
-
-/** A tensor to be written, with the whole storage `key` to itself. */
-export interface PickledName {
-  /** Name in the dict. */
-  readonly name: string;
-  /** Element type. */
-  readonly dtype: DType;
-  /** Sizes of the dimensions. */
-  readonly shape: readonly number[];
-  /** The storage's name in the archive. */
-  readonly key: string;
-}
-
-/** The pickle of a plain dict of plain tensors on the CPU, without gradients. */
-export function writeTensorPickle(tensors: Iterable<PickledName>): Uint8Array {
-  const bytes: number[] = [0x80, 2, 0x7d, 0x28]; // protocol 2, {, mark
-  for (const tensor of tensors) pushTensor(bytes, tensor);
-  bytes.push(0x75, 0x2e); // set items, stop
-  return Uint8Array.from(bytes);
-}
-
-function pushTensor(bytes: number[], tensor: PickledName): void {
-  const { name, dtype, shape, key } = tensor;
-  pushText(bytes, name);
-  pushGlobal(bytes, "torch._utils\n_rebuild_tensor_v2\n");
-  bytes.push(0x28, 0x28);
-  pushText(bytes, "storage");
-  pushGlobal(bytes, `torch\n${STORAGES.get(dtype)}\n`);
-  pushText(bytes, key);
-  pushText(bytes, "cpu");
-  pushInteger(bytes, elementCount(shape));
-  bytes.push(0x74, 0x51); // tuple, persistent id
-  pushInteger(bytes, 0);
-  pushIntegers(bytes, shape);
-  pushIntegers(bytes, contiguousStrides(shape));
-  bytes.push(0x89); // requires_grad is False
-  pushGlobal(bytes, "collections\nOrderedDict\n");
-  bytes.push(0x29, 0x52, 0x74, 0x52); // (), call, tuple, call
-}
-
-function pushText(bytes: number[], text: string): void {
-  const encoded = new TextEncoder().encode(text);
-  bytes.push(0x58);
-  pushLittleEndian(bytes, encoded.length, 4);
-  bytes.push(...encoded);
-}
-
-function pushGlobal(bytes: number[], lines: string): void {
-  bytes.push(0x63, ...new TextEncoder().encode(lines));
-}
-
-function pushIntegers(bytes: number[], values: readonly number[]): void {
-  bytes.push(0x28);
-  for (const value of values) pushInteger(bytes, value);
-  bytes.push(0x74);
-}
-
-function pushInteger(bytes: number[], value: number): void {
-  if (value < 0x100) bytes.push(0x4b, value);
-  else if (value < 0x10000) {
-    bytes.push(0x4d);
-    pushLittleEndian(bytes, value, 2);
-  } else if (value < 0x80000000) {
-    bytes.push(0x4a);
-    pushLittleEndian(bytes, value, 4);
-  } else {
-    bytes.push(0x8a, 8);
-    pushLittleEndian(bytes, value, 8);
-  }
-}
-
-function pushLittleEndian(bytes: number[], value: number, count: number): void {
-  let rest = value;
-  for (let index = 0; index < count; index++) {
-    bytes.push(rest % 256);
-    rest = Math.floor(rest / 256);
-  }
 }

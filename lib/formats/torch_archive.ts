@@ -1,7 +1,7 @@
 /**
  * Files of `torch.save`: a zip of raw storages and a pickle that says which tensors
- * are in them. Reads and writes a flat dict of tensors; optimizer states and other
- * pickled objects are refused by name, and nothing in a file is ever run.
+ * are in them. Reads and writes a flat dict of tensors, and nested objects such as the
+ * state of an optimizer; nothing in a file is ever run.
  *
  * @module
  */
@@ -11,10 +11,13 @@ import { writeFileAtomic } from "./atomic_file.ts";
 import { DTYPE_BYTES, elementCount } from "./dtype.ts";
 import type { TensorData } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
+import type { PickleValue } from "./pickle.ts";
+import { type TorchValue, writePickle } from "./pickle_writer.ts";
 import {
   contiguousStrides,
+  readObjectPickle,
   readTensorPickle,
-  writeTensorPickle,
+  viewIn,
 } from "./tensor_pickle.ts";
 import type { TensorView } from "./tensor_pickle.ts";
 import { bytesOf, uniqueEntries } from "./tensor_source.ts";
@@ -40,28 +43,8 @@ const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 export function readTorchArchiveIndex(
   path: string,
 ): Map<string, ArchivedTensor> {
-  using file = new FileBytes(path);
-  checkKind(file);
-  const entries = readZipEntries(file);
-  const root = rootOf(file, entries);
-  checkByteOrder(file, entries.get(`${root}/byteorder`));
-  const pickle = entries.get(`${root}/data.pkl`);
-  if (pickle === undefined || !entries.has(`${root}/version`)) {
-    fail(path, 'it lacks "data.pkl" or "version", it is no file of torch.save');
-  }
-  if (pickle.size > MAX_PICKLE_BYTES) {
-    fail(
-      path,
-      `its pickle has ${pickle.size} bytes, at most ${MAX_PICKLE_BYTES} are read`,
-    );
-  }
-  const bytes = file.read(pickle.offset, pickle.size);
-  const tensors = new Map<string, ArchivedTensor>();
-  for (const [name, view] of parsePickle(path, bytes)) {
-    const storage = entries.get(`${root}/data/${view.key}`);
-    tensors.set(name, place(path, { name, view, storage }));
-  }
-  return tensors;
+  using archive = new TorchArchive(path);
+  return archive.index();
 }
 
 /**
@@ -70,17 +53,108 @@ export function readTorchArchiveIndex(
  * @throws {InputError} naming the file and what is wrong with it.
  */
 export function readTorchArchive(path: string): Map<string, TensorData> {
-  const index = readTorchArchiveIndex(path);
-  using file = new FileBytes(path);
-  const tensors = new Map<string, TensorData>();
-  for (const [name, tensor] of index) {
+  using archive = new TorchArchive(path);
+  return new Map(
+    Array.from(
+      archive.index(),
+      ([name, tensor]) => [name, archive.read(tensor)],
+    ),
+  );
+}
+
+/** An open file of `torch.save`. */
+export class TorchArchive implements Disposable {
+  readonly #file: FileBytes;
+  readonly #entries: ReadonlyMap<string, ZipEntry>;
+  readonly #root: string;
+
+  /**
+   * Opens the file at `path`.
+   *
+   * @throws {InputError} naming the file and what is wrong with it.
+   */
+  constructor(path: string) {
+    this.#file = new FileBytes(path);
+    try {
+      checkKind(this.#file);
+      this.#entries = readZipEntries(this.#file);
+      this.#root = rootOf(this.#file, this.#entries);
+      checkByteOrder(this.#file, this.#entry("byteorder"));
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Which tensors a flat dict has, and where. */
+  index(): Map<string, ArchivedTensor> {
+    const views = parsePickle(this.#file.path, () => {
+      return readTensorPickle(this.#pickle());
+    });
+    return new Map(
+      Array.from(views, ([name, view]) => [name, this.#place(name, view)]),
+    );
+  }
+
+  /** The object in the file; {@linkcode TorchArchive.tensorIn} finds its tensors. */
+  object(): PickleValue {
+    return parsePickle(this.#file.path, () => {
+      return readObjectPickle(this.#pickle());
+    });
+  }
+
+  /** The bytes of the tensor that `value` of the object is, or undefined; `name` is for errors. */
+  tensorIn(
+    value: PickleValue | undefined,
+    name: string,
+  ): TensorData | undefined {
+    const view = viewIn(value);
+    return view === undefined ? undefined : this.read(this.#place(name, view));
+  }
+
+  /** The elements of `tensor`, contiguous. */
+  read(tensor: ArchivedTensor): TensorData {
     const { dtype, shape } = tensor;
     const bytes = tensor.isContiguous
-      ? file.read(tensor.fileOffset, elementCount(shape) * DTYPE_BYTES[dtype])
-      : gather(file, tensor);
-    tensors.set(name, { dtype, shape, bytes });
+      ? this.#file.read(
+        tensor.fileOffset,
+        elementCount(shape) * DTYPE_BYTES[dtype],
+      )
+      : gather(this.#file, tensor);
+    return { dtype, shape, bytes };
   }
-  return tensors;
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file[Symbol.dispose]();
+  }
+
+  #entry(name: string): ZipEntry | undefined {
+    return this.#entries.get(`${this.#root}/${name}`);
+  }
+
+  #pickle(): Uint8Array {
+    const { path } = this.#file;
+    const pickle = this.#entry("data.pkl");
+    if (pickle === undefined || this.#entry("version") === undefined) {
+      fail(
+        path,
+        'it lacks "data.pkl" or "version", it is no file of torch.save',
+      );
+    }
+    if (pickle.size > MAX_PICKLE_BYTES) {
+      fail(
+        path,
+        `its pickle has ${pickle.size} bytes, at most ${MAX_PICKLE_BYTES} are read`,
+      );
+    }
+    return this.#file.read(pickle.offset, pickle.size);
+  }
+
+  #place(name: string, view: TensorView): ArchivedTensor {
+    const storage = this.#entry(`data/${view.key}`);
+    return place(this.#file.path, { name, view, storage });
+  }
 }
 
 /**
@@ -88,37 +162,41 @@ export function readTorchArchive(path: string): Map<string, TensorData> {
  * dict of them; atomically, the same bytes each time.
  *
  * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name comes twice.
- * @throws {InputError} past 4 GiB.
  */
 export function writeTorchArchive(path: string, tensors: NamedTensors): void {
-  const entries = uniqueEntries(tensors);
-  const file = path.split(/[\\/]/).at(-1) ?? "";
-  const root = file.replace(/(?<=.)\.[^.]*$/, "") || "archive";
-  writeFileAtomic(path, zipChunks(records(root, entries)));
+  writeTorchObject(path, new Map(uniqueEntries(tensors)));
 }
 
-function* records(
-  root: string,
-  entries: readonly (readonly [string, TensorSource])[],
-): Generator<ZipSource> {
+/**
+ * Writes `object` to `path` so that `torch.load(path, weights_only=True)` gives it,
+ * tensor by tensor; atomically, the same bytes each time.
+ *
+ * @throws {RangeError} when a tensor's bytes do not fit its shape.
+ */
+export function writeTorchObject(path: string, object: TorchValue): void {
+  const file = path.split(/[\\/]/).at(-1) ?? "";
+  const root = file.replace(/(?<=.)\.[^.]*$/, "") || "archive";
+  writeFileAtomic(path, zipChunks(records(root, object)));
+}
+
+function* records(root: string, object: TorchValue): Generator<ZipSource> {
   const text = (name: string, content: string): ZipSource => ({
     name: `${root}/${name}`,
     read: () => new TextEncoder().encode(content),
   });
-  const names = entries.map(([name, { dtype, shape }], index) => ({
-    name,
-    dtype,
-    shape,
-    key: String(index),
-  }));
-  yield { name: `${root}/data.pkl`, read: () => writeTensorPickle(names) };
+  const tensors: TensorSource[] = [];
+  const pickle = writePickle(
+    object,
+    (tensor) => String(tensors.push(tensor) - 1),
+  );
+  yield { name: `${root}/data.pkl`, read: () => pickle };
   yield text(".format_version", "1");
   yield text(".storage_alignment", "64");
   yield text("byteorder", "little");
-  for (const [index, [name, source]] of entries.entries()) {
+  for (const [index, source] of tensors.entries()) {
     yield {
       name: `${root}/data/${index}`,
-      read: () => bytesOf(name, source),
+      read: () => bytesOf(String(index), source),
     };
   }
   yield text("version", "3\n");
@@ -181,12 +259,9 @@ function checkByteOrder(file: FileBytes, entry: ZipEntry | undefined): void {
   }
 }
 
-function parsePickle(
-  path: string,
-  bytes: Uint8Array,
-): Map<string, TensorView> {
+function parsePickle<T>(path: string, read: () => T): T {
   try {
-    return readTensorPickle(bytes);
+    return read();
   } catch (cause) {
     if (!(cause instanceof SyntaxError)) throw cause;
     fail(path, cause.message, cause);

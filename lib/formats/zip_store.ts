@@ -26,6 +26,7 @@ const MAX32 = 0xffffffff;
 const MAX16 = 0xffff;
 const END_BYTES = 22;
 const LOCATOR64_BYTES = 20;
+const END64_BYTES = 56;
 const CENTRAL_BYTES = 46;
 const LOCAL_BYTES = 30;
 const MAX_COMMENT_BYTES = 65535;
@@ -104,8 +105,10 @@ function wideDirectory(file: FileBytes, end: number): Directory | undefined {
   const locator = viewOf(file.read(end - LOCATOR64_BYTES, LOCATOR64_BYTES));
   if (locator.getUint32(0, true) !== LOCATOR64) return undefined;
   const at = wide(file, locator, 8);
-  if (at + 56 > end) fail(file, "its zip64 end record is out of place");
-  const view = viewOf(file.read(at, 56));
+  if (at + END64_BYTES > end) {
+    fail(file, "its zip64 end record is out of place");
+  }
+  const view = viewOf(file.read(at, END64_BYTES));
   if (view.getUint32(0, true) !== END64) {
     fail(file, "its zip64 end record is missing, it is damaged");
   }
@@ -233,37 +236,36 @@ export interface ZipSource {
 const ALIGNMENT = 64;
 const UTF8_NAMES = 0x0800;
 
+/** Options of {@linkcode zipChunks}. */
+export interface ZipOptions {
+  /** The first size or place that is written as zip64. Default 4 GiB, the most that 32 bits hold. */
+  readonly wideFrom?: number;
+}
+
 /**
  * The chunks of a zip file of `entries`, each aligned to 64 bytes. Dates are zero, so
- * the same entries give the same bytes.
- *
- * @throws {InputError} past 4 GiB, which needs zip64.
+ * the same entries give the same bytes. Past 4 GiB it is a zip64 file.
  */
 export function* zipChunks(
   entries: Iterable<ZipSource>,
+  { wideFrom = MAX32 }: ZipOptions = {},
 ): Generator<Uint8Array> {
   const directory: Uint8Array[] = [];
   let at = 0;
   for (const { name, read } of entries) {
     const bytes = read();
-    const header = headers({ name: new TextEncoder().encode(name), bytes, at });
+    const encoded = new TextEncoder().encode(name);
+    const header = headers({ name: encoded, bytes, at, wideFrom });
     at += header.local.length + bytes.length;
-    checkSize(at);
     directory.push(header.central);
     yield header.local;
     yield bytes;
   }
   yield* directory;
   const size = directory.reduce((sum, record) => sum + record.length, 0);
-  checkSize(at + size);
-  yield endRecord({ count: directory.length, size, offset: at });
-}
-
-function checkSize(bytes: number): void {
-  if (bytes < MAX32) return;
-  throw new InputError(
-    "Cannot write a torch archive: it would pass 4 GiB, write safetensors instead",
-  );
+  const place = { count: directory.length, size, offset: at };
+  if (at + size >= wideFrom || place.count >= MAX16) yield wideEnd(place);
+  yield endRecord(place, wideFrom);
 }
 
 function headers(
@@ -271,47 +273,89 @@ function headers(
     readonly name: Uint8Array;
     readonly bytes: Uint8Array;
     readonly at: number;
+    readonly wideFrom: number;
   },
 ): { readonly local: Uint8Array; readonly central: Uint8Array } {
-  const { name, bytes, at } = entry;
-  // an extra field takes at least its own four bytes
-  const bare = at + LOCAL_BYTES + name.length + 4;
+  const { name, bytes, at, wideFrom } = entry;
+  const isWide = bytes.length >= wideFrom;
+  const size = isWide ? MAX32 : bytes.length;
+  const sizes = isWide ? [bytes.length, bytes.length] : [];
+  const localExtra = wideField(sizes);
+  const centralExtra = wideField(at >= wideFrom ? [...sizes, at] : sizes);
+  // the padding is an extra field too, which takes at least its own four bytes
+  const bare = at + LOCAL_BYTES + name.length + localExtra.length + 4;
   const padding = 4 + (ALIGNMENT - bare % ALIGNMENT) % ALIGNMENT;
-  const local = new Uint8Array(LOCAL_BYTES + name.length + padding).fill(0x5a);
-  const central = new Uint8Array(CENTRAL_BYTES + name.length);
+  const extra = LOCAL_BYTES + name.length;
+  const local = new Uint8Array(extra + localExtra.length + padding).fill(0x5a);
+  const central = new Uint8Array(
+    CENTRAL_BYTES + name.length + centralExtra.length,
+  );
   local.fill(0, 0, LOCAL_BYTES);
   const head = viewOf(local);
   head.setUint32(0, LOCAL, true);
   viewOf(central).setUint32(0, CENTRAL, true);
   head.setUint16(6, UTF8_NAMES, true);
   head.setUint32(14, crc32(bytes), true);
-  head.setUint32(18, bytes.length, true);
-  head.setUint32(22, bytes.length, true);
+  head.setUint32(18, size, true);
+  head.setUint32(22, size, true);
   head.setUint16(26, name.length, true);
-  // the central record repeats flags to name length, without the extra field
+  // the central record repeats flags to name length, with an extra field of its own
   central.set(local.subarray(4, 28), 6);
-  head.setUint16(28, padding, true);
-  local.set(name, LOCAL_BYTES);
-  const extra = LOCAL_BYTES + name.length;
-  local.set([0x46, 0x42], extra);
-  head.setUint16(extra + 2, padding - 4, true);
-  viewOf(central).setUint32(42, at, true);
+  viewOf(central).setUint16(30, centralExtra.length, true);
+  viewOf(central).setUint32(42, at >= wideFrom ? MAX32 : at, true);
   central.set(name, CENTRAL_BYTES);
+  central.set(centralExtra, CENTRAL_BYTES + name.length);
+  head.setUint16(28, localExtra.length + padding, true);
+  local.set(name, LOCAL_BYTES);
+  local.set(localExtra, extra);
+  local.set([0x46, 0x42], extra + localExtra.length);
+  head.setUint16(extra + localExtra.length + 2, padding - 4, true);
   return { local, central };
 }
 
-function endRecord(directory: Directory): Uint8Array {
-  if (directory.count >= MAX16) {
-    throw new InputError(
-      `Cannot write a torch archive: ${directory.count} entries are too many, write safetensors instead`,
-    );
+/** The zip64 extra field: sizes and places that did not fit 32 bits, in their order. */
+function wideField(values: readonly number[]): Uint8Array {
+  if (values.length === 0) return new Uint8Array(0);
+  const bytes = new Uint8Array(4 + 8 * values.length);
+  const view = viewOf(bytes);
+  view.setUint16(0, 1, true);
+  view.setUint16(2, 8 * values.length, true);
+  for (const [index, value] of values.entries()) {
+    view.setBigUint64(4 + 8 * index, BigInt(value), true);
   }
+  return bytes;
+}
+
+const VERSION64 = 45;
+
+/** The zip64 end record, and the locator that says where it is. */
+function wideEnd(directory: Directory): Uint8Array {
+  const bytes = new Uint8Array(END64_BYTES + LOCATOR64_BYTES);
+  const view = viewOf(bytes);
+  view.setUint32(0, END64, true);
+  view.setBigUint64(4, BigInt(END64_BYTES - 12), true);
+  view.setUint16(12, VERSION64, true);
+  view.setUint16(14, VERSION64, true);
+  view.setBigUint64(24, BigInt(directory.count), true);
+  view.setBigUint64(32, BigInt(directory.count), true);
+  view.setBigUint64(40, BigInt(directory.size), true);
+  view.setBigUint64(48, BigInt(directory.offset), true);
+  view.setUint32(END64_BYTES, LOCATOR64, true);
+  const end = BigInt(directory.offset + directory.size);
+  view.setBigUint64(END64_BYTES + 8, end, true);
+  view.setUint32(END64_BYTES + 16, 1, true);
+  return bytes;
+}
+
+function endRecord(directory: Directory, wideFrom: number): Uint8Array {
+  const fits = (value: number): number => value < wideFrom ? value : MAX32;
+  const count = Math.min(directory.count, MAX16);
   const bytes = new Uint8Array(END_BYTES);
   const view = viewOf(bytes);
   view.setUint32(0, END, true);
-  view.setUint16(8, directory.count, true);
-  view.setUint16(10, directory.count, true);
-  view.setUint32(12, directory.size, true);
-  view.setUint32(16, directory.offset, true);
+  view.setUint16(8, count, true);
+  view.setUint16(10, count, true);
+  view.setUint32(12, fits(directory.size), true);
+  view.setUint32(16, fits(directory.offset), true);
   return bytes;
 }

@@ -20,7 +20,6 @@ export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,
   type LoraLinearOptions,
-  loraLinearOptions,
   type LoraMatrix,
 } from "./lora_linear.ts";
 export {

@@ -1,57 +1,72 @@
 /**
  * `checkpoint-N` folders: written beside their place and moved into it when they
- * are whole, found again, checked, read back, and the oldest removed.
+ * are whole, found again, checked, and read back.
  *
  * @module
  */
 
 import type { RunState } from "../architectures/mod.ts";
-import { fileInfo, isFile } from "../formats/file_info.ts";
-import type { TensorData } from "../formats/dtype.ts";
 import { writeFailure } from "../formats/atomic_file.ts";
+import type { TensorData } from "../formats/dtype.ts";
+import { fileInfo, isFile } from "../formats/file_info.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
-import { readSafetensors, writeSafetensors } from "../formats/safetensors.ts";
-import { InputError } from "../input_error.ts";
+import { readSafetensorsHeader } from "../formats/safetensors_header.ts";
+import {
+  listProblems,
+  type NeededTensor,
+  tensorProblems,
+} from "../formats/tensor_check.ts";
+import { TorchArchive } from "../formats/torch_archive.ts";
+import { InputError, quoted } from "../input_error.ts";
 import {
   aten,
   fromData,
   noGrad,
   type Tensor,
   tensorScope,
-  toData,
 } from "../tensor/mod.ts";
-import { type FlatParameters, viewOf } from "./flat_parameters.ts";
-import type { LossScalerState } from "./gradient_scaling.ts";
-import type { Optimizer } from "./optimizers.ts";
+import { viewOf } from "./flat_parameters.ts";
+import type { LossSums } from "./run_log.ts";
+import { isFinite } from "./non_finite.ts";
+import {
+  OPTIMIZER_FILE,
+  readOptimizerFile,
+  readScalerFile,
+  writeOptimizerFiles,
+} from "./optimizer_files.ts";
+import {
+  checkpointsByAge,
+  partialFolder,
+  placeCheckpoint,
+  remove,
+  RESUME_STATE,
+  TRAINER_STATE,
+} from "./output_folder.ts";
+import type { StepEngine } from "./step_engine.ts";
+import type { RunSettings } from "./trainable_model.ts";
+import { stateFromJson, type TrainerState } from "./trainer_state.ts";
 
 /** The state that transformers' files have no place for. */
-export interface ResumeState {
-  /** Sum of the losses of all steps, for `train_loss`. */
-  readonly lossSum: number;
-  /** Sum and number of the losses since the last log row. */
-  readonly unlogged: { readonly sum: number; readonly count: number };
+export interface ResumeState extends LossSums {
   /** The optimizer's numbers: `step` counts updates, skipped steps do not. */
   readonly optimizer: Readonly<Record<string, number>>;
   /** What the model has gathered from the batches it saw. */
   readonly modelState: RunState;
-  /** Loss scaling, for float16. */
-  readonly lossScaler: LossScalerState | null;
-  /** What fixes the order of the rows; another value breaks exactness. */
-  readonly order: Readonly<Record<string, number>>;
+  /** What makes the run come out as it does. */
+  readonly settings: RunSettings;
 }
-
-const OPTIMIZER = "optimizer.safetensors";
-const RESUME = "resume_state.json";
-/** transformers' name of the state file. */
-export const TRAINER_STATE = "trainer_state.json";
 
 /** What goes into a checkpoint. */
 export interface CheckpointContent {
-  readonly parameters: FlatParameters;
-  readonly optimizer: Optimizer;
+  readonly step: number;
+  readonly engine: StepEngine;
   readonly state: PythonJson;
   readonly resume: ResumeState;
+  /** The highest learning rate, and that of the next update. */
+  readonly rates: { readonly base: number; readonly next: number };
+  /** Numbers that seed the random streams that transformers goes on from. */
+  readonly seed: readonly number[];
   /** Leave out what only resuming needs. */
   readonly onlyModel: boolean;
   /** Writes weights and arguments into a folder. */
@@ -65,226 +80,185 @@ export interface CheckpointContent {
  */
 export function writeCheckpoint(
   output: string,
-  content: CheckpointContent & { readonly step: number },
+  content: CheckpointContent,
 ): string {
-  const final = `${output}/checkpoint-${content.step}`;
-  const partial = `${output}/tmp-checkpoint-${content.step}`;
-  removeFolder(partial);
+  const partial = partialFolder(output, content.step);
+  remove(partial);
   try {
     fillCheckpoint(partial, content);
-    removeFolder(final);
-    Deno.renameSync(partial, final);
+    return placeCheckpoint(output, content.step);
   } catch (error) {
-    removeFolder(partial);
-    throw writeFailure(final, error);
+    remove(partial);
+    throw writeFailure(`${output}/checkpoint-${content.step}`, error);
   }
-  return final;
 }
 
 function fillCheckpoint(partial: string, content: CheckpointContent): void {
+  const { engine, resume, rates, seed } = content;
   Deno.mkdirSync(partial, { recursive: true });
   content.saveModel(partial);
   if (!content.onlyModel) {
-    writeOptimizer(partial, content);
+    writeOptimizerFiles(partial, {
+      parameters: engine.parameters,
+      optimizer: engine.optimizer,
+      lossScaler: engine.lossScaler,
+      baseRate: rates.base,
+      nextRate: rates.next,
+      seed,
+    });
+    const savedAt = new Date().toISOString();
     writePythonJson(
-      `${partial}/${RESUME}`,
-      content.resume as unknown as PythonJson,
+      `${partial}/${RESUME_STATE}`,
+      { ...resume, savedAt } as unknown as PythonJson,
       { trailingNewline: true },
     );
   }
+  // the last file: a folder that has it is whole
   writePythonJson(`${partial}/${TRAINER_STATE}`, content.state, {
     trailingNewline: true,
   });
 }
 
-function removeFolder(path: string): void {
-  try {
-    Deno.removeSync(path, { recursive: true });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-function writeOptimizer(folder: string, content: CheckpointContent): void {
-  using _scope = tensorScope();
-  const tensors = new Map<string, TensorData>();
-  for (const parameter of content.parameters.entries) {
-    const state = content.optimizer.stateOf(parameter);
-    for (const [name, tensor] of Object.entries(state)) {
-      tensors.set(`${name}.${parameter.path}`, toData(tensor));
-    }
-  }
-  writeSafetensors(`${folder}/${OPTIMIZER}`, tensors, {
-    metadata: { format: "pt" },
-  });
-}
-
 /** A checkpoint as read back. */
 export interface CheckpointReading {
-  readonly state: Record<string, unknown>;
+  readonly state: TrainerState;
   readonly resume: ResumeState;
 }
 
 /**
- * Puts the weights and moments in `folder` into `parameters` and `optimizer`.
+ * Puts the weights in `folder`, and the state of optimizer and loss scaling, into
+ * `engine`.
  *
- * @throws {InputError} when a file is missing or a tensor is missing or misshapen.
+ * @throws {InputError} when a file is missing or damaged, or a tensor is missing,
+ *   misshapen, left over or not finite.
  */
 export function readCheckpoint(
   folder: string,
   target: {
-    readonly parameters: FlatParameters;
-    readonly optimizer: Optimizer;
+    readonly engine: StepEngine;
     readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
+    /** Sees what the files say before anything is changed; throws to refuse it. */
+    readonly check: (reading: CheckpointReading) => void;
   },
 ): CheckpointReading {
-  const state = readFields(`${folder}/${TRAINER_STATE}`, {
-    global_step: "number",
-    log_history: "object",
-  });
-  const resume = readFields(`${folder}/${RESUME}`, {
-    lossSum: "number",
-    modelState: "object",
-    unlogged: "object",
-    optimizer: "object",
-    order: "object",
-  }) as unknown as ResumeState;
-  const { parameters, optimizer } = target;
-  const weights = target.weights(folder);
+  const { engine, weights } = target;
+  const reading = readStates(folder);
+  target.check(reading);
   using _scope = tensorScope();
-  for (const parameter of parameters.entries) {
-    fill(viewOf(parameters.values, parameter), {
-      folder,
-      name: parameter.path,
-      stored: weights,
-    });
+  const { parameters, optimizer } = engine;
+  const values = parameters.entries.map((entry) => ({
+    name: entry.path,
+    tensor: viewOf(parameters.values, entry),
+  }));
+  fill(folder, { into: values, stored: weights(folder) });
+  const state = parameters.entries.flatMap((entry) =>
+    Object.entries(optimizer.stateOf(entry)).map(([name, tensor]) => ({
+      name: `${entry.path}.${name}`,
+      tensor,
+    }))
+  );
+  const stored = readOptimizerFile(folder, parameters);
+  if (reading.resume.optimizer.step !== 0) {
+    fill(folder, { into: state, stored });
   }
-  refuseOthers(folder, { parameters, weights });
-  const stored = readSafetensors(`${folder}/${OPTIMIZER}`);
-  for (const parameter of parameters.entries) {
-    const state = optimizer.stateOf(parameter);
-    for (const [name, tensor] of Object.entries(state)) {
-      fill(tensor, { folder, name: `${name}.${parameter.path}`, stored });
-    }
-  }
-  Object.assign(optimizer.scalars, resume.optimizer);
-  return { state, resume };
+  Object.assign(optimizer.scalars, reading.resume.optimizer);
+  engine.lossScaler = readScalerFile(folder);
+  return reading;
 }
 
-/** The object in a JSON file, once it has `fields` of these types. */
-function readFields(
-  path: string,
-  fields: Readonly<Record<string, "number" | "object">>,
-): Record<string, unknown> {
+/** The two JSON files, their fields checked. */
+function readStates(folder: string): CheckpointReading {
+  const state = stateFromJson(`${folder}/${TRAINER_STATE}`);
+  const path = `${folder}/${RESUME_STATE}`;
   const json = readJsonFile(path);
-  for (const [name, type] of Object.entries(fields)) {
-    if (typeof json[name] !== type || json[name] === null) {
+  for (const [name, fits] of Object.entries(RESUME_FIELDS)) {
+    if (!fits(json[name])) {
       throw new InputError(
-        `Cannot resume from "${path}": "${name}" is ${
-          JSON.stringify(json[name]) ?? "missing"
-        }, it should be a JSON ${type}`,
+        `Cannot resume from ${quoted(path)}: "${name}" is ${
+          json[name] === undefined ? "missing" : quoted(json[name])
+        }, the file is damaged`,
       );
     }
   }
-  return json;
-}
-
-/** A run that trains less than the checkpoint would lose what it has learned there. */
-function refuseOthers(
-  folder: string,
-  { parameters, weights }: {
-    parameters: FlatParameters;
-    weights: ReadonlyMap<string, TensorData>;
-  },
-): void {
-  const own = new Set(parameters.entries.map(({ path }) => path));
-  const others = [...weights.keys()].filter((name) => !own.has(name));
-  if (others.length > 0) {
+  const resume = json as unknown as ResumeState;
+  const { step = NaN } = resume.optimizer;
+  if (!Number.isInteger(step) || step < 0 || step > state.globalStep) {
     throw new InputError(
-      `Cannot resume from "${folder}": it has ${others.length} matrices that this run does not train, such as "${
-        others[0]
-      }", the target modules it was trained with are needed`,
+      `Cannot resume from ${
+        quoted(path)
+      }: the optimizer's "step" is ${step}, expected a whole number from 0 to the global_step ${state.globalStep}`,
     );
   }
+  return { state, resume };
 }
 
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isNumbers(value: unknown): boolean {
+  return isObject(value) && Object.values(value).every(isNumber);
+}
+
+const RESUME_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
+  lossSum: isNumber,
+  unlogged: (value) =>
+    isObject(value) && isNumber(value.sum) && isNumber(value.count),
+  optimizer: isNumbers,
+  modelState: isNumbers,
+  settings: isObject,
+};
+
+/** Copies stored tensors of the same names and shapes into others. */
 function fill(
-  target: Tensor,
-  source: {
-    folder: string;
-    name: string;
+  folder: string,
+  tensors: {
+    into: readonly { readonly name: string; readonly tensor: Tensor }[];
     stored: ReadonlyMap<string, TensorData>;
   },
 ): void {
-  const { folder, name, stored } = source;
-  const data = stored.get(name);
-  const problem = misfit(data, target.shape);
-  if (data === undefined || problem !== null) {
+  const { into, stored } = tensors;
+  const needed = into.map(({ name, tensor }): NeededTensor => ({
+    name,
+    shape: tensor.shape,
+  }));
+  const problems = [
+    ...tensorProblems(stored, needed, {
+      asks: "this run has",
+      leftOver: "is not trained in this run",
+    }),
+    ...[...stored].filter(([, { dtype }]) => dtype !== "float32")
+      .map(([name, { dtype }]) => `${quoted(name)} is ${dtype}, not float32`),
+  ];
+  if (problems.length > 0) {
     throw new InputError(
-      `Cannot resume from "${folder}": "${name}" ${problem}`,
+      `Cannot resume from ${quoted(folder)}: ${listProblems(problems)}`,
     );
   }
   using _frozen = noGrad();
-  aten.copy_(target, fromData(data));
-}
-
-/** What is wrong with stored float32 numbers for a parameter of `shape`, or `null`. */
-function misfit(
-  data: TensorData | undefined,
-  shape: readonly number[],
-): string | null {
-  if (data === undefined) return "is missing";
-  if (data.dtype !== "float32") return `is ${data.dtype}, not float32`;
-  return data.shape.join() === shape.join()
-    ? null
-    : `has shape [${data.shape.join(", ")}], this run has [${
-      shape.join(", ")
-    }]`;
-}
-
-/** The checkpoints in `output` that are whole, oldest step first. */
-export function listCheckpoints(output: string): string[] {
-  const found: [number, string][] = [];
-  for (const entry of readFolder(output)) {
-    const step = /^checkpoint-(\d+)$/.exec(entry.name)?.[1];
-    if (
-      step !== undefined && isFile(`${output}/${entry.name}/${TRAINER_STATE}`)
-    ) {
-      found.push([Number(step), `${output}/${entry.name}`]);
+  for (const { name, tensor } of into) {
+    using source = fromData(stored.get(name)!);
+    if (!isFinite(source)) {
+      throw new InputError(
+        `Cannot resume from ${quoted(folder)}: ${
+          quoted(name)
+        } holds numbers that are not finite, an earlier checkpoint is needed`,
+      );
     }
+    aten.copy_(tensor, source);
   }
-  return found.sort(([a], [b]) => a - b).map(([, path]) => path);
-}
-
-function readFolder(path: string): Iterable<Deno.DirEntry> {
-  try {
-    return [...Deno.readDirSync(path)];
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return [];
-    throw error;
-  }
-}
-
-/**
- * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all.
- * The oldest are those written first, as in transformers: an earlier run may have
- * left higher steps in the same folder.
- */
-export function rotateCheckpoints(output: string, limit: number | null): void {
-  if (limit === null || limit <= 0) return;
-  const written = (path: string): number =>
-    Deno.statSync(`${path}/${TRAINER_STATE}`).mtime?.getTime() ?? 0;
-  const oldestFirst = listCheckpoints(output)
-    .map((path) => ({ path, time: written(path) }))
-    .sort((a, b) => a.time - b.time);
-  for (const { path } of oldestFirst.slice(0, -limit)) removeFolder(path);
 }
 
 /**
  * The folder that `--resume_from_checkpoint` means: itself, or for `true` the
- * newest checkpoint in `output`; `null` for `false` or nothing.
+ * checkpoint in `output` that was written last; `null` for `false` or nothing.
  *
- * @throws {InputError} when there is none, or it cannot be resumed from.
+ * @throws {InputError} when there is none, or it is damaged or cannot be resumed
+ *   from; then the newest that can be is named.
  *
  * @example
  * ```ts
@@ -306,28 +280,54 @@ export function resolveCheckpoint(
 ): string | null {
   const word = String(asked ?? false);
   if (/^(false|no|n|f|0)$/i.test(word)) return null;
-  const newest = /^(true|yes|y|t|1)$/i.test(word);
-  const folder = newest
-    ? listCheckpoints(output).at(-1)
-    : word.replace(/\/+$/, "");
-  if (folder === undefined) {
-    throw new InputError(
-      `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${output}"`,
-    );
-  }
-  if (fileInfo(folder) === null) {
-    throw new InputError(
-      `Cannot resume from "${folder}": it does not exist, the path of a checkpoint-N folder or true is needed`,
-    );
-  }
-  const missing = [TRAINER_STATE, RESUME, OPTIMIZER].filter((name) =>
-    !isFile(`${folder}/${name}`)
-  );
-  if (missing.length > 0) {
-    throw new InputError(
-      `Cannot resume from "${folder}": it has no ${missing.join(", no ")}, ` +
-        "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed",
-    );
-  }
+  if (/^(true|yes|y|t|1)$/i.test(word)) return newestCheckpoint(output);
+  const folder = word.replace(/\/+$/, "");
+  const problem = resumeProblem(folder);
+  if (problem !== null) throw new InputError(problem);
   return folder;
+}
+
+function newestCheckpoint(output: string): string {
+  const [newest, ...older] = checkpointsByAge(output).reverse();
+  if (newest === undefined) {
+    throw new InputError(
+      `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory ${
+        quoted(output)
+      }`,
+    );
+  }
+  const problem = resumeProblem(newest);
+  if (problem === null) return newest;
+  const whole = older.find((each) => resumeProblem(each) === null);
+  throw new InputError(
+    whole === undefined
+      ? problem
+      : `${problem}; the one before it is whole: --resume_from_checkpoint ${whole}`,
+  );
+}
+
+/** Why nobody can resume from `folder`, or `null`; looks at the files, not at every number. */
+function resumeProblem(folder: string): string | null {
+  const start = `Cannot resume from ${quoted(folder)}: `;
+  if (fileInfo(folder) === null) {
+    return `${start}it does not exist, the path of a checkpoint-N folder or true is needed`;
+  }
+  const missing = [TRAINER_STATE, RESUME_STATE, OPTIMIZER_FILE]
+    .filter((name) => !isFile(`${folder}/${name}`));
+  if (missing.length > 0) {
+    return `${start}it has no ${missing.join(", no ")}, ` +
+      "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed";
+  }
+  try {
+    readStates(folder);
+    for (const { name } of Deno.readDirSync(folder)) {
+      const path = `${folder}/${name}`;
+      if (name.endsWith(".safetensors")) readSafetensorsHeader(path);
+      if (name === OPTIMIZER_FILE) new TorchArchive(path)[Symbol.dispose]();
+    }
+    return null;
+  } catch (error) {
+    if (error instanceof InputError) return error.message;
+    throw error;
+  }
 }

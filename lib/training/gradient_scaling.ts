@@ -34,9 +34,13 @@ export function scaleGradients(
   aten.mul_(gradients, tensor(clip * factor, { device: gradients.device }));
 }
 
-const GROWTH_FACTOR = 2;
-const BACKOFF_FACTOR = 0.5;
-const GROWTH_INTERVAL = 2000;
+/** The numbers of `torch.amp.GradScaler`. */
+export const GRAD_SCALER = {
+  initialScale: 65536,
+  growthFactor: 2,
+  backoffFactor: 0.5,
+  growthInterval: 2000,
+} as const;
 
 /** What must be saved to go on exactly. */
 export interface LossScalerState {
@@ -50,7 +54,10 @@ export class LossScaler {
   #goodSteps: number;
 
   /** Starts at 65536, or where `state` left off. */
-  constructor(state: LossScalerState = { scale: 65536, goodSteps: 0 }) {
+  constructor(state: LossScalerState = {
+    scale: GRAD_SCALER.initialScale,
+    goodSteps: 0,
+  }) {
     this.#scale = state.scale;
     this.#goodSteps = state.goodSteps;
   }
@@ -68,9 +75,9 @@ export class LossScaler {
   /** Learns whether the gradients of a step were finite. */
   update(finite: boolean): void {
     this.#goodSteps = finite ? this.#goodSteps + 1 : 0;
-    if (!finite) this.#scale *= BACKOFF_FACTOR;
-    if (this.#goodSteps === GROWTH_INTERVAL) {
-      this.#scale *= GROWTH_FACTOR;
+    if (!finite) this.#scale *= GRAD_SCALER.backoffFactor;
+    if (this.#goodSteps === GRAD_SCALER.growthInterval) {
+      this.#scale *= GRAD_SCALER.growthFactor;
       this.#goodSteps = 0;
     }
   }

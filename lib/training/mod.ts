@@ -5,11 +5,7 @@
  */
 
 export { AdamW, type AdamWOptions } from "./adamw.ts";
-export {
-  listCheckpoints,
-  resolveCheckpoint,
-  type ResumeState,
-} from "./checkpoint.ts";
+export { resolveCheckpoint, type ResumeState } from "./checkpoint.ts";
 export {
   type FlatEntry,
   type FlatGroup,
@@ -25,6 +21,11 @@ export {
   type OptimizerSetting,
   registerOptimizer,
 } from "./optimizers.ts";
+export {
+  checkOutputFolder,
+  listCheckpoints,
+  OutputLock,
+} from "./output_folder.ts";
 export { type PlanArguments, planTraining, type TrainingPlan } from "./plan.ts";
 export { epochBatches, type SamplerOptions } from "./sampler.ts";
 export {

@@ -8,7 +8,7 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import type { Module } from "../nn/mod.ts";
 import {
   aten,
@@ -47,6 +47,35 @@ export function isFinite(values: Tensor): boolean {
   return aten.all(aten.isfinite(values)).item() !== 0;
 }
 
+/**
+ * Sees to it that weights are finite before they are saved into `folder`.
+ *
+ * @throws {InputError} when they are not.
+ */
+export function refuseNonFinite(
+  values: Tensor,
+  run: {
+    readonly folder: string;
+    readonly step: number;
+    /** The newest checkpoint of this run, or `null`. */
+    readonly checkpoint: string | null;
+  },
+): void {
+  if (isFinite(values)) return;
+  throw new InputError(
+    `Cannot save ${
+      quoted(run.folder)
+    }: after step ${run.step} trained weights are not finite numbers, ` +
+      `a lower --learning_rate is needed${lastGood(run.checkpoint)}`,
+  );
+}
+
+function lastGood(checkpoint: string | null): string {
+  return checkpoint === null
+    ? ""
+    : `; the last good checkpoint is ${quoted(checkpoint)}`;
+}
+
 /** What is searched by {@linkcode nonFiniteError}. */
 export interface FailedStep {
   readonly model: CausalLm;
@@ -68,13 +97,10 @@ export function nonFiniteError(failed: FailedStep): InputError {
   const steps = inARow === 1
     ? "its loss or gradients are not finite numbers"
     : `the loss or the gradients of ${inARow} steps in a row are not finite numbers`;
-  const saved = checkpoint === null
-    ? ""
-    : `; the last good checkpoint is "${checkpoint}"`;
   return new InputError(
-    `Cannot go on training after step ${step}: ${steps}; ${
-      firstPlace(failed)
-    }${saved}`,
+    `Cannot go on training after step ${step}: ${steps}; ${firstPlace(failed)}${
+      lastGood(checkpoint)
+    }`,
   );
 }
 
@@ -91,7 +117,7 @@ function firstPlace(failed: FailedStep): string {
   const entry = entries.find((each) => !isFinite(viewOf(gradients, each)));
   return entry === undefined
     ? `the norm of the gradients is beyond the range of float32, ${CALMER}`
-    : `the first is in the gradient of "${entry.path}", ${CALMER}`;
+    : `the first is in the gradient of ${quoted(entry.path)}, ${CALMER}`;
 }
 
 /** Runs the segments of the model one by one: embedding, layers, head. */
@@ -129,8 +155,10 @@ function described(
   for (const { path, tensor } of model.namedParameters()) {
     if (!own.has(tensor) || isFinite(tensor)) continue;
     return trained.has(tensor)
-      ? `${start}, where "${path}" has grown beyond all bounds, ${CALMER}`
-      : `${start}, whose weight "${path}" in the base model holds such numbers, a base model without them is needed`;
+      ? `${start}, where ${quoted(path)} has grown beyond all bounds, ${CALMER}`
+      : `${start}, whose weight ${
+        quoted(path)
+      } in the base model holds such numbers, a base model without them is needed`;
   }
   return `${start}, whose weights are finite, ${CALMER}`;
 }

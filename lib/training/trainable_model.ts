@@ -12,12 +12,19 @@ import { InputError } from "../input_error.ts";
 import type { NamedParameter } from "../nn/mod.ts";
 import { ADAPTER_PREFIX, ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
 
+/** Settings by name. */
+export type RunSettings = Readonly<
+  Record<string, string | number | boolean | null>
+>;
+
 /** A model with the parameters to train, and how they are saved and read. */
 export interface TrainableModel {
   /** The model, the adapter injected. */
   readonly model: CausalLm;
   /** Parameters to train, as the tree names them. */
   readonly parameters: readonly NamedParameter[];
+  /** What of the adapter's configuration makes a run come out as it does. */
+  readonly settings: RunSettings;
   /** Writes the trained weights in the format the ecosystem loads. */
   save(folder: string): void;
   /** Reads what {@linkcode TrainableModel.save} wrote, by the tree's names. */
@@ -43,6 +50,7 @@ function trainableAdapter(peft: PeftModel): TrainableModel {
   return {
     model: peft.base,
     parameters: peft.trainedParameters(),
+    settings: adapterSettings(peft),
     save: (folder) => peft.savePretrained(folder),
     read: (folder) =>
       new Map(
@@ -54,10 +62,31 @@ function trainableAdapter(peft: PeftModel): TrainableModel {
   };
 }
 
+/** Fields that say which layers are adapted, which names show, or what was drawn at the start. */
+const SAME_RUN = new Set([
+  "base_model_name_or_path",
+  "exclude_modules",
+  "init_lora_weights",
+  "layers_pattern",
+  "layers_to_transform",
+  "target_modules",
+]);
+
+function adapterSettings({ config }: PeftModel): RunSettings {
+  return Object.fromEntries(
+    Object.entries(config).filter(([name]) => !SAME_RUN.has(name))
+      .map(([name, value]): [string, RunSettings[string]] => [
+        name,
+        typeof value === "object" ? JSON.stringify(value) : value,
+      ]),
+  );
+}
+
 function wholeModel(model: CausalLm): TrainableModel {
   return {
     model,
     parameters: [...model.namedParameters()],
+    settings: {},
     save: (folder) => saveModel(model, folder),
     read: (folder) => readSafetensors(`${folder}/model.safetensors`),
   };

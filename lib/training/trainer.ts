@@ -8,27 +8,33 @@
 
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
-import { InputError } from "../input_error.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
 import {
   readCheckpoint,
   resolveCheckpoint,
-  type ResumeState,
-  rotateCheckpoints,
-  TRAINER_STATE,
   writeCheckpoint,
 } from "./checkpoint.ts";
 import {
   FailedSteps,
-  isFinite,
   MAX_FAILED_STEPS,
   nonFiniteError,
+  refuseNonFinite,
 } from "./non_finite.ts";
+import {
+  OutputLock,
+  rotateCheckpoints,
+  TRAINER_STATE,
+} from "./output_folder.ts";
 import { logsAt, planTraining, savesAt, type TrainingPlan } from "./plan.ts";
 import { endRow, LossLog, lossRow } from "./run_log.ts";
+import { checkResume, runSettings } from "./run_settings.ts";
 import { scheduleFactor, scheduleNamed } from "./schedules.ts";
 import { StepEngine } from "./step_engine.ts";
-import { type TrainableModel, trainableModel } from "./trainable_model.ts";
+import {
+  type RunSettings,
+  type TrainableModel,
+  trainableModel,
+} from "./trainable_model.ts";
 import type {
   StepReport,
   TrainerCallback,
@@ -40,7 +46,6 @@ import type {
 import {
   freshState,
   type LogRow,
-  stateFromJson,
   stateToJson,
   type TrainerState,
 } from "./trainer_state.ts";
@@ -92,6 +97,7 @@ export class Trainer implements Disposable {
   };
   #log = new LossLog();
   #lastCheckpoint: string | null = null;
+  #settings: RunSettings | null = null;
 
   /**
    * Moves the trained parameters into flat tensors; from here on they are the
@@ -115,11 +121,15 @@ export class Trainer implements Disposable {
    * Called again, it goes on where it stopped; after the last step there is nothing
    * left to do.
    *
-   * @throws {InputError} when a checkpoint cannot be resumed from, or when loss or
-   *   gradients are not finite for some steps in a row.
+   * @throws {InputError} when another run writes into `output_dir`, a checkpoint
+   *   cannot be resumed from, or loss or gradients are not finite for some steps in
+   *   a row.
    * @throws {TorchError} when libtorch refuses, for want of memory for example.
    */
   async train(options: TrainOptions = {}): Promise<TrainOutput> {
+    using _lock = options.lock === undefined
+      ? new OutputLock(this.#options.args.output_dir)
+      : null;
     const first = this.#begin(options);
     const started = performance.now();
     this.#trainable.model.train();
@@ -226,24 +236,29 @@ export class Trainer implements Disposable {
   }
 
   #resume(folder: string): void {
+    let warnings: readonly string[] = [];
     const { state, resume } = readCheckpoint(folder, {
-      parameters: this.#engine.parameters,
-      optimizer: this.#engine.optimizer,
+      engine: this.#engine,
       weights: this.#trainable.read,
+      check: (reading) => {
+        const settings = this.#runSettings();
+        const { plan } = this;
+        warnings = checkResume(folder, { ...reading, plan, settings });
+      },
     });
-    Object.assign(this.state, stateFromJson(state));
+    for (const each of warnings) this.#warn(each);
+    Object.assign(this.state, state);
     this.#log = new LossLog(resume);
     this.#trainable.model.restoreRunState(resume.modelState);
-    this.#engine.lossScaler = resume.lossScaler;
     this.#lastCheckpoint = folder;
-    const changed = Object.entries(this.#orderFacts())
-      .filter(([name, value]) => resume.order[name] !== value)
-      .map(([name, value]) => `${name} is ${value}, was ${resume.order[name]}`);
-    if (changed.length > 0) {
-      this.#warn(
-        `Resuming from "${folder}" is not exact: ${changed.join("; ")}`,
-      );
-    }
+  }
+
+  #runSettings(): RunSettings {
+    return this.#settings ??= runSettings({
+      options: this.#options,
+      plan: this.plan,
+      trainable: this.#trainable,
+    });
   }
 
   /** One optimizer step. */
@@ -299,14 +314,11 @@ export class Trainer implements Disposable {
   }
 
   #refuseNonFinite(folder: string): void {
-    if (isFinite(this.#engine.parameters.values)) return;
-    const saved = this.#lastCheckpoint === null
-      ? ""
-      : `; the last good checkpoint is "${this.#lastCheckpoint}"`;
-    throw new InputError(
-      `Cannot save "${folder}": after step ${this.state.globalStep} trained weights are not finite numbers, ` +
-        `a lower --learning_rate is needed${saved}`,
-    );
+    refuseNonFinite(this.#engine.parameters.values, {
+      folder,
+      step: this.state.globalStep,
+      checkpoint: this.#lastCheckpoint,
+    });
   }
 
   #logsNow({ step }: StepReport): boolean {
@@ -338,12 +350,22 @@ export class Trainer implements Disposable {
     const { args } = this.#options;
     const step = this.state.globalStep;
     this.#refuseNonFinite(`${args.output_dir}/checkpoint-${step}`);
+    const { optimizer } = this.#engine;
     const folder = writeCheckpoint(args.output_dir, {
       step,
-      parameters: this.#engine.parameters,
-      optimizer: this.#engine.optimizer,
+      engine: this.#engine,
       state: this.#stateJson(true),
-      resume: this.#resumeState(),
+      resume: {
+        ...this.#log.sums,
+        optimizer: { ...optimizer.scalars },
+        modelState: this.#trainable.model.runState(),
+        settings: this.#runSettings(),
+      },
+      rates: {
+        base: args.learning_rate,
+        next: this.#rateAfter(optimizer.scalars.step),
+      },
+      seed: [args.seed, step],
       onlyModel: args.save_only_model,
       saveModel: (path) => this.saveModel(path),
     });
@@ -351,28 +373,6 @@ export class Trainer implements Disposable {
     rotateCheckpoints(args.output_dir, args.save_total_limit);
     this.#tell((each) => each.onSave?.(folder, this.#control));
     return folder;
-  }
-
-  #resumeState(): ResumeState {
-    return {
-      ...this.#log.sums,
-      optimizer: { ...this.#engine.optimizer.scalars },
-      modelState: this.#trainable.model.runState(),
-      lossScaler: this.#engine.lossScaler,
-      order: this.#orderFacts(),
-    };
-  }
-
-  #orderFacts(): Record<string, number> {
-    const { args, trainDataset } = this.#options;
-    return {
-      rows: trainDataset.length,
-      tokens: trainDataset.reduce((sum, row) => sum + row.input_ids.length, 0),
-      seed: args.seed,
-      data_seed: args.data_seed ?? args.seed,
-      per_device_train_batch_size: args.per_device_train_batch_size,
-      gradient_accumulation_steps: args.gradient_accumulation_steps,
-    };
   }
 
   #stateJson(saving: boolean): PythonJson {

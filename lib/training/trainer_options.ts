@@ -9,6 +9,7 @@ import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch, Feature } from "../data/batch.ts";
 import type { PadTokens } from "../data/collator.ts";
 import type { PeftModel } from "../peft/mod.ts";
+import type { OutputLock } from "./output_folder.ts";
 import type { TrainingPlan } from "./plan.ts";
 import type { StepResult } from "./step_engine.ts";
 import type { LogRow } from "./trainer_state.ts";
@@ -47,6 +48,8 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | null;
   /** Aborting finishes the step, saves a checkpoint and ends the run. */
   readonly signal?: AbortSignal;
+  /** The lock on `output_dir`, where the caller holds it. Default: held during the run. */
+  readonly lock?: OutputLock;
 }
 
 /** How a run ended. */

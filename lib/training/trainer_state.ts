@@ -4,7 +4,9 @@
  * @module
  */
 
+import { readJsonFile } from "../formats/json_file.ts";
 import { PyFloat, type PythonJson } from "../formats/python_json.ts";
+import { InputError, quoted } from "../input_error.ts";
 import type { TrainingPlan } from "./plan.ts";
 
 /** One row of `log_history`: numbers by name, `step` among them. */
@@ -87,14 +89,39 @@ function rowToJson(row: LogRow): PythonJson {
   );
 }
 
-/** The state in the object of a `trainer_state.json`. */
-export function stateFromJson(
-  json: Readonly<Record<string, unknown>>,
-): TrainerState {
-  return {
-    globalStep: Number(json.global_step),
-    epoch: Number(json.epoch),
-    totalFlos: Number(json.total_flos),
-    logHistory: json.log_history as LogRow[],
+/**
+ * The state in the `trainer_state.json` at `path`.
+ *
+ * @throws {InputError} when the file is damaged or a number in it cannot be.
+ */
+export function stateFromJson(path: string): TrainerState {
+  const json = readJsonFile(path);
+  const fail = (name: string, expected: string): never => {
+    throw new InputError(
+      `Cannot resume from ${quoted(path)}: "${name}" is ${
+        json[name] === undefined ? "missing" : quoted(json[name])
+      }, expected ${expected}`,
+    );
   };
+  const { global_step, epoch, total_flos, log_history } = json;
+  const isAmount = (value: unknown): value is number =>
+    typeof value === "number" && value >= 0 && value < Infinity;
+  if (!isAmount(global_step) || !Number.isSafeInteger(global_step)) {
+    return fail("global_step", "a whole number of steps, 0 or more");
+  }
+  if (!isAmount(epoch)) return fail("epoch", "0 or more");
+  if (!isAmount(total_flos)) return fail("total_flos", "0 or more");
+  if (!Array.isArray(log_history) || !log_history.every(isRow)) {
+    return fail("log_history", "a list of rows");
+  }
+  return {
+    globalStep: global_step,
+    epoch,
+    totalFlos: total_flos,
+    logHistory: log_history,
+  };
+}
+
+function isRow(value: unknown): value is LogRow {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

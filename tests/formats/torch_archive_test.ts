@@ -8,10 +8,15 @@
 import { strict as assert } from "node:assert";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import { PickleTuple, type PickleValue } from "../../lib/formats/pickle.ts";
+import type { TorchValue } from "../../lib/formats/pickle_writer.ts";
+import { PyFloat } from "../../lib/formats/python_json.ts";
 import {
   readTorchArchive,
   readTorchArchiveIndex,
+  TorchArchive,
   writeTorchArchive,
+  writeTorchObject,
 } from "../../lib/formats/torch_archive.ts";
 import { zipChunks } from "../../lib/formats/zip_store.ts";
 import { InputError } from "../../lib/input_error.ts";
@@ -341,4 +346,49 @@ Deno.test("readTorchArchive meets damage anywhere in a file with an InputError o
     }
   });
   assert.ok(refusals > 50, `${refusals} refusals`);
+});
+
+Deno.test("writeTorchObject and TorchArchive: nested lists, tuples, dicts, numbers and tensors come back", () => {
+  inFolder((folder) => {
+    const tensor: TensorData = {
+      dtype: "float32",
+      shape: [2],
+      bytes: new Uint8Array(Float32Array.of(1.5, -2).buffer),
+    };
+    const numbers = [0, 255, 256, 65536, 2 ** 31, 2 ** 40, -3];
+    writeTorchObject(
+      `${folder}/state.pt`,
+      new Map<string | number, TorchValue>([
+        ["state", new Map([[0, new Map([["step", tensor]])]])],
+        ["numbers", [...numbers, new PyFloat(2), 0.1, null, true, false]],
+        ["pair", { tuple: ["a", { tuple: [] }] }],
+      ]),
+    );
+    using archive = new TorchArchive(`${folder}/state.pt`);
+    const object = archive.object();
+    assert(object instanceof Map);
+    const state = (object.get("state") as Map<number, unknown>)
+      .get(0) as Map<string, PickleValue>;
+    assert.deepEqual(archive.tensorIn(state.get("step"), "step"), tensor);
+    assert.equal(archive.tensorIn(object.get("pair"), "pair"), undefined);
+    assert.deepEqual(object.get("numbers"), [
+      ...numbers,
+      2,
+      0.1,
+      null,
+      true,
+      false,
+    ]);
+    const pair = object.get("pair") as PickleTuple;
+    assert.deepEqual(pair.items, ["a", new PickleTuple([])]);
+  });
+});
+
+Deno.test("TorchArchive reads the state of an optimizer as torch.save wrote it", () => {
+  using archive = new TorchArchive(`${GOLDEN}optimizer.bin`);
+  const object = archive.object();
+  assert(object instanceof Map);
+  assert.deepEqual([...object.keys()], ["state", "param_groups"]);
+  const [group] = object.get("param_groups") as Map<string, PickleValue>[];
+  assert.equal(typeof group!.get("lr"), "number");
 });

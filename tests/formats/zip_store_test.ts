@@ -102,6 +102,19 @@ Deno.test("readZipEntries finds what zipChunks wrote, aligned to 64 bytes", () =
   );
 });
 
+for (const wideFrom of [1, 4, 100, 300]) {
+  Deno.test(`zipChunks with zip64 from ${wideFrom} bytes on is read back the same`, () => {
+    const encoder = new TextEncoder();
+    const chunks = zipChunks(
+      TEXTS.map(([name, text]) => ({ name, read: () => encoder.encode(text) })),
+      { wideFrom },
+    );
+    const bytes = Uint8Array.from([...chunks].flatMap((chunk) => [...chunk]));
+    assert.deepEqual(entriesOf(bytes), entriesOf(zip()));
+    assert(bytes.length > zip().length);
+  });
+}
+
 Deno.test("readZipEntries reads zip64 records", () => {
   assert.deepEqual(
     entriesOf(zip64()).map(([name, text]) => [name, text]),

@@ -15,7 +15,6 @@ import {
   resolveCheckpoint,
   Trainer,
 } from "../../lib/training/mod.ts";
-import { rotateCheckpoints } from "../../lib/training/checkpoint.ts";
 import { complaint } from "../formats/temporary.ts";
 import {
   inFolder,
@@ -177,9 +176,8 @@ Deno.test("Trainer.train() warns when what fixes the order of rows has changed s
     assert.equal(warnings.length, 1);
     assert.match(
       warnings[0]!,
-      /checkpoint-1" is not exact: rows is 8, was 7; /,
+      /^Resuming from ".*checkpoint-1" does not give the run that was interrupted: seed 42 → 43; max_steps 1 → 2; data_seed 42 → 43; rows 7 → 8; hash of the rows \w{16} → \w{16}$/,
     );
-    assert.match(warnings[0]!, /seed is 43, was 42; data_seed is 43, was 42$/);
   });
 });
 
@@ -203,7 +201,7 @@ Deno.test("resolveCheckpoint() refuses what cannot be resumed from, by name", as
     for (const asked of ["true", `${folder}/checkpoint-1/`]) {
       assert.equal(
         complaint(() => resolveCheckpoint(folder, asked)),
-        `Cannot resume from "${folder}/checkpoint-1": it has no resume_state.json, no optimizer.safetensors, ` +
+        `Cannot resume from "${folder}/checkpoint-1": it has no resume_state.json, no optimizer.pt, ` +
           "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed",
       );
     }
@@ -216,63 +214,13 @@ Deno.test("readCheckpoint() refuses a checkpoint of other shapes, naming the ten
     const lora = { r: 3, target_modules: ["q_proj", "down_proj"] };
     await assert.rejects(
       train({ folder, lora, train: { resumeFromCheckpoint: true } }),
-      {
-        name: "InputError",
-        message: `Cannot resume from "${folder}/checkpoint-1": ` +
-          '"model.layers.0.self_attn.q_proj.lora_A.weight" has shape [2, 32], this run has [3, 32]',
-      },
+      /^InputError: Cannot resume from ".*": "model.layers.0.self_attn.q_proj.lora_A.weight" has shape \[2, 32\], this run has \[3, 32\]; .*lora_B/,
     );
     const other = { r: 2, target_modules: ["q_proj", "up_proj"] };
     await assert.rejects(
       train({ folder, lora: other, train: { resumeFromCheckpoint: true } }),
-      /"model.layers.0.mlp.up_proj.lora_A.weight" is missing$/,
+      /"model.layers.0.mlp.up_proj.lora_A.weight" is missing; /,
     );
-  });
-});
-
-Deno.test("listCheckpoints() passes half-written folders over and sorts by step", async () => {
-  await inFolder((folder) => {
-    for (const name of ["checkpoint-10", "checkpoint-9", "checkpoint-x"]) {
-      Deno.mkdirSync(`${folder}/${name}`);
-      Deno.writeTextFileSync(`${folder}/${name}/trainer_state.json`, "{}");
-      Deno.utimeSync(`${folder}/${name}/trainer_state.json`, 1, 1);
-    }
-    Deno.mkdirSync(`${folder}/checkpoint-11`);
-    Deno.mkdirSync(`${folder}/tmp-checkpoint-12`);
-    Deno.writeTextFileSync(
-      `${folder}/tmp-checkpoint-12/trainer_state.json`,
-      "",
-    );
-    assert.deepEqual(listCheckpoints(folder), [
-      `${folder}/checkpoint-9`,
-      `${folder}/checkpoint-10`,
-    ]);
-    assert.deepEqual(listCheckpoints(`${folder}/none`), []);
-    rotateCheckpoints(folder, null);
-    rotateCheckpoints(folder, 0);
-    assert.equal(listCheckpoints(folder).length, 2);
-    rotateCheckpoints(folder, 1);
-    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-10`]);
-    return Promise.resolve();
-  });
-});
-
-Deno.test("rotateCheckpoints() keeps what was written last, not an earlier run's higher step", async () => {
-  await inFolder((folder) => {
-    for (const [step, time] of [[300, 10], [200, 5], [50, 20]] as const) {
-      const state = `${folder}/checkpoint-${step}/trainer_state.json`;
-      Deno.mkdirSync(`${folder}/checkpoint-${step}`);
-      Deno.writeTextFileSync(state, "{}");
-      Deno.utimeSync(state, time, time);
-    }
-    rotateCheckpoints(folder, 2);
-    assert.deepEqual(listCheckpoints(folder), [
-      `${folder}/checkpoint-50`,
-      `${folder}/checkpoint-300`,
-    ]);
-    rotateCheckpoints(folder, 1);
-    assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-50`]);
-    return Promise.resolve();
   });
 });
 
@@ -291,8 +239,10 @@ Deno.test("writeCheckpoint() takes the place of what a killed run left half-writ
     assert.deepEqual(names.map(({ name }) => name).sort(), [
       "adapter_config.json",
       "adapter_model.safetensors",
-      "optimizer.safetensors",
+      "optimizer.pt",
       "resume_state.json",
+      "rng_state.pth",
+      "scheduler.pt",
       "trainer_state.json",
       "training_args.json",
     ]);
@@ -319,17 +269,17 @@ Deno.test("Trainer refuses to resume with fewer targets, and from files without 
         ...resume,
         lora: { ...TINY_LORA, target_modules: ["q_proj"] },
       }),
-      /^Cannot resume from "F\/checkpoint-1": it has \d+ matrices that this run does not train, such as "[\w.]*down_proj[\w.]*"/,
+      /^Cannot resume from "F\/checkpoint-1": "[\w.]*down_proj[\w.]*" is not trained in this run; /,
     );
     for (
       const [file, complaint] of [
         [
           "resume_state.json",
-          '"lossSum" is missing, it should be a JSON number',
+          '"lossSum" is missing, the file is damaged',
         ],
         [
           "trainer_state.json",
-          '"global_step" is missing, it should be a JSON number',
+          '"global_step" is missing, expected a whole number of steps, 0 or more',
         ],
       ]
     ) {

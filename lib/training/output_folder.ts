@@ -1,0 +1,239 @@
+/**
+ * The folder that a run writes into: held by one run at a time, swept of what killed
+ * runs left, and its checkpoints listed, found and rotated.
+ *
+ * @module
+ */
+
+import { isTemporary, writeFailure } from "../formats/atomic_file.ts";
+import { fileInfo, isFile } from "../formats/file_info.ts";
+import { readJsonFile } from "../formats/json_file.ts";
+import { InputError, quoted } from "../input_error.ts";
+
+const LOCK_FILE = ".lorikeet.lock";
+/** transformers' name of the state file; the last to be written into a checkpoint. */
+export const TRAINER_STATE = "trainer_state.json";
+/** Our file of what transformers' files have no place for. */
+export const RESUME_STATE = "resume_state.json";
+
+/**
+ * The right to write into an output folder. The system takes it back when the
+ * process ends, however it ends.
+ *
+ * @example
+ * ```ts
+ * import { InputError, OutputLock } from "@lorikeet/lorikeet";
+ *
+ * const folder = Deno.makeTempDirSync();
+ * {
+ *   using _lock = new OutputLock(`${folder}/output`);
+ *   try {
+ *     new OutputLock(`${folder}/output`);
+ *     throw new Error("two runs hold one folder");
+ *   } catch (error) {
+ *     if (!(error instanceof InputError)) throw error;
+ *   }
+ * }
+ * Deno.removeSync(folder, { recursive: true });
+ * ```
+ */
+export class OutputLock implements Disposable {
+  readonly #file: Deno.FsFile;
+  readonly #path: string;
+  /** Folders that were made for this run, outermost first. */
+  readonly #made: readonly string[];
+
+  /**
+   * Makes the folder `path` if need be, holds it, and removes what killed runs left.
+   *
+   * @throws {InputError} when another run holds it, or it cannot be written.
+   */
+  constructor(path: string) {
+    this.#path = path;
+    this.#made = missingFolders(path);
+    try {
+      Deno.mkdirSync(path, { recursive: true });
+      this.#file = lockedFile(path);
+      sweep(path);
+    } catch (error) {
+      removeEmpty(this.#made);
+      throw writeFailure(path, error);
+    }
+  }
+
+  /** Lets the folder go; removes it when it was made here and nothing has been written. */
+  [Symbol.dispose](): void {
+    // before it is unlocked, so that nobody removes the file that another has locked
+    remove(`${this.#path}/${LOCK_FILE}`);
+    this.#file.close();
+    removeEmpty(this.#made);
+  }
+}
+
+/**
+ * Sees whether a run could write into `path`, and leaves nothing there.
+ *
+ * @throws {InputError} when another run holds it, or it cannot be written.
+ */
+export function checkOutputFolder(path: string): void {
+  new OutputLock(path)[Symbol.dispose]();
+}
+
+function lockedFile(path: string): Deno.FsFile {
+  const name = `${path}/${LOCK_FILE}`;
+  for (;;) {
+    const file = Deno.openSync(name, { create: true, read: true, write: true });
+    if (!tryLock(file)) {
+      file.close();
+      throw new InputError(
+        `Cannot write into output_dir ${
+          quoted(path)
+        }: another run is writing there, wait until it ends or give another --output_dir`,
+      );
+    }
+    // the run before may have removed the file between our opening and locking it
+    if (fileInfo(name)?.ino === file.statSync().ino) return file;
+    file.close();
+  }
+}
+
+/** Whether `file` could be locked; also where the file system knows no locks. */
+function tryLock(file: Deno.FsFile): boolean {
+  try {
+    return file.tryLockSync(true);
+  } catch (error) {
+    const isUnknown = error instanceof Deno.errors.NotSupported ||
+      /os error (37|38|95)\b/.test(String(error));
+    if (isUnknown) return true;
+    throw error;
+  }
+}
+
+function missingFolders(path: string): string[] {
+  const missing: string[] = [];
+  for (let at = path; at !== "" && fileInfo(at) === null;) {
+    missing.unshift(at);
+    at = at.replace(/\/*[^/]*\/*$/, "");
+  }
+  return missing;
+}
+
+function removeEmpty(folders: readonly string[]): void {
+  for (const folder of folders.toReversed()) {
+    try {
+      Deno.removeSync(folder);
+    } catch {
+      return; // it holds something, and so do those around it
+    }
+  }
+}
+
+/** Removes a file or a folder with all that is in it, if it is there. */
+export function remove(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+const PARTIAL = "tmp-checkpoint-";
+const RETIRED = "old-checkpoint-";
+
+/** Where checkpoint `step` is written before it is whole. */
+export function partialFolder(output: string, step: number): string {
+  return `${output}/${PARTIAL}${step}`;
+}
+
+/**
+ * Gives a whole checkpoint its name. What had the name before is set aside first,
+ * so that a process that is killed leaves the one or the other, or a whole one
+ * that {@linkcode OutputLock} puts in its place.
+ */
+export function placeCheckpoint(output: string, step: number): string {
+  const final = `${output}/checkpoint-${step}`;
+  const retired = retire(final);
+  Deno.renameSync(partialFolder(output, step), final);
+  if (retired !== null) remove(retired);
+  return final;
+}
+
+/** Takes a checkpoint's name away and gives where it lies now; `null` when there is none. */
+function retire(checkpoint: string): string | null {
+  if (fileInfo(checkpoint) === null) return null;
+  const retired = checkpoint.replace(/checkpoint-(\d+)$/, `${RETIRED}$1`);
+  remove(retired);
+  Deno.renameSync(checkpoint, retired);
+  return retired;
+}
+
+/** Removes what killed runs left; a checkpoint that only lacked its name gets it. */
+function sweep(output: string): void {
+  for (const { name } of readFolder(output)) {
+    const path = `${output}/${name}`;
+    const step = new RegExp(`^${PARTIAL}(\\d+)$`).exec(name)?.[1];
+    if (step !== undefined && isFile(`${path}/${TRAINER_STATE}`)) {
+      placeCheckpoint(output, Number(step));
+    } else if (
+      step !== undefined || new RegExp(`^${RETIRED}\\d+$`).test(name) ||
+      isTemporary(name)
+    ) {
+      remove(path);
+    }
+  }
+}
+
+/** The checkpoints in `output` that have all their files, oldest step first. */
+export function listCheckpoints(output: string): string[] {
+  const found: [number, string][] = [];
+  for (const entry of readFolder(output)) {
+    const step = /^checkpoint-(\d+)$/.exec(entry.name)?.[1];
+    if (
+      step !== undefined && isFile(`${output}/${entry.name}/${TRAINER_STATE}`)
+    ) {
+      found.push([Number(step), `${output}/${entry.name}`]);
+    }
+  }
+  return found.sort(([a], [b]) => a - b).map(([, path]) => path);
+}
+
+function readFolder(path: string): Iterable<Deno.DirEntry> {
+  try {
+    return [...Deno.readDirSync(path)];
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+/**
+ * The checkpoints in `output`, the one written first in front: an earlier run may
+ * have left higher steps in the same folder. The time stands in the checkpoint,
+ * since copies of a folder have times of their own.
+ */
+export function checkpointsByAge(output: string): string[] {
+  return listCheckpoints(output)
+    .map((path) => ({ path, time: writtenAt(path) }))
+    .sort((a, b) => a.time - b.time)
+    .map(({ path }) => path);
+}
+
+function writtenAt(checkpoint: string): number {
+  try {
+    const { savedAt } = readJsonFile(`${checkpoint}/${RESUME_STATE}`);
+    const time = typeof savedAt === "string" ? Date.parse(savedAt) : NaN;
+    if (!Number.isNaN(time)) return time;
+  } catch {
+    // damaged, or saved for its weights only
+  }
+  return fileInfo(`${checkpoint}/${TRAINER_STATE}`)?.mtime?.getTime() ?? 0;
+}
+
+/** Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. */
+export function rotateCheckpoints(output: string, limit: number | null): void {
+  if (limit === null || limit <= 0) return;
+  for (const path of checkpointsByAge(output).slice(0, -limit)) {
+    const retired = retire(path);
+    if (retired !== null) remove(retired);
+  }
+}

@@ -1,0 +1,174 @@
+/**
+ * All that makes a run come out as it does, written into each checkpoint: a resumed
+ * run that differs in any of it is not the run that was interrupted, and says so.
+ *
+ * @module
+ */
+
+import { createHash } from "node:crypto";
+import type { Feature } from "../data/batch.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { aten, type Tensor, tensorScope, toData } from "../tensor/mod.ts";
+import { optimizerNamed } from "./optimizers.ts";
+import type { TrainingPlan } from "./plan.ts";
+import { scheduleNamed } from "./schedules.ts";
+import type { RunSettings, TrainableModel } from "./trainable_model.ts";
+import type { TrainerOptions } from "./trainer_options.ts";
+import type { TrainerState } from "./trainer_state.ts";
+
+/** What {@linkcode runSettings} is made of. */
+export interface SettingsSource {
+  readonly options: TrainerOptions;
+  readonly plan: TrainingPlan;
+  readonly trainable: TrainableModel;
+}
+
+/** Names of the settings that come from the arguments as they are. */
+const FROM_ARGUMENTS = [
+  "learning_rate",
+  "weight_decay",
+  "adam_beta1",
+  "adam_beta2",
+  "adam_epsilon",
+  "max_grad_norm",
+  "per_device_train_batch_size",
+  "gradient_accumulation_steps",
+  "dataloader_drop_last",
+  "seed",
+  "bf16",
+  "fp16",
+] as const;
+
+/** The settings of a run. */
+export function runSettings(source: SettingsSource): RunSettings {
+  const { options, plan, trainable } = source;
+  const { args, trainDataset, loss = "tokens" } = options;
+  return {
+    ...Object.fromEntries(FROM_ARGUMENTS.map((name) => [name, args[name]])),
+    ...scheduleSettings(args.lr_scheduler_type, plan),
+    ...trainable.settings,
+    optim: optimizerNamed(args.optim).names[0],
+    data_seed: args.data_seed ?? args.seed,
+    loss,
+    device: trainable.model.device.type,
+    rows: trainDataset.length,
+    "hash of the rows": hashOfRows(trainDataset),
+    "hash of the base weights": hashOfWeights(trainable),
+  };
+}
+
+/** `max_steps` counts only where the rate depends on it. */
+function scheduleSettings(
+  name: string,
+  { warmupSteps, maxSteps }: TrainingPlan,
+): RunSettings {
+  const formula = scheduleNamed(name);
+  const isBound = [0.25, 0.5, 0.75, 1].some((share) => {
+    const step = warmupSteps + Math.ceil(share * maxSteps);
+    return formula(step, { warmupSteps, maxSteps }) !==
+      formula(step, { warmupSteps, maxSteps: 2 * maxSteps });
+  });
+  return {
+    lr_scheduler_type: name,
+    warmup_steps: warmupSteps,
+    ...isBound && { max_steps: maxSteps },
+  };
+}
+
+/** A hash of ids and labels of all rows, in order. */
+function hashOfRows(rows: readonly Feature[]): string {
+  const hash = createHash("sha256");
+  for (const { input_ids, labels } of rows) {
+    const numbers = Int32Array.of(input_ids.length, ...input_ids, ...labels);
+    hash.update(new Uint8Array(numbers.buffer));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+const SAMPLES = 16;
+
+/**
+ * A hash of the weights that are not trained: name, type and shape of each, and 16
+ * of its elements at equal distances. Other weights, types or sizes show; a single
+ * changed number may not.
+ */
+function hashOfWeights({ model, parameters }: TrainableModel): string {
+  const trained = new Set(parameters.map((each) => each.path));
+  const hash = createHash("sha256");
+  for (const { path, tensor } of model.namedParameters()) {
+    if (trained.has(path)) continue;
+    hash.update(`${path} ${tensor.dtype} ${tensor.shape.join()}\n`);
+    hash.update(samplesOf(tensor));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+function samplesOf(tensor: Tensor): Uint8Array {
+  using _scope = tensorScope();
+  const flat = aten.view(aten.detach(tensor), [tensor.size]);
+  const step = Math.max(1, Math.floor(tensor.size / SAMPLES));
+  return toData(aten.slice(flat, 0, 0, tensor.size, step)).bytes;
+}
+
+/** Each setting that differs, as `learning_rate 0.01 → 0.02`. */
+function changedSettings(
+  before: Readonly<Record<string, unknown>>,
+  now: RunSettings,
+): string[] {
+  const names = [...new Set([...Object.keys(now), ...Object.keys(before)])];
+  const shown = (value: unknown): string =>
+    value === undefined
+      ? "none"
+      : typeof value === "string"
+      ? value
+      : JSON.stringify(value);
+  return names
+    .filter((name) => shown(before[name]) !== shown(now[name]))
+    .map((name) => `${name} ${shown(before[name])} → ${shown(now[name])}`);
+}
+
+/** A checkpoint that shall be resumed from, and the run that would do so. */
+export interface ResumeCheck {
+  readonly state: TrainerState;
+  readonly resume: { readonly settings: Readonly<Record<string, unknown>> };
+  readonly plan: TrainingPlan;
+  readonly settings: RunSettings;
+}
+
+/**
+ * Sentences for the user about what makes a run resumed from `folder` another one
+ * than the run that was interrupted.
+ *
+ * @throws {InputError} when it has more steps than the run, or another optimizer.
+ */
+export function checkResume(
+  folder: string,
+  { state, resume, plan, settings }: ResumeCheck,
+): string[] {
+  const { maxSteps } = plan;
+  const start = `Cannot resume from ${quoted(folder)}: `;
+  if (state.globalStep > maxSteps) {
+    throw new InputError(
+      `${start}its global_step is ${state.globalStep}, but this run has ${maxSteps} steps; ` +
+        "a larger --max_steps or --num_train_epochs, or an earlier checkpoint, is needed",
+    );
+  }
+  if (resume.settings.optim !== settings.optim) {
+    throw new InputError(
+      `${start}it was trained with --optim ${resume.settings.optim}, whose state is of no use to ${settings.optim}`,
+    );
+  }
+  const changed = changedSettings(resume.settings, settings);
+  return [
+    ...changed.length === 0 ? [] : [
+      `Resuming from ${
+        quoted(folder)
+      } does not give the run that was interrupted: ${changed.join("; ")}`,
+    ],
+    ...state.globalStep < maxSteps ? [] : [
+      `Nothing is left to do: ${
+        quoted(folder)
+      } is after the last of ${maxSteps} steps`,
+    ],
+  ];
+}
