@@ -25,7 +25,7 @@ const LARGEST_FLOAT32 = 3.4e38;
 /** No width or vocabulary of a model is larger. */
 const LARGEST_COUNT = 2 ** 24;
 /** The deepest models have some two hundred. */
-const MOST_LAYERS = 10_000;
+const MOST_LAYERS = 2000;
 const LARGEST_POSITION = 2 ** 31 - 1;
 
 /** The fields of one JSON object, and what is wrong with them. */

@@ -85,6 +85,81 @@ Deno.test("llamaConfig() refuses ropes it does not know or that lack a number", 
   );
 });
 
+Deno.test("llamaConfig() refuses rope types that every object has by nature", () => {
+  for (const name of ["__proto__", "constructor", "toString"]) {
+    for (const field of ["rope_type", "type"]) {
+      assert.match(
+        complaintOf({ rope_scaling: { [field]: name } }),
+        new RegExp(`^Cannot .*rope_type "${name}" is not supported \\(default`),
+      );
+    }
+  }
+  const parsed = JSON.parse('{"__proto__": {"hidden_size": 7}}');
+  assert.equal(llamaConfig("F", parsed).hiddenSize, 4096);
+});
+
+Deno.test("llamaConfig() refuses ropes whose numbers are none, by name and all at once", () => {
+  const long = (short_factor: unknown, long_factor: unknown): string =>
+    complaintOf({
+      head_dim: 6,
+      rope_scaling: { rope_type: "longrope", short_factor, long_factor },
+    });
+  assert.equal(
+    long([1, 2], [1, 2, "3"]),
+    `${PREFIX}short_factor must be a list of 3 numbers, got [1,2]; ` +
+      'long_factor must be a list of 3 numbers, got [1,2,"3"]',
+  );
+  assert.match(long(1, [1, 2, Infinity]), /short_factor .* got 1; long_factor/);
+  assert.equal(
+    complaintOf({
+      rope_theta: [10000],
+      rope_scaling: { rope_type: "yarn", factor: "4", truncate: 1 },
+    }),
+    `${PREFIX}rope_theta must be a number, got [10000]; factor must be a number, got "4"; truncate must be true or false, got 1`,
+  );
+  assert.equal(
+    complaintOf({ rope_scaling: [2], rope_parameters: "default" }),
+    `${PREFIX}rope_scaling must be an object, got [2]; rope_parameters must be an object, got "default"`,
+  );
+  assert.match(
+    complaintOf({ rope_scaling: { rope_type: "linear", factor: 0 } }),
+    /factor must be more than 0, got 0$/,
+  );
+  assert.match(
+    complaintOf({ rope_theta: -5 }),
+    /rope_theta must be more than 0/,
+  );
+});
+
+Deno.test("llamaConfig() refuses strings, lists and objects where numbers, flags and ids belong", () => {
+  for (const value of ["32", [32], { a: 32 }, true]) {
+    for (
+      const field of ["hidden_size", "vocab_size", "rms_norm_eps", "head_dim"]
+    ) {
+      assert.match(
+        complaintOf({ [field]: value }),
+        new RegExp(`^Cannot .*${field} must be a number, got `),
+      );
+    }
+  }
+  for (const value of ["true", 1, [], {}]) {
+    assert.match(
+      complaintOf({ tie_word_embeddings: value, attention_bias: value }),
+      /attention_bias must be true or false, got .*; tie_word_embeddings must be true or false/,
+    );
+  }
+  for (const value of ["2", -1, 1.5, [2, "3"], {}, true]) {
+    assert.match(
+      complaintOf({ eos_token_id: value }),
+      /eos_token_id must be a token id or a list of them, got /,
+    );
+  }
+  assert.match(
+    complaintOf({ hidden_size: 33, num_attention_heads: 4 }),
+    /hidden_size 33 must be a multiple of num_attention_heads 4 where head_dim is not given/,
+  );
+});
+
 Deno.test("llamaConfig() reads the rope as transformers 4 and as 5 spell it", () => {
   const values = { factor: 4, low_freq_factor: 1, high_freq_factor: 4 };
   const old = llamaConfig("F", {
