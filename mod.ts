@@ -159,6 +159,7 @@ export {
   loraConfig,
   LoraLinear,
   type LoraLinearOptions,
+  loraLinearOptions,
   type LoraMatrix,
   matchTargets,
   type ParameterCount,

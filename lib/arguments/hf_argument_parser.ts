@@ -213,7 +213,9 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       const name = this.#nameOf.get(other?.sameAs ?? key);
       const setting = this.#settings.get(name ?? "");
       if (name === undefined || setting === undefined) {
-        const hint = this.#didYouMean(key, "");
+        const hint = typeof value === "object" && value !== null
+          ? " (settings are not nested)"
+          : this.#didYouMean(key, "");
         draft.problems.push(
           `Cannot use ${place}: unknown key ${quoted(key)}${hint}`,
         );

@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { quoted } from "../input_error.ts";
 import type { Setting } from "./setting.ts";
 
 /** A value, or why there is none. */
@@ -90,7 +91,9 @@ function readFloat(text: string): Reading {
     return { value: word.startsWith("-") ? -Infinity : Infinity };
   }
   if (!FLOAT.test(word)) return invalid("float", text);
-  return { value: Number(word.replaceAll("_", "")) };
+  const value = Number(word.replaceAll("_", ""));
+  // a minus before zero would not survive the way through JSON
+  return { value: value === 0 ? 0 : value };
 }
 
 function readBool(text: string): Reading {
@@ -184,8 +187,7 @@ export function readJson(
     // parsers differ in their objects' prototypes
     return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
   }
-  const shown = JSON.stringify(value) ?? String(value);
-  return { problem: `is ${shown}, expected ${expectation(setting)}` };
+  return { problem: `is ${quoted(value)}, expected ${expectation(setting)}` };
 }
 
 function fits(setting: Setting, value: unknown): boolean {

@@ -6,13 +6,24 @@
  * @module
  */
 import {
+  createScanner,
   getNodeValue,
   type Node,
   type ParseError,
   parseTree,
   printParseErrorCode,
 } from "npm:jsonc-parser@3.3.1";
-import { isMap, isNode, LineCounter, parseDocument } from "npm:yaml@2.9.1";
+import {
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  type Node as YamlNode,
+  parseDocument,
+} from "npm:yaml@2.9.1";
+import { fileInfo } from "../formats/file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 
 /** One `key: value` of a settings file. */
@@ -24,6 +35,24 @@ export interface SettingsEntry {
   /** Line of the key, from 1, where it is known. */
   readonly line?: number;
 }
+
+/** What is wrong in a line of a file. */
+interface LineProblem {
+  readonly line: number;
+  readonly message: string;
+}
+
+interface ParsedFile {
+  readonly entries: readonly SettingsEntry[];
+  readonly problems: readonly LineProblem[];
+}
+
+const MAX_BYTES = 1_000_000;
+// parsers of nested text recurse, and YAML's needs exponential time
+const MAX_DEPTH = 10;
+const TOO_DEEP = `it is nested more than ${MAX_DEPTH} levels deep, ` +
+  "settings are not nested";
+const EMPTY = "it is empty, expected settings";
 
 /** True for a file name that {@linkcode readSettingsFile} reads. */
 export function isSettingsFile(path: string): boolean {
@@ -37,89 +66,193 @@ export function isSettingsFile(path: string): boolean {
  * its line), or is not one object.
  */
 export function readSettingsFile(path: string): SettingsEntry[] {
-  let text: string;
-  try {
-    text = Deno.readTextFileSync(path).replace(/^\uFEFF/, "");
-  } catch (error) {
-    const reason = error instanceof Deno.errors.NotFound
-      ? "no such file"
-      : error instanceof Error
-      ? error.message
-      : String(error);
-    throw new InputError(`Cannot read ${quoted(path)}: ${reason}`, {
-      exitCode: 2,
-      cause: error,
-    });
-  }
-  const parsed = /\.ya?ml$/i.test(path) ? parseYaml(text) : parseJsonc(text);
-  if (parsed.errors.length > 0) {
-    const lines = parsed.errors
-      // the first mistake in a line brings about the others
-      .filter((error, at, all) => error.line !== all[at - 1]?.line)
-      .map((error) =>
-        `Cannot read ${quoted(path)}: line ${error.line}: ${error.message}`
-      );
-    throw new InputError(lines.join("\n"), { exitCode: 2 });
-  }
-  if (parsed.entries === undefined) {
-    throw new InputError(
-      `Cannot read ${quoted(path)}: expected one object of settings`,
-      { exitCode: 2 },
+  const text = readText(path);
+  const parsed = text.trim() === ""
+    ? { entries: [], problems: [{ line: 1, message: EMPTY }] }
+    : /\.ya?ml$/i.test(path)
+    ? parseYaml(text)
+    : parseJsonc(text);
+  if (parsed.problems.length === 0) return [...parsed.entries];
+  const lines = parsed.problems
+    // the first mistake in a line brings about the others
+    .filter((problem, at, all) => problem.line !== all[at - 1]?.line)
+    .map(({ line, message }) =>
+      `Cannot read ${quoted(path)}: line ${line}: ${message}`
     );
-  }
-  return parsed.entries;
+  throw new InputError(lines.join("\n"), { exitCode: 2 });
 }
 
-interface ParsedFile {
-  readonly entries: SettingsEntry[] | undefined;
-  readonly errors: readonly {
-    readonly line: number;
-    readonly message: string;
-  }[];
+function readText(path: string): string {
+  const fail = (reason: string, cause?: unknown): never => {
+    throw new InputError(`Cannot read ${quoted(path)}: ${reason}`, {
+      exitCode: 2,
+      cause,
+    });
+  };
+  try {
+    const info = fileInfo(path);
+    if (info === null) return fail("no such file");
+    if (!info.isFile) return fail("it is no file");
+    if (info.size > MAX_BYTES) {
+      return fail(`it has ${info.size} bytes, expected at most ${MAX_BYTES}`);
+    }
+    const bytes = Deno.readFileSync(path);
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    if (error instanceof InputError) throw error;
+    if (error instanceof TypeError) return fail("it is not UTF-8 text", error);
+    const { message } = error as Error;
+    return fail(message.replace(/ \(os error.*$/s, ""), error);
+  }
 }
 
 function parseJsonc(text: string): ParsedFile {
   const lineAt = (offset: number): number =>
     text.slice(0, offset).split("\n").length;
+  const deep = tooDeepInJson(text);
+  if (deep !== undefined) {
+    return {
+      entries: [],
+      problems: [{ line: lineAt(deep), message: TOO_DEEP }],
+    };
+  }
   const found: ParseError[] = [];
-  const root = parseTree(text, found, { allowTrailingComma: true });
-  const errors = found.map(({ error, offset }) => ({
-    line: lineAt(offset),
-    message: words(printParseErrorCode(error)),
-  }));
-  if (root?.type !== "object") return { entries: undefined, errors };
-  const entries = (root.children ?? []).flatMap((property) => {
+  const root = parseTree(withSpecialNumbers(text), found, {
+    allowTrailingComma: true,
+  });
+  const problems: LineProblem[] = found.map(({ error, offset, length }) => {
+    const name = printParseErrorCode(error)
+      .replaceAll(/(?<=.)(?=[A-Z])/g, " ").toLowerCase();
+    const symbol = name === "invalid symbol"
+      ? ` ${quoted(text.slice(offset, offset + length), 40)}`
+      : "";
+    return { line: lineAt(offset), message: name + symbol };
+  });
+  if (problems.length === 0 && root?.type !== "object") {
+    problems.push({ line: 1, message: noObject(root?.type ?? "nothing") });
+  }
+  const entries = (root?.children ?? []).flatMap((property) => {
     const [key, value] = property.children ?? [];
     if (key === undefined || value === undefined) return [];
     return [{
       key: String(key.value),
-      value: getNodeValue(value as Node) as unknown,
+      value: specialNumber(getNodeValue(value as Node)),
       line: lineAt(property.offset),
     }];
   });
-  return { entries, errors };
+  return { entries, problems };
 }
 
-/** "CommaExpected" as "comma expected". */
-function words(code: string): string {
-  return code.replaceAll(/(?<=.)(?=[A-Z])/g, " ").toLowerCase();
+function noObject(found: string): string {
+  const article = /^[aeiou]/.test(found) ? "an" : "a";
+  const held = found === "nothing" ? found : `${article} ${found}`;
+  return `it holds ${held}, expected one object of settings`;
+}
+
+/** Where brackets are opened more than `MAX_DEPTH` deep, if they are. */
+function tooDeepInJson(text: string): number | undefined {
+  const scanner = createScanner(text, true);
+  const end = text.length;
+  let depth = 0;
+  // the scanner's last token is empty
+  for (scanner.scan(); scanner.getTokenLength() > 0; scanner.scan()) {
+    const token = text[scanner.getTokenOffset()];
+    if (token === "{" || token === "[") depth += 1;
+    if (token === "}" || token === "]") depth -= 1;
+    if (depth > MAX_DEPTH) return Math.min(scanner.getTokenOffset(), end);
+  }
+  return undefined;
+}
+
+const SPECIAL = /"(?:[^"\\\n]|\\.)*"|\/\/[^\n]*|(-?Infinity|NaN)\b/g;
+
+/** Python writes numbers that JSON does not know; they become marked texts. */
+function withSpecialNumbers(text: string): string {
+  return text.replace(
+    SPECIAL,
+    (all, number?: string) => number === undefined ? all : `"\\u0000${number}"`,
+  );
+}
+
+function specialNumber(value: unknown): unknown {
+  const isMarked = typeof value === "string" &&
+    /^\0(-?Infinity|NaN)$/.test(value);
+  return isMarked ? Number(value.slice(1)) : value;
 }
 
 function parseYaml(text: string): ParsedFile {
-  const lineCounter = new LineCounter();
-  const document = parseDocument(text, { lineCounter, uniqueKeys: false });
-  const errors = document.errors.map((error) => ({
-    line: lineCounter.linePos(error.pos[0]).line,
-    message: error.message.split("\n")[0]?.replace(/:$/, "") ?? "",
-  }));
-  if (!isMap(document.contents)) {
-    const isEmpty = document.contents === null;
-    return { entries: isEmpty ? [] : undefined, errors };
+  const deep = tooDeepInYaml(text);
+  if (deep !== undefined) {
+    return { entries: [], problems: [{ line: deep, message: TOO_DEEP }] };
   }
-  const entries = document.contents.items.map(({ key, value }) => ({
-    key: String(isNode(key) ? key.toJS(document) : key),
-    value: (isNode(value) ? value.toJS(document) : value) as unknown,
-    line: isNode(key) && key.range ? lineCounter.linePos(key.range[0]).line : 1,
+  const lineCounter = new LineCounter();
+  const document = parseDocument(text, {
+    lineCounter,
+    uniqueKeys: false,
+    // no warnings on standard error beside the problems told here
+    logLevel: "error",
+  });
+  const problems: LineProblem[] = document.errors.map((error) => ({
+    line: lineCounter.linePos(error.pos[0]).line,
+    message: error.code === "MULTIPLE_DOCS"
+      ? "expected one document, a second one begins here"
+      : plainMessage(error.message),
   }));
-  return { entries, errors };
+  const { contents } = document;
+  if (!isMap(contents)) {
+    const found = isSeq(contents) ? "list" : "text";
+    const message = contents === null ? EMPTY : noObject(found);
+    return { entries: [], problems: [...problems, { line: 1, message }] };
+  }
+  const entries: SettingsEntry[] = [];
+  for (const { key, value } of contents.items) {
+    const at = isNode(key) && key.range ? key.range[0] : 0;
+    const { line } = lineCounter.linePos(at);
+    if (!isScalar(key)) {
+      problems.push({ line, message: "expected a name before the colon" });
+      continue;
+    }
+    try {
+      const plain = isNode(value) ? (value as YamlNode).toJS(document) : value;
+      entries.push({ key: String(key.value), value: plain, line });
+    } catch (error) {
+      // an alias without its anchor, or too many of them
+      problems.push({ line, message: plainMessage((error as Error).message) });
+    }
+  }
+  return { entries, problems };
+}
+
+/** The first line of the parser's message, without the place that it names. */
+function plainMessage(message: string): string {
+  return message.split("\n")[0]
+    ?.replace(/( at line \d+, column \d+)?:?$/, "") ?? "";
+}
+
+/**
+ * The line in which collections are opened more than `MAX_DEPTH` deep, or in which
+ * there are that many `? ` keys, which cost the parser as much.
+ */
+function tooDeepInYaml(text: string): number | undefined {
+  let line = 1;
+  let inBrackets = 0;
+  let explicitKeys = 0;
+  let inLine = 0;
+  const indents: number[] = [];
+  for (const token of new Lexer().lex(text)) {
+    if (token === "[" || token === "{") inBrackets += 1;
+    else if (token === "]" || token === "}") inBrackets -= 1;
+    else if (token === "?") explicitKeys += 1;
+    else if (token === "-") inLine += 1;
+    else if (token.includes("\n")) {
+      line += token.split("\n").length - 1;
+      inLine = 0;
+    } else if (inLine === 0 && /^ +$/.test(token)) {
+      while ((indents.at(-1) ?? -1) >= token.length) indents.pop();
+      indents.push(token.length);
+    }
+    const depth = inBrackets + explicitKeys + inLine + indents.length;
+    if (depth > MAX_DEPTH) return line;
+  }
+  return undefined;
 }

@@ -254,7 +254,8 @@ export function trainingArguments(
 
 /**
  * The content of `training_args.json`: every setting of the run, flat, by its
- * name. The file can be given back to `deno task train` as a settings file.
+ * name. The file can be given back to `deno task train` as a settings file. Only
+ * `resume_from_checkpoint` is left out: a resumed run ends as a whole one does.
  *
  * @example
  * ```ts
@@ -268,5 +269,5 @@ export function trainingArguments(
 export function trainingArgsJson(
   { finetune, training }: Pick<TrainArguments, "finetune" | "training">,
 ): Record<string, unknown> {
-  return { ...training, ...finetune };
+  return { ...training, resume_from_checkpoint: null, ...finetune };
 }

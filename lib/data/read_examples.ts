@@ -138,7 +138,7 @@ function isUtf8(bytes: Uint8Array): boolean {
 }
 
 function parse(text: string, problems: Problem[]): Located[] {
-  const lines = text.split("\n");
+  const lines = text.split(/\r\n?|\n/);
   if (isJsonArray(text, lines)) return parseArray(text, problems);
   const values: Located[] = [];
   for (const [index, line] of lines.entries()) {

@@ -6,7 +6,7 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import { KeyValueCache } from "../nn/mod.ts";
 import { PeftModel } from "../peft/mod.ts";
 import {
@@ -23,8 +23,8 @@ import {
 import {
   argmax,
   processLogits,
-  samplingComplaints,
   type SamplingOptions,
+  samplingProblems,
 } from "./sampling.ts";
 
 /** The most tokens of an answer, where nothing else is asked for. */
@@ -48,8 +48,9 @@ export interface GenerateOptions extends SamplingOptions {
  * Nothing is left behind, even when the caller stops early: dropout and the
  * reach of a dynamic rotation are as they were.
  *
- * @throws {RangeError} when options or ids cannot be used.
- * @throws {InputError} when the model computes no numbers.
+ * @throws {RangeError} when options cannot be used.
+ * @throws {InputError} when the prompt is empty or has ids that the model has not,
+ * or the model's scores are not finite numbers.
  *
  * @example
  * ```ts
@@ -66,11 +67,9 @@ export function generate(
   options: GenerateOptions = {},
 ): Generator<number, void, undefined> {
   const base = modelOf(model);
-  const complaints = [
-    ...samplingComplaints(options),
-    ...requestComplaints(base, promptIds, options),
-  ];
-  if (complaints.length > 0) throw new RangeError(complaints.join("; "));
+  const problems = [...samplingProblems(options), ...lengthProblems(options)];
+  if (problems.length > 0) throw new RangeError(problems.join("; "));
+  checkPrompt(base, promptIds);
   return tokens(base, promptIds, options);
 }
 
@@ -156,7 +155,7 @@ function chooseToken(
   return doSample ? draw(model, scores) : likeliest;
 }
 
-/** One token by PyTorch's own lot, so that seeds mean the same as there. */
+/** One token, drawn by PyTorch's own random stream, so that seeds mean the same as there. */
 function draw(model: CausalLm, scores: Float32Array): number {
   using _scope = tensorScope();
   const row = fromData({
@@ -168,33 +167,30 @@ function draw(model: CausalLm, scores: Float32Array): number {
   return aten.multinomial(probabilities, 1).item();
 }
 
-function requestComplaints(
-  model: CausalLm,
-  ids: readonly number[],
-  options: GenerateOptions,
+function lengthProblems(
+  { maxNewTokens = MAX_NEW_TOKENS }: GenerateOptions,
 ): string[] {
-  const { maxNewTokens = MAX_NEW_TOKENS } = options;
-  const { vocabSize } = model.config;
-  const complaints: string[] = [];
+  const problems: string[] = [];
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
-    complaints.push(
+    problems.push(
       `Cannot generate ${maxNewTokens} tokens: maxNewTokens must be a whole number from 1`,
     );
   }
+  return problems;
+}
+
+/** Ids come from texts and folders, so a user can put them right. */
+function checkPrompt(model: CausalLm, ids: readonly number[]): void {
+  const { path, vocabSize } = model.config;
+  const start = `Cannot generate with model ${quoted(path)}: the prompt`;
   if (ids.length === 0) {
-    complaints.push(
-      "Cannot continue an empty prompt: at least one id is needed",
-    );
+    throw new InputError(`${start} is empty, at least one token is needed`);
   }
   const strange = ids.find((id) =>
     !(Number.isInteger(id) && id >= 0 && id < vocabSize)
   );
-  if (strange !== undefined) {
-    complaints.push(
-      `Cannot continue a prompt with id ${strange}: the model has ids 0 to ${
-        vocabSize - 1
-      }`,
-    );
-  }
-  return complaints;
+  if (strange === undefined) return;
+  throw new InputError(
+    `${start} has id ${strange}, but vocab_size in config.json is ${vocabSize}`,
+  );
 }

@@ -26,7 +26,7 @@ const MOST_KEPT_IN_ORDER = 512;
 /**
  * Everything about `options` that cannot be used, one sentence each.
  */
-export function samplingComplaints(options: SamplingOptions): string[] {
+export function samplingProblems(options: SamplingOptions): string[] {
   const { temperature, topK, topP, repetitionPenalty } = withDefaults(options);
   const isPositive = (value: number): boolean => value > 0 && value < Infinity;
   const checks: readonly [string, number, boolean, string][] = [

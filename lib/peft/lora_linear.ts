@@ -45,18 +45,43 @@ export interface LoraLinearOptions {
 export const LORA: AdapterKind = {
   name: "LoRA",
   attach: (place) => {
-    const { module, path, config } = place;
+    const { module } = place;
     if (!place.targeted || !(module instanceof Projection)) return null;
-    const layer = new LoraLinear(module, {
-      rank: rankAt(config, path),
-      scaling: scalingAt(config, path),
-      dropout: config.lora_dropout,
-      initialization: config.init_lora_weights,
-    });
+    const layer = new LoraLinear(module, loraLinearOptions(place));
     place.replace(layer);
     return layer;
   },
 };
+
+/**
+ * What the configuration says of a LoRA layer at `place`, patterns included.
+ *
+ * @example
+ * ```ts
+ * import { type AdapterKind, LoraLinear, loraLinearOptions, Projection } from "@lorikeet/lorikeet";
+ *
+ * const kind: AdapterKind = {
+ *   name: "LoRA of rank 1",
+ *   attach: (place) => {
+ *     const { module } = place;
+ *     if (!place.targeted || !(module instanceof Projection)) return null;
+ *     const layer = new LoraLinear(module, { ...loraLinearOptions(place), rank: 1 });
+ *     place.replace(layer);
+ *     return layer;
+ *   },
+ * };
+ * if (kind.fields !== undefined) throw new Error("unexpected fields");
+ * ```
+ */
+export function loraLinearOptions(place: AdapterPlace): LoraLinearOptions {
+  const { path, config } = place;
+  return {
+    rank: rankAt(config, path),
+    scaling: scalingAt(config, path),
+    dropout: config.lora_dropout,
+    initialization: config.init_lora_weights,
+  };
+}
 
 /** A linear layer with a trained low-rank product beside it. */
 export class LoraLinear extends Projection implements AdapterLayer {

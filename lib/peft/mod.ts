@@ -20,6 +20,7 @@ export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,
   type LoraLinearOptions,
+  loraLinearOptions,
   type LoraMatrix,
 } from "./lora_linear.ts";
 export {

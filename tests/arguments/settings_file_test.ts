@@ -11,6 +11,10 @@ import {
   type TrainArguments,
   trainingArgsJson,
 } from "../../lib/arguments/train_arguments.ts";
+import {
+  type PythonJson,
+  writePythonJson,
+} from "../../lib/formats/python_json.ts";
 import { InputError } from "../../lib/input_error.ts";
 
 function parse(...args: string[]): TrainArguments {
@@ -87,7 +91,8 @@ Deno.test("a settings file's mistakes are told with their lines, all at once", (
   });
   withFile("run.json", "[1]", (path) => {
     assert.deepEqual(problems(path), [
-      `Cannot read "${path}": expected one object of settings`,
+      `Cannot read "${path}": line 1: it holds an array, expected one object ` +
+      "of settings",
     ]);
   });
   assert.deepEqual(problems("missing.yaml"), [
@@ -100,6 +105,140 @@ Deno.test("a settings file's mistakes are told with their lines, all at once", (
   assert.deepEqual(problems("--seed", "1", "run.yaml"), [
     "unrecognized arguments: run.yaml (a settings file comes first)",
   ]);
+});
+
+/** The problems with a file of that name and content; its path is called F. */
+function problemsIn(name: string, content: string): string[] {
+  let found: string[] = [];
+  withFile(name, content, (path) => {
+    found = problems(path).map((line) => line.replaceAll(path, "F"));
+  });
+  return found;
+}
+
+Deno.test("a settings file that is empty, a list, nested or no text is told in one sentence", () => {
+  const cases: readonly [string, string, string][] = [
+    ["a.json", "", 'Cannot read "F": line 1: it is empty, expected settings'],
+    [
+      "a.yaml",
+      " \n",
+      'Cannot read "F": line 1: it is empty, expected settings',
+    ],
+    [
+      "a.yaml",
+      "# x\n",
+      'Cannot read "F": line 1: it is empty, expected settings',
+    ],
+    [
+      "a.yaml",
+      "- seed\n",
+      'Cannot read "F": line 1: it holds a list, expected one object of settings',
+    ],
+    [
+      "a.yaml",
+      "seed: 1\nlora:\n  rank: 8\n",
+      'Cannot use "F" line 2: unknown key "lora" (settings are not nested)',
+    ],
+    [
+      "a.yaml",
+      "seed: 1\n---\nseed: 2\n",
+      'Cannot read "F": line 2: expected one document, a second one begins here',
+    ],
+    [
+      "a.yaml",
+      "seed: 1\n? [a]\n: 2\n",
+      'Cannot read "F": line 2: expected a name before the colon',
+    ],
+    [
+      "a.yaml",
+      "seed: *s\n",
+      'Cannot read "F": line 1: Unresolved alias (the anchor must be set ' +
+      "before the alias): s",
+    ],
+    [
+      "a.json",
+      '{"bf16": True}',
+      'Cannot read "F": line 1: invalid symbol "True"',
+    ],
+    [
+      "a.json",
+      '{"seed": 1e999}',
+      'Cannot use "F" line 1: "seed" is Infinity, expected a whole number',
+    ],
+  ];
+  for (const [name, content, expected] of cases) {
+    assert.deepEqual(problemsIn(name, content), [expected], content);
+  }
+});
+
+Deno.test("a settings file's keys and values cannot steer the terminal they are shown on", () => {
+  const json = '{"lo\\u001b[31mra": 1, "lora_rank": "\\u001b[2J"}';
+  assert.deepEqual(problemsIn("a.json", json), [
+    'Cannot use "F" line 1: unknown key "lo\\u001b[31mra"',
+    'Cannot use "F" line 1: "lora_rank" is "\\u001b[2J", expected a whole ' +
+    "number",
+  ]);
+});
+
+Deno.test("a settings file that would cost a parser its stack or minutes is refused at once", () => {
+  const deep = 'Cannot read "F": line 1: it is nested more than 10 levels ' +
+    "deep, settings are not nested";
+  const cases: readonly [string, string][] = [
+    ["a.json", '{"a":'.repeat(20_000)],
+    ["a.json", "[".repeat(100_000)],
+    ["a.yaml", "{".repeat(1000)],
+    ["a.yaml", "? ".repeat(400)],
+    ["a.yaml", "- ".repeat(500)],
+    ["a.yaml", ": ?   , ".repeat(120)],
+    ["a.yaml", "[&x ".repeat(250)],
+  ];
+  const started = performance.now();
+  for (const [name, content] of cases) {
+    assert.deepEqual(problemsIn(name, content), [deep], content.slice(0, 20));
+  }
+  const names = "abcdefghij";
+  const bomb = [...names].map((name, at) =>
+    `${name}: &${name} [${
+      Array(9).fill(at === 0 ? "x" : `*${names[at - 1]}`).join()
+    }]\n`
+  ).join("");
+  assert.match(problemsIn("a.yaml", bomb).join(), /Excessive alias count/);
+  assert.ok(performance.now() - started < 5000);
+  // many values side by side are not deep
+  withFile(
+    "a.yaml",
+    `rank_pattern: {${
+      Array.from({ length: 50 }, (_, at) => `m${at}: ${at}`).join(", ")
+    }}`,
+    (path) => {
+      const { rank_pattern } = parse(path).finetune;
+      assert.equal(Object.keys(rank_pattern).length, 50);
+    },
+  );
+});
+
+Deno.test("training_args.json gives the same settings back, whatever the run was told", () => {
+  const cases = [
+    "--max_steps 5 --num_train_epochs inf",
+    "--logging_strategy no --logging_steps nan",
+    "--save_strategy no --save_steps=-inf",
+    "--weight_decay=-0.0 --adam_epsilon 1e-400",
+    "--target_modules all-linear --exclude_modules ^a$",
+    '--rank_pattern {"q_proj":3} --bf16 --warmup_ratio 0.1 --no_cuda',
+    "--layers_to_transform 0 2 --layers_pattern layers --sample_question none",
+  ];
+  for (const line of cases) {
+    const first = parse(...line.split(" "));
+    const folder = Deno.makeTempDirSync();
+    const path = `${folder}/training_args.json`;
+    writePythonJson(path, trainingArgsJson(first) as PythonJson);
+    const second = parse(path);
+    assert.deepEqual(second.finetune, first.finetune, line);
+    assert.deepEqual(second.training, first.training, line);
+    Deno.removeSync(folder, { recursive: true });
+  }
+  const resumed = parse("--resume_from_checkpoint", "output/checkpoint-2");
+  assert.equal(trainingArgsJson(resumed)["resume_from_checkpoint"], null);
 });
 
 Deno.test("trainingArgsJson holds every setting and can be given back as a file", () => {

@@ -5,8 +5,11 @@
  */
 
 import { strict as assert } from "node:assert";
+import { loadDataset } from "../../lib/data/load_dataset.ts";
 import { readExamples } from "../../lib/data/read_examples.ts";
 import { InputError } from "../../lib/input_error.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import { seeded } from "../formats/temporary.ts";
 
 const ROW = '{"instruction":"问","input":"","output":"答"}';
 const ASKED = [
@@ -154,3 +157,158 @@ Deno.test("readExamples() refuses an empty file, a missing file and a folder", (
       'Cannot read "tests": it is a folder, the path of a .jsonl file is needed',
   });
 });
+
+Deno.test("readExamples() splits lines as Python does, at CR and CRLF too", () => {
+  const rows = withFile(`${ROW}\r${ROW}\r\n${ROW}\n`, readExamples);
+  assert.deepEqual(rows.map(({ line }) => line), [1, 2, 3]);
+});
+
+Deno.test("readExamples() takes a row without an input as one with an empty input, but not with a misspelt one", () => {
+  const [row] = withFile('{"instruction":"问","output":"答"}', readExamples);
+  assert.deepEqual(row!.messages, ASKED);
+  const [, line] = problems('{"instruction":"a","inputs":"b","output":"c"}');
+  assert.equal(
+    line,
+    'F:1: key "input" is missing; there is "inputs", did you mean "input"?',
+  );
+});
+
+Deno.test("readExamples() gives instruction and input as system and user messages", () => {
+  const text = '{"instruction":"","input":"问","output":"答"}';
+  const [row] = withFile(text, readExamples);
+  assert.deepEqual(row!.messages, [
+    { role: "system", content: "", trained: false },
+    ...ASKED,
+  ]);
+});
+
+/** Odd contents that are rows all the same. */
+const ROWS: Readonly<Record<string, string>> = {
+  "other keys nested 20,000 deep": `{"instruction":"a","output":"b","x":${
+    "[".repeat(20_000)
+  }${"]".repeat(20_000)}}`,
+  "a line of a million columns": `{"instruction":"${
+    "a".repeat(1e6)
+  }","output":"b"}`,
+  "an array with a string of a million escapes": `[{"instruction":"${
+    '\\"'.repeat(1e6)
+  }","output":"b"}]`,
+  "keys that JavaScript has names for":
+    '{"__proto__":{"instruction":1},"constructor":2,"instruction":"a","output":"b"}',
+  "half a surrogate pair in a key":
+    '{"\\ud800":1,"instruction":"a","output":"b"}',
+};
+
+for (const [what, text] of Object.entries(ROWS)) {
+  Deno.test(`readExamples() reads ${what}`, () => {
+    assert.equal(withFile(text, readExamples).length, 1);
+  });
+}
+
+/** Odd contents, and what is said of the first line. */
+const REFUSED: readonly (readonly [string, string, string | RegExp])[] = [
+  [
+    "a row nested 20,000 deep",
+    `${"[".repeat(20_000)}${"]".repeat(20_000)}`,
+    "F:1: the row is a list, it must be a JSON object",
+  ],
+  [
+    "an instruction nested 20,000 deep",
+    `{"instruction":${'{"a":'.repeat(20_000)}1${
+      "}".repeat(20_000)
+    },"output":""}`,
+    'F:1: "instruction" is an object, it must be a text',
+  ],
+  [
+    "brackets that are never closed",
+    "[".repeat(200_000),
+    "F:1:200001: the line is not JSON, unexpected end of JSON input",
+  ],
+  [
+    "a number of 100,000 digits",
+    `{"instruction":${"9".repeat(1e5)},"output":""}`,
+    'F:1: "instruction" is the number Infinity, it must be a text',
+  ],
+  [
+    "own keys of an object's prototype",
+    '{"__proto__":{"instruction":"a"},"output":"b"}',
+    'F:1: key "instruction" is missing',
+  ],
+  [
+    "control characters in a key, which do not reach the terminal",
+    '{"instruction\\u0000\\u001b[2J":"a","output":"b"}',
+    'F:1: key "instruction" is missing; there is "instruction\\u0000\\u001b[2J", did you mean "instruction"?',
+  ],
+  [
+    "control characters outside of a string, which do not reach the terminal",
+    "\u001b[2J",
+    "F:1: the line is not JSON, unexpected token '\\u001b'",
+  ],
+  [
+    "a key of a million characters",
+    `{"${"k".repeat(1e6)}":"a","output":"b"}`,
+    'F:1: key "instruction" is missing',
+  ],
+];
+
+for (const [what, text, said] of REFUSED) {
+  Deno.test(`readExamples() refuses ${what}, in a sentence`, () => {
+    assert.equal(problems(text)[1], said);
+  });
+}
+
+Deno.test("loadDataset() answers 1,500 damaged files with rows or a sentence", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(
+    "tests/fixtures/data/legacy",
+  );
+  const folder = Deno.makeTempDirSync();
+  const path = `${folder}/rows.jsonl`;
+  const random = seeded(5);
+  const row = ROW.replaceAll(/[问答]/g, "words and 词 ".repeat(9));
+  const files = [`${row}\n${row}\n`, `[${row},\n${row}]`].map((text) =>
+    new TextEncoder().encode(text)
+  );
+  let loaded = 0;
+  try {
+    for (let index = 0; index < 1500; index++) {
+      Deno.writeFileSync(path, damaged(files[index % 2]!, random));
+      try {
+        const { features } = await loadDataset(path, {
+          tokenizer,
+          config: { eos_token_id: 2 },
+          maxSeqLength: 512,
+        });
+        loaded += features.length > 0 ? 1 : 0;
+      } catch (error) {
+        assert(error instanceof InputError, `${index}: ${error}`);
+        // deno-lint-ignore no-control-regex
+        assert.doesNotMatch(error.message, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
+      }
+    }
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+  assert(loaded > 100 && loaded < 1400, `${loaded} were loaded`);
+});
+
+/** `bytes` with one to three bytes or stretches changed, lost, doubled or put in. */
+function damaged(bytes: Uint8Array, random: Iterator<number>): Uint8Array {
+  const below = (limit: number): number =>
+    Math.floor(random.next().value! * limit);
+  let result = [...bytes];
+  for (let count = 1 + below(3); count > 0; count--) {
+    const at = below(result.length + 1);
+    const length = 1 + below(12);
+    const tokens = ['"', "{", "}", "[", "]", ",", "\\ud800", "\u001b", "1e999"];
+    const put = [...new TextEncoder().encode(tokens[below(tokens.length)])];
+    result = [
+      () => result.with(Math.min(at, result.length - 1), below(256)),
+      () => result.toSpliced(at, length),
+      () => result.toSpliced(at, 0, ...result.slice(at, at + length)),
+      () => result.toSpliced(at, 0, ...put),
+      () => result.slice(0, Math.max(1, at)),
+    ][below(5)]!();
+    if (result.length === 0) return new Uint8Array();
+  }
+  return Uint8Array.from(result);
+}

@@ -109,10 +109,19 @@ Deno.test("generate() tells all that is wrong with its options before it begins"
       "Cannot generate with topK -1: it must be a whole number from 0; " +
       "Cannot generate with topP 1.5: it must be more than 0 and at most 1; " +
       "Cannot generate with repetitionPenalty NaN: it must be more than 0; " +
-      "Cannot generate 0 tokens: maxNewTokens must be a whole number from 1; " +
-      "Cannot continue a prompt with id 96: the model has ids 0 to 95",
+      "Cannot generate 0 tokens: maxNewTokens must be a whole number from 1",
   });
-  assert.throws(() => generate(model, []), /Cannot continue an empty prompt/);
+  const start = `Cannot generate with model "${
+    folderOf("llama_gqa")
+  }": the prompt`;
+  assert.throws(() => generate(model, [1, 96]), {
+    name: "InputError",
+    message: `${start} has id 96, but vocab_size in config.json is 96`,
+  });
+  assert.throws(() => generate(model, []), {
+    name: "InputError",
+    message: `${start} is empty, at least one token is needed`,
+  });
 });
 
 Deno.test("generate() refuses logits that are not numbers instead of answering with token 0", () => {

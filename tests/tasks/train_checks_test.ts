@@ -1,0 +1,48 @@
+/**
+ * checkRun: what a model folder and a tokenizer that do not belong together give,
+ * before any weights are loaded.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
+import { checkRun } from "../../tasks/train_checks.ts";
+
+const WEIGHTS = "tests/fixtures/models/llama_gqa";
+const TOKENIZER = "tests/fixtures/data/legacy";
+
+/** Checks a run on llama_gqa's 96 tokens with `text` as question and answer. */
+async function check(text: string): Promise<string> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    for (const name of ["config.json", "model.safetensors"]) {
+      Deno.copyFileSync(`${WEIGHTS}/${name}`, `${folder}/${name}`);
+    }
+    for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+      Deno.copyFileSync(`${TOKENIZER}/${name}`, `${folder}/${name}`);
+    }
+    const row = { instruction: text, output: text };
+    Deno.writeTextFileSync(`${folder}/rows.jsonl`, JSON.stringify(row));
+    const parsed = parseTrainArguments([
+      ...["--model_path", folder, "--dataset_path", `${folder}/rows.jsonl`],
+      ...["--target_modules", "q_proj", "--output_dir", `${folder}/output`],
+    ]);
+    assert(!("help" in parsed));
+    const said = await checkRun(parsed).then(() => "", (error) => `${error}`);
+    assert.throws(
+      () => Deno.statSync(`${folder}/output`),
+      Deno.errors.NotFound,
+    );
+    return said.replaceAll(folder, "F");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("checkRun() refuses a tokenizer with ids that the model has no rows for, and leaves no output folder", async () => {
+  assert.match(
+    await check("你好"),
+    /^InputError: Cannot train "F": its tokenizer gives id \d+, but vocab_size in config.json is 96$/,
+  );
+});
