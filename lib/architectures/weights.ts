@@ -6,14 +6,11 @@
  * @module
  */
 
-import { type DType, DTYPE_BYTES, elementCount } from "../formats/dtype.ts";
+import { byteLengthOf, type DType } from "../formats/dtype.ts";
 import { FileBytes } from "../formats/file_bytes.ts";
 import { listProblems, tensorProblems } from "../formats/tensor_check.ts";
-import {
-  findWeights,
-  type StoredTensor,
-  type WeightMap,
-} from "../formats/weights.ts";
+import type { StoredTensor } from "../formats/stored_tensor.ts";
+import { findWeights, type WeightMap } from "../formats/weights.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { moduleAt, type NamedParameterSpec } from "../nn/mod.ts";
 import {
@@ -146,7 +143,7 @@ function sameBytes(one: StoredTensor, other: StoredTensor): boolean {
   }
   using file = new FileBytes(one.file);
   using beside = new FileBytes(other.file);
-  const length = elementCount(one.shape) * DTYPE_BYTES[one.dtype];
+  const length = byteLengthOf(one);
   for (let at = 0; at < length; at += CHUNK) {
     const count = Math.min(CHUNK, length - at);
     const left = file.read(one.offset + at, count);

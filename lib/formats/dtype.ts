@@ -36,3 +36,10 @@ export interface TensorData {
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);
 }
+
+/** The bytes that all elements of a tensor take. */
+export function byteLengthOf(
+  tensor: Pick<TensorData, "shape" | "dtype">,
+): number {
+  return elementCount(tensor.shape) * DTYPE_BYTES[tensor.dtype];
+}

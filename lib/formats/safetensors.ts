@@ -8,13 +8,14 @@
 
 import { writeFileAtomic } from "./atomic_file.ts";
 import { compareCodePoints } from "./code_point_order.ts";
-import type { DType, TensorData } from "./dtype.ts";
+import { byteLengthOf, type DType, type TensorData } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
 import {
   readSafetensorsHeader,
   SAFETENSORS_DTYPES,
 } from "./safetensors_header.ts";
-import { byteLength, bytesOf, uniqueEntries } from "./tensor_source.ts";
+import { readStored } from "./stored_tensor.ts";
+import { bytesOf, uniqueEntries } from "./tensor_source.ts";
 import type { NamedTensors, TensorSource } from "./tensor_source.ts";
 
 /** Options of {@linkcode writeSafetensors}. */
@@ -32,9 +33,8 @@ export function readSafetensors(path: string): Map<string, TensorData> {
   const header = readSafetensorsHeader(path);
   using file = new FileBytes(path);
   const tensors = new Map<string, TensorData>();
-  for (const [name, { dtype, shape, ...place }] of header.tensors) {
-    const bytes = file.read(place.offset, place.byteLength);
-    tensors.set(name, { dtype, shape, bytes });
+  for (const [name, tensor] of header.tensors) {
+    tensors.set(name, readStored(file, tensor));
   }
   return tensors;
 }
@@ -84,7 +84,7 @@ function headerBytes(
   }
   let begin = 0;
   for (const [name, source] of sorted) {
-    const end = begin + byteLength(source);
+    const end = begin + byteLengthOf(source);
     const entry = {
       dtype: DTYPE_NAMES.get(source.dtype),
       shape: source.shape,

@@ -7,22 +7,11 @@
  */
 
 import { InputError, quoted } from "../input_error.ts";
-import { DTYPE_BYTES } from "./dtype.ts";
+import { byteLengthOf, DTYPE_BYTES } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
 import { duplicateKey, parseJson } from "./json_text.ts";
-
-/** Where a tensor lies in a file, and what it is. */
-export interface SafetensorsEntry {
-  /** Element type. */
-  readonly dtype: DType;
-  /** Sizes of the dimensions; empty for a scalar. */
-  readonly shape: readonly number[];
-  /** Bytes from the start of the file to the first element. */
-  readonly offset: number;
-  /** Bytes of all elements. */
-  readonly byteLength: number;
-}
+import type { StoredTensor } from "./stored_tensor.ts";
 
 /** What the header of a safetensors file says. */
 export interface SafetensorsFile {
@@ -31,7 +20,7 @@ export interface SafetensorsFile {
   /** `__metadata__`, empty where there is none. */
   readonly metadata: ReadonlyMap<string, string>;
   /** The tensors in the order of the header. */
-  readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
 /** The format's names of the types that have one of ours, in the format's order. */
@@ -62,7 +51,7 @@ export function readSafetensorsHeader(path: string): SafetensorsFile {
   const header = parseHeader(path, file.read(8, start - 8));
   const metadata = readMetadata(path, header.get("__metadata__"));
   header.delete("__metadata__");
-  const tensors = new Map<string, SafetensorsEntry>();
+  const tensors = new Map<string, StoredTensor>();
   for (const [name, entry] of header) {
     tensors.set(name, readEntry(path, { name, entry, start }));
   }
@@ -154,7 +143,7 @@ interface RawEntry {
   readonly start: number;
 }
 
-function readEntry(path: string, raw: RawEntry): SafetensorsEntry {
+function readEntry(path: string, raw: RawEntry): StoredTensor {
   const { name, entry, start } = raw;
   const bad = (reason: string): never =>
     fail(path, `tensor ${quoted(name)} ${reason}`);
@@ -193,7 +182,7 @@ function readEntry(path: string, raw: RawEntry): SafetensorsEntry {
     );
   }
   const { shape } = entry;
-  return { dtype, shape, offset: start + begin, byteLength: bytes };
+  return { file: path, offset: start + begin, dtype, shape };
 }
 
 function isSizes(value: unknown): value is number[] {
@@ -214,15 +203,16 @@ function sizeInBytes(shape: readonly number[], dtype: DType): number {
 function checkLayout(
   file: FileBytes,
   layout: {
-    readonly tensors: ReadonlyMap<string, SafetensorsEntry>;
+    readonly tensors: ReadonlyMap<string, StoredTensor>;
     readonly start: number;
   },
 ): void {
   let end = layout.start;
   const sorted = [...layout.tensors].sort(([, left], [, right]) =>
-    left.offset - right.offset || left.byteLength - right.byteLength
+    left.offset - right.offset || byteLengthOf(left) - byteLengthOf(right)
   );
-  for (const [name, { offset, byteLength }] of sorted) {
+  for (const [name, tensor] of sorted) {
+    const { offset } = tensor;
     if (offset !== end) {
       const kind = offset > end ? "a gap" : "an overlap";
       fail(
@@ -232,7 +222,7 @@ function checkLayout(
         } starts at byte ${offset} where ${end} is next, ${kind} is not allowed`,
       );
     }
-    end = offset + byteLength;
+    end = offset + byteLengthOf(tensor);
     if (end > file.size) {
       fail(
         file.path,

@@ -6,7 +6,7 @@
  */
 
 import { quoted } from "../input_error.ts";
-import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import { byteLengthOf } from "./dtype.ts";
 import type { DType, TensorData } from "./dtype.ts";
 
 /** A tensor whose bytes are made when they are written, so that a large model streams. */
@@ -25,11 +25,6 @@ export type TensorSource = TensorData | LazyTensor;
 /** Named tensors to be written: a map, or its entries. */
 export type NamedTensors = Iterable<readonly [string, TensorSource]>;
 
-/** Bytes that `source` takes. */
-export function byteLength(source: TensorSource): number {
-  return elementCount(source.shape) * DTYPE_BYTES[source.dtype];
-}
-
 /**
  * The bytes of `source`, made if need be.
  *
@@ -37,7 +32,7 @@ export function byteLength(source: TensorSource): number {
  */
 export function bytesOf(name: string, source: TensorSource): Uint8Array {
   const bytes = "read" in source ? source.read() : source.bytes;
-  const expected = byteLength(source);
+  const expected = byteLengthOf(source);
   if (bytes.length === expected) return bytes;
   throw new RangeError(
     `Cannot write tensor ${

@@ -8,11 +8,12 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
-import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import { DTYPE_BYTES } from "./dtype.ts";
 import type { TensorData } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
 import type { PickleValue } from "./pickle.ts";
 import { type TorchValue, writePickle } from "./pickle_writer.ts";
+import { readStored, type StoredTensor } from "./stored_tensor.ts";
 import {
   contiguousStrides,
   readObjectPickle,
@@ -25,14 +26,6 @@ import type { NamedTensors, TensorSource } from "./tensor_source.ts";
 import { readZipEntries, zipChunks } from "./zip_store.ts";
 import type { ZipEntry, ZipSource } from "./zip_store.ts";
 
-/** A tensor of a torch archive, and where its first element lies in the file. */
-export interface ArchivedTensor extends TensorView {
-  /** Bytes from the start of the file to the first element. */
-  readonly fileOffset: number;
-  /** Whether its elements follow each other in the file. */
-  readonly isContiguous: boolean;
-}
-
 const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
 /**
@@ -42,7 +35,7 @@ const MAX_PICKLE_BYTES = 64 * 2 ** 20;
  */
 export function readTorchArchiveIndex(
   path: string,
-): Map<string, ArchivedTensor> {
+): Map<string, StoredTensor> {
   using archive = new TorchArchive(path);
   return archive.index();
 }
@@ -87,7 +80,7 @@ export class TorchArchive implements Disposable {
   }
 
   /** Which tensors a flat dict has, and where. */
-  index(): Map<string, ArchivedTensor> {
+  index(): Map<string, StoredTensor> {
     const views = parsePickle(this.#file.path, () => {
       return readTensorPickle(this.#pickle());
     });
@@ -113,15 +106,8 @@ export class TorchArchive implements Disposable {
   }
 
   /** The elements of `tensor`, contiguous. */
-  read(tensor: ArchivedTensor): TensorData {
-    const { dtype, shape } = tensor;
-    const bytes = tensor.isContiguous
-      ? this.#file.read(
-        tensor.fileOffset,
-        elementCount(shape) * DTYPE_BYTES[dtype],
-      )
-      : gather(this.#file, tensor);
-    return { dtype, shape, bytes };
+  read(tensor: StoredTensor): TensorData {
+    return readStored(this.#file, tensor);
   }
 
   /** Closes the file. */
@@ -151,7 +137,7 @@ export class TorchArchive implements Disposable {
     return this.#file.read(pickle.offset, pickle.size);
   }
 
-  #place(name: string, view: TensorView): ArchivedTensor {
+  #place(name: string, view: TensorView): StoredTensor {
     const storage = this.#entry(`data/${view.key}`);
     return place(this.#file.path, { name, view, storage });
   }
@@ -275,7 +261,7 @@ function place(
     readonly view: TensorView;
     readonly storage: ZipEntry | undefined;
   },
-): ArchivedTensor {
+): StoredTensor {
   const { name, view, storage } = found;
   if (storage === undefined) {
     fail(
@@ -291,8 +277,10 @@ function place(
       } has ${storage.size} bytes, ${view.storageBytes} are needed`,
     );
   }
-  const fileOffset = storage.offset + view.offset * DTYPE_BYTES[view.dtype];
-  return { ...view, fileOffset, isContiguous: isContiguous(view) };
+  const { dtype, shape, strides } = view;
+  const offset = storage.offset + view.offset * DTYPE_BYTES[dtype];
+  const place = { file: path, offset, dtype, shape };
+  return isContiguous(view) ? place : { ...place, strides };
 }
 
 /** A dimension of size 1 may have any stride. */
@@ -300,29 +288,4 @@ function isContiguous({ shape, strides }: TensorView): boolean {
   const expected = contiguousStrides(shape);
   return shape.includes(0) ||
     shape.every((size, axis) => size === 1 || strides[axis] === expected[axis]);
-}
-
-function gather(file: FileBytes, tensor: ArchivedTensor): Uint8Array {
-  const { shape, strides, dtype } = tensor;
-  const width = DTYPE_BYTES[dtype];
-  const span = shape.reduce(
-    (sum, size, axis) => sum + (size - 1) * (strides[axis] ?? 0),
-    1,
-  );
-  const source = file.read(tensor.fileOffset, span * width);
-  const target = new Uint8Array(elementCount(shape) * width);
-  const index = shape.map(() => 0);
-  for (let at = 0, from = 0; at < target.length; at += width) {
-    target.set(source.subarray(from * width, (from + 1) * width), at);
-    // counts `index` up like an odometer, the last axis fastest
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      const next = (index[axis] ?? 0) + 1;
-      from += strides[axis] ?? 0;
-      index[axis] = next;
-      if (next < (shape[axis] ?? 0)) break;
-      from -= next * (strides[axis] ?? 0);
-      index[axis] = 0;
-    }
-  }
-  return target;
 }

@@ -7,22 +7,10 @@
 
 import { isFile } from "./file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
-import type { DType } from "./dtype.ts";
 import { readJsonFile } from "./json_file.ts";
 import { readSafetensorsHeader } from "./safetensors_header.ts";
+import type { StoredTensor } from "./stored_tensor.ts";
 import { readTorchArchiveIndex } from "./torch_archive.ts";
-
-/** A tensor on disk, contiguous. */
-export interface StoredTensor {
-  /** Path of the file it is in. */
-  readonly file: string;
-  /** Bytes from the start of the file to its first element. */
-  readonly offset: number;
-  /** Element type. */
-  readonly dtype: DType;
-  /** Sizes of the dimensions. */
-  readonly shape: readonly number[];
-}
 
 /** Tensors on disk by name. */
 export type WeightMap = ReadonlyMap<string, StoredTensor>;
@@ -53,35 +41,18 @@ export function findWeights(directory: string): WeightMap {
   return name.endsWith(".json") ? readShards(directory, path) : readFile(path);
 }
 
-function readFile(path: string): Map<string, StoredTensor> {
-  return path.endsWith(".safetensors")
-    ? readSafetensorsFile(path)
-    : readTorchFile(path);
-}
-
-function readSafetensorsFile(path: string): Map<string, StoredTensor> {
-  const { tensors } = readSafetensorsHeader(path);
-  const places = new Map<string, StoredTensor>();
-  for (const [name, { offset, dtype, shape }] of tensors) {
-    places.set(name, { file: path, offset, dtype, shape });
+function readFile(path: string): WeightMap {
+  if (path.endsWith(".safetensors")) return readSafetensorsHeader(path).tensors;
+  const tensors = readTorchArchiveIndex(path);
+  for (const [name, { strides }] of tensors) {
+    if (strides === undefined) continue;
+    throw new InputError(
+      `Cannot load ${quoted(path)}: tensor ${
+        quoted(name)
+      } is not contiguous, save the model as safetensors`,
+    );
   }
-  return places;
-}
-
-function readTorchFile(path: string): Map<string, StoredTensor> {
-  const places = new Map<string, StoredTensor>();
-  for (const [name, tensor] of readTorchArchiveIndex(path)) {
-    const { fileOffset: offset, dtype, shape } = tensor;
-    if (!tensor.isContiguous) {
-      throw new InputError(
-        `Cannot load ${quoted(path)}: tensor ${
-          quoted(name)
-        } is not contiguous, save the model as safetensors`,
-      );
-    }
-    places.set(name, { file: path, offset, dtype, shape });
-  }
-  return places;
+  return tensors;
 }
 
 function readShards(directory: string, index: string): WeightMap {

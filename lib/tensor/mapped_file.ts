@@ -6,7 +6,7 @@
  */
 
 import { MemoryMap } from "../../ffi/mod.ts";
-import { type DType, DTYPE_BYTES, elementCount } from "../formats/dtype.ts";
+import { byteLengthOf, type DType } from "../formats/dtype.ts";
 import { type Tensor, unsafeBorrow } from "./tensor.ts";
 
 const inUse = new Set<MappedFile>();
@@ -34,7 +34,7 @@ export class MappedFile implements Disposable {
     offset: number,
     data: { readonly dtype: DType; readonly shape: readonly number[] },
   ): Tensor {
-    const bytes = elementCount(data.shape) * DTYPE_BYTES[data.dtype];
+    const bytes = byteLengthOf(data);
     return unsafeBorrow(this.#map.at(offset, bytes), data);
   }
 

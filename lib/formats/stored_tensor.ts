@@ -1,0 +1,65 @@
+/**
+ * A tensor that lies in a file, whatever the file's format: where, and what it is.
+ *
+ * @module
+ */
+
+import {
+  byteLengthOf,
+  type DType,
+  DTYPE_BYTES,
+  type TensorData,
+} from "./dtype.ts";
+import type { FileBytes } from "./file_bytes.ts";
+
+/** A tensor in a file. */
+export interface StoredTensor {
+  /** Path of the file it is in. */
+  readonly file: string;
+  /** Bytes from the start of the file to its first element. */
+  readonly offset: number;
+  /** Element type. */
+  readonly dtype: DType;
+  /** Sizes of the dimensions; empty for a scalar. */
+  readonly shape: readonly number[];
+  /** Elements from one index to the next, by dimension, where the elements do not follow each other. */
+  readonly strides?: readonly number[];
+}
+
+/**
+ * The elements of `tensor`, which lies in the open `file`, one after the other.
+ *
+ * @throws {InputError} when the file ends before the tensor does.
+ */
+export function readStored(file: FileBytes, tensor: StoredTensor): TensorData {
+  const { dtype, shape, strides, offset } = tensor;
+  const bytes = strides === undefined
+    ? file.read(offset, byteLengthOf(tensor))
+    : gather(file, { ...tensor, strides });
+  return { dtype, shape, bytes };
+}
+
+function gather(file: FileBytes, tensor: Required<StoredTensor>): Uint8Array {
+  const { shape, strides, dtype } = tensor;
+  const width = DTYPE_BYTES[dtype];
+  const span = shape.reduce(
+    (sum, size, axis) => sum + (size - 1) * (strides[axis] ?? 0),
+    1,
+  );
+  const source = file.read(tensor.offset, span * width);
+  const target = new Uint8Array(byteLengthOf(tensor));
+  const index = shape.map(() => 0);
+  for (let at = 0, from = 0; at < target.length; at += width) {
+    target.set(source.subarray(from * width, (from + 1) * width), at);
+    // counts `index` up like an odometer, the last axis fastest
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const next = (index[axis] ?? 0) + 1;
+      from += strides[axis] ?? 0;
+      index[axis] = next;
+      if (next < (shape[axis] ?? 0)) break;
+      from -= next * (strides[axis] ?? 0);
+      index[axis] = 0;
+    }
+  }
+  return target;
+}
