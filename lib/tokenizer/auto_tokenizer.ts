@@ -6,7 +6,7 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -23,7 +23,13 @@ import {
   readTokenizerFiles,
   type TokenizerFiles,
 } from "./tokenizer_files.ts";
+import {
+  type CheckedTokenizerJson,
+  readTokenizerJson,
+} from "./tokenizer_json.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
+
+const MOST_PROBLEMS = 10;
 
 /** Options of {@linkcode AutoTokenizer.encode}. */
 export interface EncodeOptions {
@@ -60,8 +66,9 @@ export interface DecodeOptions {
  */
 export class AutoTokenizer {
   readonly #native: NativeTokenizer;
+  readonly #decoder: ReturnType<NativeTokenizer["getDecoder"]>;
   readonly #spec: TokenizerSpec;
-  readonly #decode: (tokens: readonly string[]) => string;
+  readonly #limits: CheckedTokenizerJson;
   readonly #directory: string;
   readonly #truncatesLeft: boolean;
   /** The Jinja template of the folder, null when it has none. */
@@ -74,11 +81,11 @@ export class AutoTokenizer {
         "Cannot construct AutoTokenizer: it is loaded from a folder, AutoTokenizer.fromPretrained does that",
       );
     }
-    const { native, spec, files } = parts;
-    const decoder = native.getDecoder();
+    const { native, spec, files, limits } = parts;
     this.#native = native;
+    this.#decoder = native.getDecoder();
     this.#spec = spec;
-    this.#decode = (tokens) => decoder?.decode(tokens) ?? tokens.join(" ");
+    this.#limits = limits;
     this.#directory = files.directory;
     this.#truncatesLeft = files.config["truncation_side"] === "left";
     this.chatTemplate = chatTemplateOf(files);
@@ -102,9 +109,12 @@ export class AutoTokenizer {
    */
   static async fromPretrained(directory: string): Promise<AutoTokenizer> {
     const files = readTokenizerFiles(directory);
-    const spec = tokenizerSpec(files);
+    const problems: string[] = [];
+    const limits = readTokenizerJson(files.tokenizer, problems);
+    if (problems.length > 0) throw unusable(directory, problems);
+    const spec = tokenizerSpec({ ...files, tokenizer: limits.json });
     const native = await open(directory, spec);
-    return new AutoTokenizer(new Parts(native, spec, files));
+    return new AutoTokenizer(new Parts(native, spec, files, limits));
   }
 
   /** Id of the token that begins a text, null when the folder names none. */
@@ -144,9 +154,14 @@ export class AutoTokenizer {
     options: EncodeOptions = {},
   ): Promise<number[][]> {
     if (texts.length === 0) return [];
-    const encodings = await this.#native.encodeBatch(texts, {
-      addSpecialTokens: options.addSpecialTokens ?? true,
-    });
+    for (const text of texts) {
+      this.#refuseLonger(text.length, this.#limits.longestText);
+    }
+    const encodings = await this.#guarded(() =>
+      this.#native.encodeBatch(texts, {
+        addSpecialTokens: options.addSpecialTokens ?? true,
+      })
+    );
     const maxLength = options.maxLength ?? Infinity;
     return encodings.map((encoding) => this.#truncate(encoding, maxLength));
   }
@@ -166,7 +181,15 @@ export class AutoTokenizer {
 
   /** Text of token strings. */
   decodeTokens(tokens: readonly string[]): string {
-    return this.#decode(tokens);
+    const decoder = this.#decoder;
+    if (decoder === null) return tokens.join(" ");
+    const length = tokens.reduce((sum, token) => sum + token.length, 0);
+    this.#refuseLonger(length, this.#limits.longestDecoded);
+    try {
+      return decoder.decode(tokens);
+    } catch (error) {
+      throw this.#unusable(error);
+    }
   }
 
   /**
@@ -180,7 +203,9 @@ export class AutoTokenizer {
   ): string {
     if (this.chatTemplate === null) {
       throw new InputError(
-        `Cannot apply the chat template of "${this.#directory}": it has none, chat_template.jinja or "chat_template" in tokenizer_config.json is needed`,
+        `Cannot apply the chat template of ${
+          quoted(this.#directory)
+        }: it has none, chat_template.jinja or "chat_template" in tokenizer_config.json is needed`,
       );
     }
     return renderChatTemplate(this.chatTemplate, messages, {
@@ -192,6 +217,32 @@ export class AutoTokenizer {
   /** Copies the tokenizer's files to `directory`, where others load them. */
   savePretrained(directory: string): void {
     copyTokenizerFiles(this.#directory, directory);
+  }
+
+  /** A pattern of tokenizer.json could end the process on a longer text. */
+  #refuseLonger(length: number, longest: number): void {
+    if (length <= longest) return;
+    throw new InputError(
+      `Cannot tokenize a text of ${length} characters: the patterns in tokenizer.json of ${
+        quoted(this.#directory)
+      } take too many steps above ${longest}, split the text`,
+    );
+  }
+
+  async #guarded<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw this.#unusable(error);
+    }
+  }
+
+  #unusable(error: unknown): InputError {
+    const reason = error instanceof Error ? error.message : String(error);
+    return new InputError(
+      `Cannot tokenize with ${quoted(this.#directory)}: ${reason}`,
+      { cause: error },
+    );
   }
 
   #idOf(role: SpecialRole): number | null {
@@ -221,7 +272,18 @@ class Parts {
     readonly native: NativeTokenizer,
     readonly spec: TokenizerSpec,
     readonly files: TokenizerFiles,
+    readonly limits: CheckedTokenizerJson,
   ) {}
+}
+
+function unusable(directory: string, problems: readonly string[]): InputError {
+  const shown = problems.slice(0, MOST_PROBLEMS).join("; ");
+  const more = problems.length - MOST_PROBLEMS;
+  return new InputError(
+    `Cannot load tokenizer from ${
+      quoted(directory)
+    }: in tokenizer.json ${shown}${more > 0 ? `; and ${more} more` : ""}`,
+  );
 }
 
 async function open(
@@ -233,7 +295,9 @@ async function open(
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new InputError(
-      `Cannot load tokenizer from "${directory}": tokenizer.json is not understood, ${error.message}`,
+      `Cannot load tokenizer from ${
+        quoted(directory)
+      }: tokenizer.json is not understood, ${error.message}`,
       { cause: error },
     );
   }

@@ -187,7 +187,20 @@ Deno.test("AutoTokenizer.fromPretrained() refuses a broken tokenizer.json", asyn
     };
     assert.match(await load("{"), /tokenizer\.json is not JSON, /);
     assert.match(await load("[]"), /tokenizer\.json is not a JSON object$/);
-    assert.match(await load("{}"), /tokenizer\.json is not understood, /);
+    assert.match(
+      await load("{}"),
+      /in tokenizer\.json model is missing, an object is needed$/,
+    );
+    const model = { type: "BPE", vocab: { a: 0 }, merges: ["a b"] };
+    assert.match(
+      await load(JSON.stringify({ model })),
+      /which model\.vocab does not have$/,
+    );
+    const unknown = { type: "WordLevel", vocab: {}, unk_token: null };
+    assert.match(
+      await load(JSON.stringify({ model: unknown })),
+      /model\.unk_token is null, a string/,
+    );
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }

@@ -1,0 +1,262 @@
+/**
+ * How much work a regular expression of a tokenizer.json can be. The library
+ * matches with Oniguruma, which gives up after ten million steps back in one
+ * match and then ends the whole process; so what could get there is known before
+ * a text is handed over. Nothing is matched here.
+ *
+ * @module
+ */
+
+import {
+  type AlternativeElementNode,
+  type AlternativeNode,
+  parse,
+  type QuantifierNode,
+} from "npm:oniguruma-parser@0.12.2/parser";
+
+/** Steps back that one match may take: Oniguruma's limit with a margin. */
+const MOST_STEPS = 9_000_000;
+const LONGEST_PATTERN = 20_000;
+/** A pattern that cannot be matched against so short a text is refused. */
+const SHORTEST_LIMIT = 100;
+/** Above this many repetitions a counted quantifier is treated as an open one. */
+const MANY = 1000;
+
+/**
+ * Steps back that an expression can take on `n` characters, as the coefficients of
+ * a polynomial: `cost[0] + cost[1] * n + cost[2] * n ** 2 …`.
+ */
+type Cost = readonly number[];
+
+const FREE: Cost = [1];
+/** Growth that doubles with every character. */
+const ENDLESS: Cost = [Infinity];
+const HIGHEST_DEGREE = 8;
+
+function sum(a: Cost, b: Cost): Cost {
+  const length = Math.max(a.length, b.length);
+  return Array.from(
+    { length },
+    (_, degree) => (a[degree] ?? 0) + (b[degree] ?? 0),
+  );
+}
+
+function product(a: Cost, b: Cost): Cost {
+  const length = a.length + b.length - 1;
+  if (length > HIGHEST_DEGREE + 1) return ENDLESS;
+  const result = new Array<number>(length).fill(0);
+  for (const [i, x] of a.entries()) {
+    // 0 times Infinity is no number
+    for (const [j, y] of b.entries()) result[i + j]! += x && y && x * y;
+  }
+  return result;
+}
+
+function stepsAt(cost: Cost, length: number): number {
+  return cost.reduceRight((steps, factor) => steps * length + factor, 0);
+}
+
+/** What is known of a pattern without matching it. */
+export interface PatternFacts {
+  /**
+   * The longest text in characters that the pattern can be matched against,
+   * whatever the text is; Infinity where it takes no steps back.
+   */
+  readonly longestText: number;
+  /** Whether it can match between two characters, taking none. */
+  readonly canBeEmpty: boolean;
+}
+
+/**
+ * Looks at the regular expression `pattern`.
+ *
+ * @throws {SyntaxError} whose message says why the pattern cannot be used.
+ */
+export function patternFacts(pattern: string): PatternFacts {
+  if (pattern.length > LONGEST_PATTERN) {
+    throw new SyntaxError(
+      `it has ${pattern.length} characters, at most ${LONGEST_PATTERN} can be used`,
+    );
+  }
+  const options = alternativesOf(pattern);
+  return {
+    longestText: longestTextFor(either(options, false)),
+    canBeEmpty: options.some(({ body }) => body.every(canTakeNothing)),
+  };
+}
+
+function longestTextFor(cost: Cost): number {
+  if (cost.length === 1 && cost[0]! <= MOST_STEPS) return Infinity;
+  let longest = 0;
+  for (let step = 2 ** 23; step >= 1; step /= 2) {
+    if (stepsAt(cost, longest + step) <= MOST_STEPS) longest += step;
+  }
+  if (longest >= SHORTEST_LIMIT) return longest;
+  throw new SyntaxError(
+    "it can take a time without end on a short text, repetitions must not stand inside repetitions",
+  );
+}
+
+function alternativesOf(pattern: string): readonly AlternativeNode[] {
+  try {
+    return parse(pattern, {
+      rules: { captureGroup: true },
+      // whether a property exists is the library's to say
+      skipPropertyNameValidation: true,
+      normalizeUnknownPropertyNames: true,
+    }).body;
+  } catch (cause) {
+    const reason = cause instanceof RangeError
+      ? "its groups are nested too deeply"
+      : (cause as Error).message;
+    throw new SyntaxError(reason, { cause });
+  }
+}
+
+/** `mayFail`: whether what follows can fail, so that other ways are tried. */
+function either(options: readonly AlternativeNode[], mayFail: boolean): Cost {
+  return options.map(({ body }) => inSequence(body, mayFail)).reduce(sum, []);
+}
+
+/**
+ * Costs multiply where each way through one element is tried with each way
+ * through the next. An element with one way through adds its own cost each time it
+ * is come to, and what ends a sequence and cannot fail is come to once.
+ */
+function inSequence(
+  elements: readonly AlternativeElementNode[],
+  mayFail: boolean,
+): Cost {
+  let ways: Cost = FREE;
+  let eachTime: Cost = FREE;
+  let end: Cost = [0];
+  let failsAfter = mayFail;
+  for (const element of elements.toReversed()) {
+    const cost = costOf(element, failsAfter);
+    const fails = canFail(element);
+    if (failsAfter && !isAtomic(element)) ways = product(ways, cost);
+    else if (failsAfter || fails) eachTime = sum(eachTime, less(cost));
+    else end = sum(end, less(cost));
+    failsAfter ||= fails;
+  }
+  return sum(product(ways, eachTime), end);
+}
+
+/** `cost` without the one step that a match takes anyway. */
+function less(cost: Cost): Cost {
+  return [cost[0]! - 1, ...cost.slice(1)];
+}
+
+function costOf(element: AlternativeElementNode, mayFail: boolean): Cost {
+  switch (element.type) {
+    case "Assertion":
+    case "Character":
+    case "CharacterClass":
+    case "CharacterSet":
+    case "Directive":
+      return FREE;
+    case "CapturingGroup":
+      return either(element.body, mayFail);
+    case "Group":
+      return either(element.body, mayFail && !element.atomic);
+    case "LookaroundAssertion":
+      return either(element.body, false);
+    case "Quantifier":
+      return costOfQuantifier(element, mayFail);
+    default:
+      throw new SyntaxError(
+        `it uses ${NAMES[element.type]}, which cannot be bounded`,
+      );
+  }
+}
+
+const NAMES = {
+  AbsenceFunction: "an absence function (?~…)",
+  Backreference: "a back reference",
+  NamedCallout: "a callout (*…)",
+  Subroutine: "a subroutine call \\g<…>",
+} as const;
+
+function costOfQuantifier(node: QuantifierNode, mayFail: boolean): Cost {
+  const { min, max, kind } = node;
+  const body = node.body as AlternativeElementNode;
+  if (Math.min(max, MANY) * repetitionsIn(body) > MANY * 10) {
+    throw new SyntaxError("its counts of repetitions are too large together");
+  }
+  if (max === 0) return FREE;
+  const isOpen = max > MANY;
+  if (kind === "possessive") {
+    const inner = costOf(body, false);
+    return isOpen ? sum(inner, [0, 1]) : inner;
+  }
+  // the repetitions that must be there can fail, and then those before are tried anew
+  if (!mayFail && min < 2) return costOf(body, false);
+  const inner = costOf(body, true);
+  const isSingleWay = inner.length === 1 && inner[0] === 1;
+  if (isSingleWay && !mayFail) return FREE;
+  if (isSingleWay) return isOpen ? [0, 1] : [max - min + 1];
+  const repeats = mayFail ? max : min;
+  if (repeats > MANY) return ENDLESS;
+  let cost: Cost = [mayFail ? max - min + 1 : 1];
+  for (let done = 0; done < repeats; done++) cost = product(cost, inner);
+  return cost;
+}
+
+/** How often the innermost part of `element` is written out at most. */
+function repetitionsIn(element: AlternativeElementNode): number {
+  switch (element.type) {
+    case "Quantifier": {
+      const own = Number.isFinite(element.max) ? element.max : element.min;
+      return Math.max(1, own) *
+        repetitionsIn(element.body as AlternativeElementNode);
+    }
+    case "CapturingGroup":
+    case "Group":
+    case "LookaroundAssertion":
+      return Math.max(
+        1,
+        ...element.body.flatMap(({ body }) => body.map(repetitionsIn)),
+      );
+    default:
+      return 1;
+  }
+}
+
+/** Whether no other way through `element` is tried once it has matched. */
+function isAtomic(element: AlternativeElementNode): boolean {
+  return element.type === "LookaroundAssertion" ||
+    (element.type === "Group" && element.atomic === true) ||
+    (element.type === "Quantifier" && element.kind === "possessive");
+}
+
+function canFail(element: AlternativeElementNode): boolean {
+  switch (element.type) {
+    case "Directive":
+      return false;
+    case "Quantifier":
+      return element.min > 0 &&
+        canFail(element.body as AlternativeElementNode);
+    case "CapturingGroup":
+    case "Group":
+      return element.body.every(({ body }) => body.some(canFail));
+    default:
+      return true;
+  }
+}
+
+function canTakeNothing(element: AlternativeElementNode): boolean {
+  switch (element.type) {
+    case "Assertion":
+    case "Directive":
+    case "LookaroundAssertion":
+      return true;
+    case "Quantifier":
+      return element.min === 0 ||
+        canTakeNothing(element.body as AlternativeElementNode);
+    case "CapturingGroup":
+    case "Group":
+      return element.body.some(({ body }) => body.every(canTakeNothing));
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,181 @@
+/**
+ * The model of a tokenizer.json: its vocabulary and how a word is cut into its
+ * tokens. Only what would end the process or never end is looked for, since a
+ * vocabulary has hundreds of thousands of entries and the library checks each.
+ *
+ * @module
+ */
+
+import { quoted } from "../input_error.ts";
+import {
+  count,
+  type Field,
+  type Findings,
+  flag,
+  id,
+  nullable,
+  optional,
+  text,
+} from "./component_fields.ts";
+import { isJsonObject, type JsonObject } from "./tokenizer_files.ts";
+
+/** The fields of each type of model but `type`, `vocab` and `merges`. */
+const MODELS = {
+  BPE: {
+    dropout: nullable(count(0, 0)),
+    unk_token: nullable(text),
+    continuing_subword_prefix: nullable(text),
+    end_of_word_suffix: nullable(text),
+    fuse_unk: nullable(flag),
+    byte_fallback: nullable(flag),
+    ignore_merges: nullable(flag),
+  },
+  WordPiece: {
+    unk_token: text,
+    continuing_subword_prefix: text,
+    // every end of a word is tried for every start
+    max_input_chars_per_word: count(0, 10_000),
+  },
+  WordLevel: { unk_token: text },
+  Unigram: { unk_id: nullable(id), byte_fallback: optional(flag) },
+} satisfies Record<string, Readonly<Record<string, Field>>>;
+
+type ModelType = keyof typeof MODELS;
+
+const LONGEST_TOKEN = 100_000;
+
+/** Reads the model; everything wrong goes to `findings`. */
+export function readModel(value: unknown, findings: Findings): JsonObject {
+  if (!isJsonObject(value)) {
+    findings.wrong("model", value, "an object is needed");
+    return {};
+  }
+  const type = typeOf(value);
+  if (type === undefined) {
+    const right = `one of ${Object.keys(MODELS).join(", ")} is needed`;
+    findings.wrong("model.type", value["type"], right);
+    return {};
+  }
+  const model: Record<string, unknown> = { type };
+  for (const [name, field] of Object.entries<Field>(MODELS[type])) {
+    const content = field(value[name], `model.${name}`, findings);
+    if (content !== undefined) model[name] = content;
+  }
+  model["vocab"] = value["vocab"];
+  findings.problems.push(...vocabularyProblems(type, value["vocab"]));
+  if (type === "BPE") {
+    model["merges"] = value["merges"];
+    if (findings.problems.length === 0) {
+      findings.problems.push(...mergeProblems(model));
+    }
+  }
+  return model;
+}
+
+/** Old files have no type; the library then takes the first that fits. */
+function typeOf(model: JsonObject): ModelType | undefined {
+  const type = model["type"];
+  if (type === undefined) {
+    if (Object.hasOwn(model, "merges")) return "BPE";
+    if (Object.hasOwn(model, "max_input_chars_per_word")) return "WordPiece";
+    return Array.isArray(model["vocab"]) ? "Unigram" : "WordLevel";
+  }
+  return typeof type === "string" && Object.hasOwn(MODELS, type)
+    ? type as ModelType
+    : undefined;
+}
+
+function vocabularyProblems(type: ModelType, vocabulary: unknown): string[] {
+  if (type === "Unigram") return unigramProblems(vocabulary);
+  if (!isJsonObject(vocabulary)) {
+    return [`model.vocab is ${quoted(vocabulary)}, an object is needed`];
+  }
+  for (const token in vocabulary) {
+    const problem = lengthProblem(token);
+    if (problem !== undefined) return [problem];
+    const id = vocabulary[token];
+    if (typeof id === "number" && id >= 0 && id < 2 ** 31 && id % 1 === 0) {
+      continue;
+    }
+    return [
+      `model.vocab[${quoted(token)}] is ${
+        quoted(id)
+      }, a whole number from 0 on is needed`,
+    ];
+  }
+  return [];
+}
+
+function unigramProblems(vocabulary: unknown): string[] {
+  if (!Array.isArray(vocabulary)) {
+    return [`model.vocab is ${quoted(vocabulary)}, a list is needed`];
+  }
+  for (const [i, entry] of vocabulary.entries()) {
+    const isEntry = Array.isArray(entry) && entry.length === 2 &&
+      typeof entry[0] === "string" && Number.isFinite(entry[1]);
+    if (!isEntry) {
+      return [
+        `model.vocab[${i}] is ${
+          quoted(entry)
+        }, a token and its score are needed`,
+      ];
+    }
+    const problem = lengthProblem(entry[0]);
+    if (problem !== undefined) return [problem];
+  }
+  return [];
+}
+
+function lengthProblem(token: string): string | undefined {
+  if (token.length <= LONGEST_TOKEN) return undefined;
+  return `model.vocab has a token of ${token.length} characters, at most ${LONGEST_TOKEN} are read`;
+}
+
+/**
+ * The library joins both sides of a merge in a buffer of the longest token's
+ * length and ends the process where they do not fit; it drops the prefix of the
+ * right side without looking for it.
+ */
+function mergeProblems(model: JsonObject): string[] {
+  const { merges, vocab } = model as { merges: unknown; vocab: JsonObject };
+  if (!Array.isArray(merges)) {
+    return [`model.merges is ${quoted(merges)}, a list is needed`];
+  }
+  const prefix = (model["continuing_subword_prefix"] ?? "") as string;
+  let longest = 0;
+  for (const token in vocab) longest = Math.max(longest, bytesOf(token));
+  for (const [i, merge] of merges.entries()) {
+    const at = `model.merges[${i}]`;
+    const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
+    const [left, right] = Array.isArray(pair) && pair.length === 2 ? pair : [];
+    if (typeof left !== "string" || typeof right !== "string") {
+      return [`${at} is ${quoted(merge)}, two tokens are needed`];
+    }
+    if (!right.startsWith(prefix)) {
+      return [
+        `${at} has ${quoted(right)} on its right, a token that starts with ${
+          quoted(prefix)
+        } is needed`,
+      ];
+    }
+    const rest = prefix === "" ? right : right.slice(prefix.length);
+    if (bytesOf(left) + bytesOf(rest) > longest) {
+      return [
+        `${at} makes ${quoted(left + rest)}, which model.vocab does not have`,
+      ];
+    }
+  }
+  return [];
+}
+
+/** Length in UTF-8; half of a surrogate pair becomes three bytes there. */
+function bytesOf(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) bytes += code > 0x7ff ? 2 : 1;
+    // two halves are four bytes together
+    if ((code & 0xfc00) === 0xdc00) bytes -= 2;
+  }
+  return bytes;
+}
