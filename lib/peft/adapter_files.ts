@@ -153,14 +153,17 @@ function plainNames(
 ): Map<string, TensorData> {
   const known = new Set(wanted.map((each) => each.path));
   const plain = new Map<string, TensorData>();
+  const others: (readonly [string, TensorData])[] = [];
   for (const [name, data] of stored) {
     const path = name.replace(/^(?:base_model\.model\.)+/, "");
-    const forms = [
-      path,
-      path.replace(/\.[^.]+(\.weight)$/, "$1"),
-      path.replace(/\.[^.]+\.weight$/, ""),
-    ];
-    const found = forms.find((form) => known.has(form) && !plain.has(form));
+    if (!known.has(path)) others.push([path, data]);
+    else if (plain.has(path)) plain.set(name, data);
+    else plain.set(path, data);
+  }
+  for (const [path, data] of others) {
+    const found = [/\.[^.]+(?=\.weight$)/, /\.[^.]+\.weight$/]
+      .map((part) => path.replace(part, ""))
+      .find((form) => known.has(form) && !plain.has(form));
     plain.set(found ?? path, data);
   }
   return plain;

@@ -272,10 +272,16 @@ export function getPeftModel(
  */
 export function targetTree(base: CausalLm): TargetTree {
   const modules = [...base.namedModules()];
+  const widths = new Map<string, readonly [number, number]>();
+  for (const [path, module] of modules) {
+    if (module instanceof Projection) {
+      widths.set(path, [module.inFeatures, module.outFeatures]);
+    }
+  }
   return {
     allPaths: modules.map(([path]) => path),
-    linearPaths: modules.filter(([, module]) => module instanceof Projection)
-      .map(([path]) => path),
+    linearPaths: [...widths.keys()],
+    widths,
     outputPath: base.outputEmbeddingsPath,
   };
 }

@@ -5,9 +5,12 @@
  * @module
  */
 
-import { InputError } from "../input_error.ts";
-import type { LoraConfig } from "./lora_config.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { type LoraConfig, rankAt } from "./lora_config.ts";
 import { NamePattern } from "./name_pattern.ts";
+
+/** An adapter's matrices may hold this many times the numbers of the layer it adapts. */
+const MOST_TIMES = 16;
 
 /** What the rules gave. */
 export interface TargetReport {
@@ -27,6 +30,8 @@ export interface TargetTree {
   readonly linearPaths: readonly string[];
   /** Paths of all modules. */
   readonly allPaths: readonly string[];
+  /** Widths of input and output by path; where they are not known, ranks have no bound. */
+  readonly widths?: ReadonlyMap<string, readonly [number, number]>;
   /** The layer that makes logits, which `all-linear` leaves out. */
   readonly outputPath: string;
 }
@@ -35,8 +40,8 @@ export interface TargetTree {
  * Applies `target_modules`, `exclude_modules`, `layers_to_transform` and
  * `layers_pattern` as peft does.
  *
- * @throws {InputError} when nothing matches, naming what exists, and when a match
- *   is no linear layer.
+ * @throws {InputError} when nothing matches, naming what exists, when a match is not
+ *   a linear layer, and when a rank is far beyond the widths of a layer.
  *
  * @example
  * ```ts
@@ -69,6 +74,7 @@ export function matchTargets(
       }`,
     );
   }
+  checkRanks(targeted, { tree, config });
   const chosen = new Set(targeted);
   const trainedNames = lastNames(targeted);
   return {
@@ -165,6 +171,32 @@ function unmatchedNames(tree: TargetTree, config: LoraConfig): string[] {
   if (typeof target_modules === "string") return [];
   const there = new Set(tree.allPaths.flatMap(suffixes));
   return target_modules.filter((name) => !there.has(name));
+}
+
+/**
+ * peft takes any rank. A product of rank above the smaller width is no richer, but
+ * costs memory; what is refused here cannot be meant.
+ */
+function checkRanks(
+  targeted: readonly string[],
+  plan: { tree: TargetTree; config: LoraConfig },
+): void {
+  for (const path of targeted) {
+    const widths = plan.tree.widths?.get(path);
+    if (widths === undefined) continue;
+    const [input, output] = widths;
+    const rank = rankAt(plan.config, path);
+    const most = Math.floor(MOST_TIMES * input * output / (input + output));
+    if (rank <= Math.max(most, 1)) continue;
+    throw new InputError(
+      `Cannot inject LoRA of rank ${rank} into ${
+        quoted(path)
+      }: the layer maps ` +
+        `${input} numbers to ${output}, and the adapter's matrices would hold ` +
+        `more than ${MOST_TIMES} times the layer's own numbers, expected a rank ` +
+        `of at most ${most}`,
+    );
+  }
 }
 
 function noMatch(tree: TargetTree, config: LoraConfig): InputError {

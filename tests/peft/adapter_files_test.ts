@@ -7,7 +7,11 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
-import type { TensorData } from "../../lib/formats/dtype.ts";
+import {
+  type DType,
+  DTYPE_BYTES,
+  type TensorData,
+} from "../../lib/formats/dtype.ts";
 import {
   readSafetensors,
   writeSafetensors,
@@ -116,6 +120,59 @@ Deno.test("PeftModel.fromPretrained() names missing, misshapen and unexpected te
       '"lm_head.lora_A.weight" belongs to no targeted layer',
   );
   assert.equal(liveTensors(), before);
+});
+
+Deno.test("PeftModel.fromPretrained() refuses numbers that are not finite, in every type, naming the tensors", () => {
+  const before = liveTensors();
+  // Bits of NaN, Infinity and −Infinity, and a float64 beyond float32's range.
+  const broken: readonly (readonly [DType, bigint])[] = [
+    ["float32", 0x7fc00000n],
+    ["float32", 0x7f800000n],
+    ["bfloat16", 0xff80n],
+    ["float16", 0x7c00n],
+    ["float16", 0xfe00n],
+    ["float64", 0x7ff0000000000000n],
+    ["float64", 0x7fe0000000000000n],
+  ];
+  for (const [dtype, bits] of broken) {
+    const message = complaintAbout((tensors) => {
+      const name = `base_model.model.${FIRST}.lora_B.weight`;
+      const { shape } = tensors.get(name)!;
+      const width = DTYPE_BYTES[dtype];
+      const bytes = new Uint8Array(width * shape[0]! * shape[1]!);
+      for (let byte = 0; byte < width; byte++) {
+        bytes[5 * width + byte] = Number((bits >> BigInt(8 * byte)) & 255n);
+      }
+      tensors.set(name, { dtype, shape, bytes });
+    });
+    assert.equal(
+      message,
+      `Cannot load adapter "F" into this model: "${FIRST}.lora_B.weight" has numbers that are not finite`,
+    );
+  }
+  assert.equal(liveTensors(), before);
+});
+
+Deno.test("PeftModel.fromPretrained() shows control characters of names as escapes", () => {
+  const message = complaintAbout((tensors) => {
+    const [data] = tensors.values();
+    tensors.set("\u001b[31mred\u0007", data!);
+  });
+  assert.match(
+    message,
+    /: "\\u001b\[31mred\\u0007" belongs to no targeted layer$/,
+  );
+});
+
+Deno.test("PeftModel.fromPretrained() refuses two tensors for one parameter", () => {
+  const name = `base_model.model.${FIRST}.lora_A`;
+  const message = complaintAbout((tensors) => {
+    tensors.set(`${name}.default.weight`, tensors.get(`${name}.weight`)!);
+  });
+  assert.equal(
+    message,
+    `Cannot load adapter "F" into this model: "${FIRST}.lora_A.default.weight" belongs to no targeted layer`,
+  );
 });
 
 Deno.test("PeftModel.fromPretrained() counts complaints beyond the tenth", () => {

@@ -159,6 +159,25 @@ Deno.test("matchTargets() refuses modules that are no linear layers", () => {
   );
 });
 
+Deno.test("matchTargets() refuses ranks that no layer can use, before weights are loaded", () => {
+  const refused = (config: Partial<LoraConfig>): string =>
+    complaint(() => match({ target_modules: ["q_proj", "k_proj"], ...config }));
+  assert.equal(
+    refused({ r: 100_000 }),
+    'Cannot inject LoRA of rank 100000 into "model.layers.0.self_attn.q_proj": the layer maps 32 numbers to 32, ' +
+      "and the adapter's matrices would hold more than 16 times the layer's own numbers, expected a rank of at most 256",
+  );
+  assert.match(
+    refused({ rank_pattern: { "1.self_attn.k_proj": 171 } }),
+    /^Cannot inject LoRA of rank 171 into "model.layers.1.self_attn.k_proj": .* at most 170$/,
+  );
+  const most = { r: 256, rank_pattern: { k_proj: 170 } };
+  assert.equal(
+    match({ target_modules: ["q_proj", "k_proj"], ...most }).targeted.length,
+    4,
+  );
+});
+
 Deno.test("describeTargets() warns of names that train nothing, with a hint for W_pack", () => {
   const report = match({
     target_modules: [
