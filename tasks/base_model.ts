@@ -7,7 +7,7 @@
 
 import { fileInfo, isFile } from "../lib/formats/file_info.ts";
 import { quoted } from "../lib/input_error.ts";
-import { listCheckpoints } from "../lib/training/output_folder.ts";
+import { checkpointsByAge } from "../lib/training/output_folder.ts";
 import { InputError, PeftModel } from "../mod.ts";
 import { warn } from "./report_error.ts";
 
@@ -60,7 +60,7 @@ function notFetched(name: string): string {
 export function checkAdapterFolder(path: string, flag: string): void {
   if (isFile(`${path}/adapter_config.json`)) return;
   const info = fileInfo(path);
-  const newest = info?.isDirectory ? listCheckpoints(path).at(-1) : undefined;
+  const newest = info?.isDirectory ? checkpointsByAge(path).at(-1) : undefined;
   const reason = newest !== undefined
     ? `its run was stopped and left checkpoints only, expected one of them, ` +
       `the newest is ${flag} ${newest}`

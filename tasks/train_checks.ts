@@ -1,6 +1,6 @@
 /**
  * All that can be found wrong before weights are loaded: model folder, targets,
- * adapter, checkpoint, output folder, rows. Complaints come before the wait.
+ * adapter, checkpoint, output folder, rows. What is wrong is told before the wait.
  *
  * @module
  */
@@ -12,20 +12,27 @@ import {
   type Dataset,
   InputError,
   loadDataset,
+  type ModelConfig,
   planTraining,
   readConfig,
   resolveCheckpoint,
   type TrainArguments,
+  type TrainingArguments,
 } from "../mod.ts";
+import { isFile } from "../lib/formats/file_info.ts";
+import { quoted } from "../lib/input_error.ts";
+import { listCheckpoints } from "../lib/training/output_folder.ts";
 import { checkAdapter, type CheckedAdapter } from "./adapter_checks.ts";
 import {
   checkAdapterFolder,
   checkModelFolder,
   warnOfOtherBase,
 } from "./base_model.ts";
+import { warn } from "./report_error.ts";
 
 /** What the checks read on their way. */
 export interface CheckedRun {
+  readonly config: ModelConfig;
   readonly adapter: CheckedAdapter;
   readonly tokenizer: AutoTokenizer;
   readonly dataset: Dataset;
@@ -47,7 +54,7 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     checkAdapterFolder(finetune.checkpoint, "--checkpoint");
     warnOfOtherBase(finetune.checkpoint, finetune.model_path);
   }
-  const adapter = checkAdapter(parsed, folder);
+  const adapter = checkAdapter(parsed, { model: config, resumed: folder });
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
   const dataset = await loadDataset(finetune.dataset_path, {
@@ -61,7 +68,37 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     path: finetune.model_path,
     size: config.vocabSize,
   });
-  return { adapter, tokenizer, dataset };
+  if (folder === null) warnOfEarlierRun(training);
+  return { config, adapter, tokenizer, dataset };
+}
+
+/**
+ * Warns that `output_dir` holds a run that this one does not go on with: what is
+ * written over and what stays.
+ */
+function warnOfEarlierRun(
+  { output_dir, overwrite_output_dir, save_total_limit }: TrainingArguments,
+): void {
+  if (overwrite_output_dir) return;
+  const checkpoints = listCheckpoints(output_dir)
+    .map((path) => path.split("/").at(-1));
+  const held = [
+    ...isFile(`${output_dir}/adapter_config.json`) ? ["adapter"] : [],
+    ...checkpoints.length > 3
+      ? [`${checkpoints.length} checkpoints up to ${checkpoints.at(-1)}`]
+      : checkpoints,
+  ];
+  if (held.length === 0) return;
+  const end = checkpoints.length === 0
+    ? ""
+    : save_total_limit === null
+    ? ", checkpoints of other steps stay"
+    : ", checkpoints of other steps stay until --save_total_limit removes them";
+  warn(
+    `${quoted(output_dir)} holds an earlier run (${held.join(", ")}): what ` +
+      `has the same name is written over${end}; another --output_dir keeps ` +
+      "both runs, --overwrite_output_dir leaves out this warning",
+  );
 }
 
 function checkPadding(tokenizer: AutoTokenizer): void {
@@ -78,7 +115,9 @@ function checkVocabulary(
   }
   if (highest >= model.size) {
     throw new InputError(
-      `Cannot train "${model.path}": its tokenizer gives id ${highest}, but vocab_size in config.json is ${model.size}`,
+      `Cannot train ${
+        quoted(model.path)
+      }: its tokenizer gives id ${highest}, but vocab_size in config.json is ${model.size}`,
     );
   }
 }

@@ -20,7 +20,7 @@ export const TRAINING = {
   overwrite_output_dir: {
     kind: "bool",
     default: false,
-    help: "Changes nothing, as in transformers 5: the folder is written into",
+    help: "Write over an earlier run in --output_dir without a warning",
   },
   do_train: {
     kind: "bool",

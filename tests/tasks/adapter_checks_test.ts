@@ -10,9 +10,14 @@ import {
   loraConfig,
   parseTrainArguments,
   PeftModel,
+  readConfig,
   type TrainArguments,
 } from "../../mod.ts";
-import { checkAdapter, overruledFlags } from "../../tasks/adapter_checks.ts";
+import {
+  checkAdapter,
+  type CheckedAdapter,
+  overruledFlags,
+} from "../../tasks/adapter_checks.ts";
 import { complaint } from "../formats/temporary.ts";
 
 const TRAINED = "tests/fixtures/peft/trained";
@@ -21,6 +26,12 @@ function run(...flags: string[]): TrainArguments {
   const parsed = parseTrainArguments(flags);
   assert(!("help" in parsed));
   return parsed;
+}
+
+/** checkAdapter() in the run's own model. */
+function check(parsed: TrainArguments, resumed: string | null): CheckedAdapter {
+  const model = readConfig(parsed.finetune.model_path);
+  return checkAdapter(parsed, { model, resumed });
 }
 
 /** Flags of the run that made the adapter in the fixture. */
@@ -36,12 +47,12 @@ function flagsOfTrained(): string[] {
 
 Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names what another has", () => {
   const same = flagsOfTrained();
-  const { config, report } = checkAdapter(run(...same), TRAINED);
+  const { config, report } = check(run(...same), TRAINED);
   assert.equal(config.r, 4);
   assert.equal(report.targeted.length, 8);
   assert.match(
     complaint(() =>
-      checkAdapter(
+      check(
         run(...same, "--lora_rank", "3", "--use_rslora"),
         TRAINED,
       )
@@ -49,9 +60,7 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
     /^Cannot resume from ".*": its adapter has lora_rank 4, this run has 3; use_rslora false, this run has true$/,
   );
   assert.match(
-    complaint(() =>
-      checkAdapter(run(...same, "--target_modules", "v_proj"), TRAINED)
-    ),
+    complaint(() => check(run(...same, "--target_modules", "v_proj"), TRAINED)),
     /: its adapter has target_modules .* in \d+ places, this run has v_proj in \d+$/,
   );
 });
@@ -63,7 +72,7 @@ Deno.test("overruledFlags tells of given flags only", () => {
   ];
   const overruled = (...flags: string[]): string[] => {
     const parsed = run(...flags);
-    return overruledFlags(parsed, checkAdapter(parsed, null));
+    return overruledFlags(parsed, check(parsed, null));
   };
   assert.deepEqual(overruled(...goOn), []);
   assert.deepEqual(overruled(...goOn, "--lora_rank", "3"), [

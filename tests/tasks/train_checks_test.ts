@@ -6,6 +6,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
 import { checkRun } from "../../tasks/train_checks.ts";
 
@@ -45,4 +46,25 @@ Deno.test("checkRun() refuses a tokenizer with ids that the model has no rows fo
     await check("你好"),
     /^InputError: Cannot train "F": its tokenizer gives id \d+, but vocab_size in config.json is 96$/,
   );
+});
+
+Deno.test("checkRun() hands on the configuration, so that config.json is read once a run", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    for (const { name, isFile } of Deno.readDirSync("models/tiny-atom")) {
+      if (!isFile) continue;
+      Deno.copyFileSync(`models/tiny-atom/${name}`, `${folder}/${name}`);
+    }
+    const parsed = parseTrainArguments([
+      ...["train.jsonc", "--model_path", folder],
+      ...["--output_dir", `${folder}/output`],
+    ]);
+    assert(!("help" in parsed));
+    const { config } = await checkRun(parsed);
+    Deno.removeSync(`${folder}/config.json`);
+    using model = AutoModelForCausalLM.fromPretrained(config);
+    assert.equal(model.config.path, folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });

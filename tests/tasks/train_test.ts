@@ -164,6 +164,37 @@ Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same byt
   });
 });
 
+Deno.test("train warns that the output folder holds an earlier run that is not resumed", async () => {
+  await inFolder(async (folder) => {
+    const flags = [
+      ...["train.jsonc", "--sample_question", "none"],
+      ...["--save_steps", "1", "--save_total_limit", "none"],
+      ...["--per_device_train_batch_size", "1"],
+      ...["--output_dir", `${folder}/output`],
+    ];
+    const first = await train(...flags, "--max_steps", "2");
+    assert.equal(first.error, "");
+    const second = await train(...flags, "--max_steps", "1");
+    assert.equal(second.code, 0);
+    assert.match(
+      second.error,
+      /^Warning: ".*\/output" holds an earlier run \(adapter, checkpoint-1, checkpoint-2\): what has the same name is written over, checkpoints of other steps stay; .*\n$/,
+    );
+    const told = await train(
+      ...flags,
+      "--max_steps=1",
+      "--overwrite_output_dir",
+    );
+    assert.equal(told.error, "");
+    const resumed = await train(
+      ...flags,
+      ...["--max_steps", "2", "--resume_from_checkpoint", "true"],
+    );
+    assert.equal(resumed.code, 0, resumed.error);
+    assert.doesNotMatch(resumed.error, /earlier run/);
+  });
+});
+
 Deno.test("train tells wrong flags with exit code 2 and broken rows with 1, before anything is loaded", async () => {
   await inFolder(async (folder) => {
     const flags = await train("--lora_rnk", "4");
