@@ -8,7 +8,7 @@ import type { DType } from "../formats/dtype.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { writeSafetensors } from "../formats/safetensors.ts";
 import type { LazyTensor } from "../formats/tensor_source.ts";
-import { type Tensor, tensorScope, to, toData } from "../tensor/mod.ts";
+import { aten, CPU, DetachedScope, type Tensor, to } from "../tensor/mod.ts";
 import type { CausalLm } from "./causal_lm.ts";
 import { tiedName } from "./weights.ts";
 
@@ -20,7 +20,8 @@ export interface SaveModelOptions {
 
 /**
  * Writes `config.json` and `model.safetensors` of `model` into `folder`, made if
- * need be, one tensor at a time. A head that is tied to the embedding is left out, as transformers does.
+ * need be, one tensor at a time. A head that is tied to the embedding is left out,
+ * as transformers does.
  *
  * @example
  * ```ts
@@ -48,26 +49,37 @@ export function saveModel(
     path !== tied
   );
   const dtype = options.dtype ?? named.at(-1)?.tensor.dtype ?? "float32";
+  using stream = new Stream();
   writeSafetensors(
     `${folder}/model.safetensors`,
-    named.map(({ path, tensor }) => [path, lazy(tensor, options.dtype)]),
+    named.map((
+      { path, tensor },
+    ) => [path, stream.tensor(tensor, options.dtype)]),
     { metadata: { format: "pt" } },
   );
   const config = { ...model.config.source, dtype } as PythonJson;
   writePythonJson(`${folder}/config.json`, config, { trailingNewline: true });
 }
 
-/** A tensor that is converted and copied when its turn to be written comes. */
-function lazy(
-  tensor: Tensor,
-  dtype: DType = tensor.dtype,
-): LazyTensor {
-  return {
-    dtype,
-    shape: tensor.shape,
-    read: () => {
-      using _scope = tensorScope();
-      return toData(to(tensor, { dtype })).bytes;
-    },
-  };
+/** Gives the bytes of one tensor at a time, converted when their turn comes. */
+class Stream implements Disposable {
+  #held = new DisposableStack();
+
+  /** `tensor` to be written in the type `dtype`; its bytes last until the next one is read. */
+  tensor(tensor: Tensor, dtype: DType = tensor.dtype): LazyTensor {
+    const read = (): Uint8Array => {
+      this.#held.dispose();
+      this.#held = new DisposableStack();
+      using scope = new DetachedScope();
+      const onCpu = to(tensor, { device: CPU, dtype });
+      const packed = scope.keep(aten.contiguous(onCpu));
+      return this.#held.use(packed).unsafeBytes();
+    };
+    return { dtype, shape: tensor.shape, read };
+  }
+
+  /** Frees the tensor that was read last. */
+  [Symbol.dispose](): void {
+    this.#held.dispose();
+  }
 }

@@ -15,7 +15,7 @@ export interface LazyTensor {
   readonly dtype: DType;
   /** Sizes of the dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /** Gives the bytes: little-endian, row-major. Called once. */
+  /** Gives the bytes: little-endian, row-major. Called once; they last until the next tensor is read. */
   readonly read: () => Uint8Array;
 }
 

@@ -63,6 +63,44 @@ Deno.test("saveModel() writes the type asked for, and config.json says so", () =
   });
 });
 
+/** Saves a model of 64 MiB in a process of its own: by how many MiB its memory grew. */
+function growthWhenSaving(dtype: string): number {
+  const root = new URL("../../", import.meta.url).href;
+  const code = `
+    import { initializeWeights, llamaConfig, LlamaForCausalLm, saveModel } from "${root}mod.ts";
+    using model = new LlamaForCausalLm(llamaConfig("F", {
+      hidden_size: 512, num_attention_heads: 8, num_hidden_layers: 4,
+      intermediate_size: 1344, vocab_size: 4096,
+    }));
+    initializeWeights(model, { seed: 1 });
+    const peak = () =>
+      Number(/VmHWM:\\s+(\\d+)/.exec(Deno.readTextFileSync("/proc/self/status"))[1]);
+    const before = peak();
+    saveModel(model, Deno.args[0], { dtype: "${dtype}" });
+    console.log((peak() - before) / 1024);`;
+  return inFolder((folder) => {
+    Deno.writeTextFileSync(`${folder}/save.ts`, code);
+    const { stdout, stderr } = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-q", "-A", "--no-check", `${folder}/save.ts`, folder],
+      cwd: new URL("../../", import.meta.url),
+    }).outputSync();
+    const size = Deno.statSync(`${folder}/model.safetensors`).size;
+    assert(size > 30 * 2 ** 20, new TextDecoder().decode(stderr));
+    return Number(new TextDecoder().decode(stdout));
+  });
+}
+
+Deno.test({
+  name: "saveModel() needs memory for one tensor, not for the model",
+  ignore: Deno.build.os !== "linux",
+  fn: () => {
+    for (const dtype of ["float32", "bfloat16"]) {
+      const growth = growthWhenSaving(dtype);
+      assert(growth < 16, `${growth} MiB for ${dtype}`);
+    }
+  },
+});
+
 Deno.test("AutoModelForCausalLM.fromPretrained() stores weights in the type asked for", () => {
   for (const torchDtype of ["bfloat16", "float16", "float32"] as const) {
     using model = AutoModelForCausalLM.fromPretrained(
