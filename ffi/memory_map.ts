@@ -8,6 +8,7 @@
  */
 
 import { InputError, quoted } from "../lib/input_error.ts";
+import { systemReason } from "../lib/formats/file_info.ts";
 import { libraries } from "./library.ts";
 
 const PROT_READ = 1;
@@ -82,10 +83,9 @@ function openFile(path: string): Deno.FsFile {
   try {
     return Deno.openSync(path);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
-    throw new InputError(`Cannot load ${quoted(path)}: there is no such file`, {
-      cause,
-    });
+    const reason = systemReason(cause);
+    if (reason === undefined) throw cause;
+    throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
   }
 }
 

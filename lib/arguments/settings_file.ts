@@ -47,7 +47,10 @@ interface ParsedFile {
   readonly problems: readonly LineProblem[];
 }
 
-const MAX_BYTES = 1_000_000;
+// YAML's reader needs a second for this much that is nothing but mistakes
+const MAX_BYTES = 64 * 1024;
+/** Each is looked for in the whole document. */
+const MAX_ALIASES = 100;
 // parsers of nested text recurse, and YAML's needs exponential time
 const MAX_DEPTH = 10;
 const TOO_DEEP = `it is nested more than ${MAX_DEPTH} levels deep, ` +
@@ -181,10 +184,8 @@ function specialNumber(value: unknown): unknown {
 }
 
 function parseYaml(text: string): ParsedFile {
-  const deep = tooDeepInYaml(text);
-  if (deep !== undefined) {
-    return { entries: [], problems: [{ line: deep, message: TOO_DEEP }] };
-  }
+  const excess = excessInYaml(text);
+  if (excess !== undefined) return { entries: [], problems: [excess] };
   const lineCounter = new LineCounter();
   const document = parseDocument(text, {
     lineCounter,
@@ -192,7 +193,9 @@ function parseYaml(text: string): ParsedFile {
     // no warnings on standard error beside the problems told here
     logLevel: "error",
   });
-  const problems: LineProblem[] = document.errors.map((error) => ({
+  // a warning is of a tag without meaning here, so the value would be another
+  const found = [...document.errors, ...document.warnings];
+  const problems: LineProblem[] = found.map((error) => ({
     line: lineCounter.linePos(error.pos[0]).line,
     message: error.code === "MULTIPLE_DOCS"
       ? "expected one document, a second one begins here"
@@ -214,7 +217,11 @@ function parseYaml(text: string): ParsedFile {
     }
     try {
       const plain = isNode(value) ? (value as YamlNode).toJS(document) : value;
-      entries.push({ key: String(key.value), value: plain, line });
+      if (isPlain(plain, MAX_DEPTH)) {
+        entries.push({ key: String(key.value), value: plain, line });
+      } else {
+        problems.push({ line, message: "expected plain values in it" });
+      }
     } catch (error) {
       // an alias without its anchor, or too many of them
       problems.push({ line, message: plainMessage((error as Error).message) });
@@ -229,21 +236,33 @@ function plainMessage(message: string): string {
     ?.replace(/( at line \d+, column \d+)?:?$/, "") ?? "";
 }
 
+/** Whether `value` is what JSON can hold, in `depth` levels at most, so not circular. */
+function isPlain(value: unknown, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  const isKnown = prototype === Object.prototype || Array.isArray(value);
+  return depth > 0 && isKnown &&
+    Object.values(value).every((each) => isPlain(each, depth - 1));
+}
+
 /**
  * The line in which collections are opened more than `MAX_DEPTH` deep, or in which
- * there are that many `? ` keys, which cost the parser as much.
+ * there are that many `? ` keys, which cost the parser as much; or the line of an
+ * alias too many.
  */
-function tooDeepInYaml(text: string): number | undefined {
+function excessInYaml(text: string): LineProblem | undefined {
   let line = 1;
   let inBrackets = 0;
   let explicitKeys = 0;
   let inLine = 0;
+  let aliases = 0;
   const indents: number[] = [];
   for (const token of new Lexer().lex(text)) {
     if (token === "[" || token === "{") inBrackets += 1;
     else if (token === "]" || token === "}") inBrackets -= 1;
     else if (token === "?") explicitKeys += 1;
     else if (token === "-") inLine += 1;
+    else if (token.startsWith("*")) aliases += 1;
     else if (token.includes("\n")) {
       line += token.split("\n").length - 1;
       inLine = 0;
@@ -252,7 +271,10 @@ function tooDeepInYaml(text: string): number | undefined {
       indents.push(token.length);
     }
     const depth = inBrackets + explicitKeys + inLine + indents.length;
-    if (depth > MAX_DEPTH) return line;
+    if (depth > MAX_DEPTH) return { line, message: TOO_DEEP };
+    if (aliases > MAX_ALIASES) {
+      return { line, message: `expected at most ${MAX_ALIASES} aliases` };
+    }
   }
   return undefined;
 }

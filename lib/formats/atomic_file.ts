@@ -5,6 +5,7 @@
  * @module
  */
 
+import { systemReason } from "./file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 
 /**
@@ -47,14 +48,10 @@ export function isTemporary(name: string): boolean {
  * is given back as it is.
  */
 export function writeFailure(path: string, error: unknown): unknown {
-  const reason = error instanceof Error
-    ? /^(.*?) \(os error \d+\)/.exec(error.message)?.[1]
-    : undefined;
+  const reason = systemReason(error);
   if (reason === undefined) return error;
   return new InputError(
-    `Cannot write ${quoted(path)}: ${reason[0]?.toLowerCase()}${
-      reason.slice(1)
-    }`,
+    `Cannot write ${quoted(path)}: ${reason}`,
     { cause: error },
   );
 }

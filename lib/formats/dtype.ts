@@ -32,6 +32,9 @@ export interface TensorData {
   readonly bytes: Uint8Array;
 }
 
+/** The most dimensions of a tensor, libtorch's own limit. */
+export const MAX_DIMENSIONS = 64;
+
 /** The number of elements of `shape`; 1 for a scalar. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);

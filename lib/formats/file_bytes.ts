@@ -5,6 +5,7 @@
  * @module
  */
 
+import { fileInfo, systemReason } from "./file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 
 const LFS_START = "version https://git-lfs";
@@ -25,11 +26,7 @@ export class FileBytes implements Disposable {
   constructor(path: string) {
     this.path = path;
     this.#file = openFile(path);
-    const info = this.#file.statSync();
-    this.size = info.size;
-    if (info.isFile) return;
-    this.#file.close();
-    throw new InputError(`Cannot load ${quoted(path)}: it is no file`);
+    this.size = this.#file.statSync().size;
   }
 
   /**
@@ -81,25 +78,18 @@ export class FileBytes implements Disposable {
 }
 
 function openFile(path: string): Deno.FsFile {
+  const fail = (reason: string, cause?: unknown): never => {
+    throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
+  };
   try {
-    return Deno.openSync(path);
+    // asked before it is opened: to open a pipe waits for whoever writes into it
+    const info = fileInfo(path);
+    if (info === null) return fail("there is no such file");
+    if (info.isDirectory) return fail("it is a folder");
+    return info.isFile ? Deno.openSync(path) : fail("it is no file");
   } catch (cause) {
-    if (
-      cause instanceof Deno.errors.NotFound ||
-      cause instanceof Deno.errors.NotADirectory
-    ) {
-      throw new InputError(
-        `Cannot load ${quoted(path)}: there is no such file`,
-        {
-          cause,
-        },
-      );
-    }
-    if (cause instanceof Deno.errors.IsADirectory) {
-      throw new InputError(`Cannot load ${quoted(path)}: it is a folder`, {
-        cause,
-      });
-    }
-    throw cause;
+    const reason = systemReason(cause);
+    if (reason === undefined) throw cause;
+    return fail(reason, cause);
   }
 }

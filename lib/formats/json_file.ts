@@ -9,14 +9,24 @@ import { InputError, quoted } from "../input_error.ts";
 import { FileBytes } from "./file_bytes.ts";
 import { parseJson } from "./json_text.ts";
 
+const MAX_BYTES = 256 * 2 ** 20;
+
 /**
  * Reads the JSON object in the file at `path`. A byte order mark is skipped;
  * `NaN` and `Infinity` are read as Python writes them.
  *
- * @throws {InputError} when the file is missing, not UTF-8, not JSON or no object.
+ * @throws {InputError} when the file is missing, not UTF-8, not JSON or no object,
+ *   larger than 256 MiB, or nested more than 500 levels deep.
  */
 export function readJsonFile(path: string): Record<string, unknown> {
   using file = new FileBytes(path);
+  if (file.size > MAX_BYTES) {
+    throw new InputError(
+      `Cannot load ${
+        quoted(path)
+      }: it has ${file.size} bytes, a JSON file of at most ${MAX_BYTES} is read`,
+    );
+  }
   const bytes = file.read(0, file.size);
   const value = parse(path, decode(path, bytes));
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {

@@ -32,12 +32,17 @@ function* tokens(text: string): Generator<Token> {
   }
 }
 
+/** More than any file needs, and less than a recursive walk of the value can bear. */
+const MAX_DEPTH = 500;
+
 /**
  * Reads JSON text.
  *
- * @throws {SyntaxError} whose message says where and what: `line 2, column 5 has "abc"`.
+ * @throws {SyntaxError} whose message says where and what: `line 2, column 5 has "abc"`,
+ *   also when values are nested more than 500 levels deep.
  */
 export function parseJson(text: string): unknown {
+  checkDepth(text);
   try {
     return JSON.parse(text);
   } catch (cause) {
@@ -46,6 +51,34 @@ export function parseJson(text: string): unknown {
       return parseNonFinite(text);
     }
     throw new SyntaxError(describe(text, fault ?? text.length), { cause });
+  }
+}
+
+function checkDepth(text: string): void {
+  // as many brackets must be opened and closed
+  if (text.length < 2 * MAX_DEPTH) return;
+  let depth = 0;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit === 0x22) at = endOfString(text, at);
+    else if (unit === 0x7b || unit === 0x5b) depth++;
+    else if (unit === 0x7d || unit === 0x5d) depth--;
+    if (depth <= MAX_DEPTH) continue;
+    throw new SyntaxError(
+      `${place(text, at)} is nested more than ${MAX_DEPTH} levels deep`,
+    );
+  }
+}
+
+/** Where the string that begins at `start` ends, or the text where it does not. */
+function endOfString(text: string, start: number): number {
+  for (let at = start + 1;;) {
+    const end = text.indexOf('"', at);
+    if (end < 0) return text.length;
+    let backslashes = 0;
+    while (text[end - 1 - backslashes] === "\\") backslashes++;
+    if (backslashes % 2 === 0) return end;
+    at = end + 1;
   }
 }
 
@@ -128,8 +161,12 @@ function describe(text: string, at: number): string {
   if (at >= text.length) {
     return text.trim() === "" ? "it is empty" : "it ends too early";
   }
+  const word = /^[\w.+-]+|^[^]/u.exec(text.slice(at, at + 40))?.[0] ?? "";
+  return `${place(text, at)} has ${quoted(word)}`;
+}
+
+function place(text: string, at: number): string {
   const before = text.slice(0, at).split("\n");
   const column = (before.at(-1) ?? "").length + 1;
-  const word = /^[\w.+-]+|^[^]/u.exec(text.slice(at, at + 40))?.[0] ?? "";
-  return `line ${before.length}, column ${column} has ${quoted(word)}`;
+  return `line ${before.length}, column ${column}`;
 }

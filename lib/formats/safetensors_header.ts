@@ -7,7 +7,7 @@
  */
 
 import { InputError, quoted } from "../input_error.ts";
-import { byteLengthOf, DTYPE_BYTES } from "./dtype.ts";
+import { byteLengthOf, DTYPE_BYTES, MAX_DIMENSIONS } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
 import { duplicateKey, parseJson } from "./json_text.ts";
@@ -160,6 +160,11 @@ function readEntry(path: string, raw: RawEntry): StoredTensor {
   if (!isSizes(entry.shape)) {
     return bad(
       `has shape ${quoted(entry.shape)}, whole numbers are needed`,
+    );
+  }
+  if (entry.shape.length > MAX_DIMENSIONS) {
+    return bad(
+      `has ${entry.shape.length} dimensions, at most ${MAX_DIMENSIONS} are possible`,
     );
   }
   const offsets = entry.data_offsets;

@@ -5,7 +5,7 @@
  */
 
 import { quoted } from "../input_error.ts";
-import { DTYPE_BYTES, elementCount } from "./dtype.ts";
+import { DTYPE_BYTES, elementCount, MAX_DIMENSIONS } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
 import { PickleGlobal, PickleTuple, unpickle } from "./pickle.ts";
 import type { PickleFunction, PickleObject, PickleValue } from "./pickle.ts";
@@ -175,6 +175,11 @@ function rebuildTensor(
     shape === undefined || strides?.length !== shape.length
   ) {
     throw new SyntaxError("its pickle builds a tensor in an unknown way");
+  }
+  if (shape.length > MAX_DIMENSIONS) {
+    throw new SyntaxError(
+      `its pickle builds a tensor of ${shape.length} dimensions, at most ${MAX_DIMENSIONS} are possible`,
+    );
   }
   const { key, bytes, dtype: stored } = storage as Storage;
   const dtype = type instanceof PickleGlobal

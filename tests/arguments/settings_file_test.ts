@@ -184,8 +184,8 @@ Deno.test("a settings file that would cost a parser its stack or minutes is refu
   const deep = 'Cannot read "F": line 1: it is nested more than 10 levels ' +
     "deep, settings are not nested";
   const cases: readonly [string, string][] = [
-    ["a.json", '{"a":'.repeat(20_000)],
-    ["a.json", "[".repeat(100_000)],
+    ["a.json", '{"a":'.repeat(13_000)],
+    ["a.json", "[".repeat(60_000)],
     ["a.yaml", "{".repeat(1000)],
     ["a.yaml", "? ".repeat(400)],
     ["a.yaml", "- ".repeat(500)],
@@ -208,7 +208,7 @@ Deno.test("a settings file that would cost a parser its stack or minutes is refu
   withFile(
     "a.yaml",
     `rank_pattern: {${
-      Array.from({ length: 50 }, (_, at) => `m${at}: ${at}`).join(", ")
+      Array.from({ length: 50 }, (_, at) => `m${at}: ${at + 1}`).join(", ")
     }}`,
     (path) => {
       const { rank_pattern } = parse(path).finetune;
@@ -254,4 +254,33 @@ Deno.test("trainingArgsJson holds every setting and can be given back as a file"
     assert.deepEqual(second.finetune, first.finetune);
     assert.deepEqual(second.training, first.training);
   });
+});
+
+Deno.test("a settings file's aliases and tags stand for few and plain values", () => {
+  const cases: readonly [string, string][] = [
+    [
+      `a: &a [${"1,".repeat(300)}]\n${"b: *a\n".repeat(101)}`,
+      "line 102: expected at most 100 aliases",
+    ],
+    ["a: &a [*a]", "line 1: expected plain values in it"],
+    ["a: !!set {x}", "line 1: expected plain values in it"],
+    ["a: !!binary AAAA", "line 1: expected plain values in it"],
+    [
+      "a: !!js/function x",
+      "line 1: Unresolved tag: tag:yaml.org,2002:js/function",
+    ],
+  ];
+  for (const [content, reason] of cases) {
+    assert.deepEqual(problemsIn("a.yaml", content), [
+      `Cannot read "F": ${reason}`,
+    ]);
+  }
+});
+
+Deno.test("a settings file of more than 64 KiB is refused before it is read", () => {
+  for (const name of ["a.yaml", "a.json"]) {
+    assert.deepEqual(problemsIn(name, "'".repeat(65537)), [
+      'Cannot read "F": it has 65537 bytes, expected at most 65536',
+    ]);
+  }
 });

@@ -6,7 +6,7 @@
 
 import { strict as assert } from "node:assert";
 import { FileBytes } from "../../lib/formats/file_bytes.ts";
-import { complaint, complaintAbout, GOLDEN } from "./temporary.ts";
+import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
 
 Deno.test("FileBytes.read gives a range at any place", () => {
   using file = new FileBytes(`${GOLDEN}python.json`);
@@ -23,10 +23,25 @@ Deno.test("FileBytes.read refuses a range past the end", () => {
 });
 
 Deno.test("FileBytes names a path that is no file", () => {
-  const paths = ["none", "deno.json/none", "tests"];
+  const paths = ["none", "deno.json/none", "a\0b", "tests", "/dev/zero"];
   assert.deepEqual(paths.map((it) => complaint(() => new FileBytes(it))), [
     'Cannot load "none": there is no such file',
     'Cannot load "deno.json/none": there is no such file',
-    'Cannot load "tests": it is no file',
+    'Cannot load "a\\u0000b": there is no such file',
+    'Cannot load "tests": it is a folder',
+    'Cannot load "/dev/zero": it is no file',
   ]);
+});
+
+Deno.test("FileBytes does not wait for a pipe that nobody writes into", () => {
+  inFolder((folder) => {
+    const path = `${folder}/pipe`;
+    assert.ok(
+      new Deno.Command("mkfifo", { args: [path] }).outputSync().success,
+    );
+    assert.equal(
+      complaint(() => new FileBytes(path)),
+      `Cannot load "${path}": it is no file`,
+    );
+  });
 });

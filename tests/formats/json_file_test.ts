@@ -28,7 +28,7 @@ Deno.test("readJsonFile names a missing file and a folder", () => {
   );
   assert.equal(
     complaint(() => readJsonFile("tests")),
-    'Cannot load "tests": it is no file',
+    'Cannot load "tests": it is a folder',
   );
 });
 
@@ -56,3 +56,26 @@ for (const [what, content, expected] of cases) {
     );
   });
 }
+
+Deno.test("readJsonFile refuses what is too large before it reads it", () => {
+  inFolder((folder) => {
+    const path = `${folder}/large.json`;
+    Deno.writeTextFileSync(path, "{}");
+    Deno.truncateSync(path, 2 ** 40);
+    assert.equal(
+      complaint(() => readJsonFile(path)),
+      `Cannot load "${path}": it has 1099511627776 bytes, a JSON file of at most 268435456 is read`,
+    );
+  });
+});
+
+Deno.test("readJsonFile keeps a key __proto__ to itself", () => {
+  inFolder((folder) => {
+    const path = `${folder}/proto.json`;
+    Deno.writeTextFileSync(path, '{"__proto__": {"polluted": 1}, "a": [NaN]}');
+    const json = readJsonFile(path);
+    assert.deepEqual(Object.keys(json), ["__proto__", "a"]);
+    assert.equal(json.polluted, undefined);
+    assert.equal(({} as Record<string, unknown>).polluted, undefined);
+  });
+});

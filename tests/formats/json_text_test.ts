@@ -58,3 +58,25 @@ Deno.test("duplicateKey reads a very long string", () => {
   const long = "x".repeat(5_000_000) + '\\"';
   assert.equal(duplicateKey(`{"a": "${long}", "b": 1, "a": 2}`), "a");
 });
+
+Deno.test("parseJson reads 500 levels and refuses more, whatever stands in strings", () => {
+  const nested = (open: string, close: string, depth: number): string =>
+    open.repeat(depth) + "1" + close.repeat(depth);
+  assert.ok(parseJson(nested("[", "]", 500)));
+  const inText = `["${"[".repeat(20000)}\\\\", "\\"${"{".repeat(20000)}"]`;
+  assert.equal((parseJson(inText) as string[])[0]?.length, 20001);
+  for (
+    const text of [
+      nested("[", "]", 501),
+      nested('{"a":', "}", 20000),
+      "[".repeat(20000),
+      `["\\\\",${nested("[", "]", 20000)}]`,
+      `{"a": NaN, "b": ${nested("[", "]", 501)}}`,
+    ]
+  ) {
+    assert.throws(() => parseJson(text), {
+      name: "SyntaxError",
+      message: /^line 1, column \d+ is nested more than 500 levels deep$/,
+    });
+  }
+});

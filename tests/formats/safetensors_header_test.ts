@@ -158,6 +158,16 @@ const entries: readonly [string, Record<string, unknown> | number, string][] = [
     "has shape [1099511627776, 1099511627776, 0], which no memory holds",
   ],
   [
+    "a shape far beyond its bytes",
+    entry(0, 4, { shape: [2 ** 40] }),
+    "has 4 bytes, float32 of shape [1099511627776] takes 4398046511104",
+  ],
+  [
+    "more dimensions than a tensor can have",
+    entry(0, 4, { shape: Array(65).fill(1) }),
+    "has 65 dimensions, at most 64 are possible",
+  ],
+  [
     "bytes that do not fit its shape",
     entry(0, 4, { shape: [2] }),
     "has 4 bytes, float32 of shape [2] takes 8",

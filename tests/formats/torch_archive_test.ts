@@ -19,14 +19,7 @@ import {
   writeTorchObject,
 } from "../../lib/formats/torch_archive.ts";
 import { zipChunks } from "../../lib/formats/zip_store.ts";
-import { InputError } from "../../lib/input_error.ts";
-import {
-  complaint,
-  complaintAbout,
-  GOLDEN,
-  inFolder,
-  seeded,
-} from "./temporary.ts";
+import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
 
 function floats(tensor: TensorData | undefined): number[] {
   return [...new Float32Array(tensor?.bytes.slice().buffer ?? [])];
@@ -309,6 +302,16 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
     'a tensor of shape [2] and strides [1] runs past storage "0"',
   ],
   [
+    "more dimensions than a tensor can have",
+    {
+      "r/data.pkl": pickle({
+        sizes: `(${"K\x01".repeat(65)}t`,
+        strides: `(${"K\x01".repeat(65)}t`,
+      }),
+    },
+    "its pickle builds a tensor of 65 dimensions, at most 64 are possible",
+  ],
+  [
     "a tensor that repeats its storage",
     {
       "r/data.pkl": pickle({ sizes: "J\0\0\0\x7f\x85", strides: "K\x00\x85" }),
@@ -324,27 +327,6 @@ for (const [what, changes, expected] of damaged) {
     );
   });
 }
-
-Deno.test("readTorchArchive meets damage anywhere in a file with an InputError or none", () => {
-  const golden = Deno.readFileSync(`${GOLDEN}views.bin`);
-  const random = seeded(3);
-  let refusals = 0;
-  inFolder((folder) => {
-    for (let round = 0; round < 400; round++) {
-      const bytes = golden.slice();
-      const at = Math.floor(random.next().value * bytes.length);
-      bytes[at] = Math.floor(random.next().value * 256);
-      Deno.writeFileSync(`${folder}/a`, bytes);
-      try {
-        readTorchArchive(`${folder}/a`);
-      } catch (error) {
-        assert(error instanceof InputError, `byte ${at}: ${error}`);
-        refusals++;
-      }
-    }
-  });
-  assert.ok(refusals > 50, `${refusals} refusals`);
-});
 
 Deno.test("writeTorchObject and TorchArchive: nested lists, tuples, dicts, numbers and tensors come back", () => {
   inFolder((folder) => {

@@ -63,7 +63,7 @@ Deno.test("MappedFile can be disposed of twice", () => {
 Deno.test("MappedFile refuses a file that is missing or empty", () => {
   assert.throws(() => new MappedFile("no/such/file"), {
     name: "InputError",
-    message: 'Cannot load "no/such/file": there is no such file',
+    message: 'Cannot load "no/such/file": no such file or directory',
   });
   withFile(new Uint8Array(0), (path) => {
     assert.throws(() => new MappedFile(path), {
