@@ -1,6 +1,6 @@
 /**
- * Which model and adapter folders a command works with: a name that is no folder
- * here gets an answer that says what to do, and an adapter finds its own base.
+ * Which models, adapters and rows a command works with: a name that is nothing here
+ * gets an answer that says what to do, and an adapter finds its own base.
  *
  * @module
  */
@@ -39,9 +39,39 @@ export function checkModelFolder(path: string): void {
   throw new InputError(start + found);
 }
 
+/**
+ * Checks that `path` is no name of a data set on the Hub; reading says the rest.
+ *
+ * @throws {InputError} saying how rows get here.
+ */
+export function checkRowsPath(path: string): void {
+  if (fileInfo(path) !== null || !looksLikeHubName(path)) return;
+  throw new InputError(
+    `Cannot read rows from ${
+      quoted(path)
+    }: there is no such file, and nothing ` +
+      "is fetched from the Hugging Face Hub: download it, expected the path " +
+      "of a .jsonl file as --dataset_path",
+  );
+}
+
+/**
+ * Checks that `path` is not taken by a file.
+ *
+ * @throws {InputError} when it is.
+ */
+export function checkOutputPath(path: string): void {
+  if (fileInfo(path)?.isDirectory ?? true) return;
+  throw new InputError(
+    `Cannot write into ${quoted(path)}: it is a file, expected a folder as ` +
+      "--output_dir",
+  );
+}
+
 /** True for `owner/name` where no folder `owner` lies here. */
 function looksLikeHubName(path: string): boolean {
   const owner = /^([\w-][\w.-]*)\/[\w.-]+$/.exec(path)?.[1];
+  if (/\.(jsonl?|csv|parquet|txt)$/.test(path)) return false;
   return owner !== undefined && fileInfo(owner) === null;
 }
 

@@ -26,6 +26,8 @@ import { checkAdapter, type CheckedAdapter } from "./adapter_checks.ts";
 import {
   checkAdapterFolder,
   checkModelFolder,
+  checkOutputPath,
+  checkRowsPath,
   warnOfOtherBase,
 } from "./base_model.ts";
 import { warn } from "./report_error.ts";
@@ -48,6 +50,8 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
   const { output_dir, resume_from_checkpoint } = training;
+  checkRowsPath(finetune.dataset_path);
+  checkOutputPath(output_dir);
   checkOutputFolder(output_dir);
   const folder = resolveCheckpoint(output_dir, resume_from_checkpoint);
   if (finetune.checkpoint !== null) {

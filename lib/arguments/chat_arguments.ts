@@ -10,7 +10,11 @@ import {
   HfArgumentParser,
   throwProblems,
 } from "./hf_argument_parser.ts";
-import { deviceProblems, MODEL_SETTINGS } from "./model_settings.ts";
+import {
+  deviceProblems,
+  MODEL_SETTINGS,
+  pathProblems,
+} from "./model_settings.ts";
 import { OTHER_CHAT_NAMES } from "./other_names.ts";
 import type { SettingsOf, SettingsTable } from "./setting.ts";
 
@@ -177,5 +181,9 @@ function chatProblems(chat: ChatArguments): string[] {
   const wrong = checks.flatMap(([name, legal, expected]) =>
     legal ? [] : [`Cannot use --${name} ${chat[name]}: ${expected}`]
   );
-  return [...wrong, ...deviceProblems(chat.device)];
+  return [
+    ...wrong,
+    ...deviceProblems(chat.device),
+    ...pathProblems(CHAT, chat),
+  ];
 }

@@ -281,7 +281,8 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     for (const [name, value] of draft.values) {
       const setting = this.#settings.get(name);
       const written = draft.origins.get(name) ?? name;
-      const problem = setting && refusal(setting, { name: written, value });
+      const problem = setting &&
+        refusal(setting, { name: written, value });
       if (problem !== undefined) draft.problems.push(problem);
     }
     const dataclasses = this.#groups.map((group) =>

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { quoted } from "../input_error.ts";
 import type { SettingsTable } from "./setting.ts";
 
 /** Rows that every command with a model has. */
@@ -35,4 +36,19 @@ export function deviceProblems(device: string): string[] {
     `Cannot use --device "${device}": ` +
     "expected auto, cpu, cuda or cuda:N",
   ];
+}
+
+/** What is wrong with paths that no file can have, one sentence each. */
+export function pathProblems(
+  table: SettingsTable,
+  values: Readonly<Record<string, unknown>>,
+): string[] {
+  return Object.entries(table).flatMap(([name, { isPath }]) => {
+    const value = values[name];
+    const isFine = isPath === undefined || typeof value !== "string" ||
+      (value !== "" && !value.includes("\0"));
+    return isFine
+      ? []
+      : [`Cannot use --${name} ${quoted(value)}: expected a path`];
+  });
 }

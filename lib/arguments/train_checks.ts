@@ -6,8 +6,13 @@
  * @module
  */
 import { LORA_FLAGS, type LoraSetting } from "./lora_settings.ts";
-import { deviceProblems } from "./model_settings.ts";
-import type { FinetuneArguments, TrainingArguments } from "./settings.ts";
+import { deviceProblems, pathProblems } from "./model_settings.ts";
+import {
+  FINETUNE,
+  type FinetuneArguments,
+  TRAINING,
+  type TrainingArguments,
+} from "./settings.ts";
 
 /** Everything that is wrong with the settings, one sentence each. */
 export function trainProblems(
@@ -19,6 +24,8 @@ export function trainProblems(
     ...intervalProblems(training),
     ...contradictions(finetune, training),
     ...deviceProblems(finetune.device),
+    ...pathProblems(FINETUNE, finetune),
+    ...pathProblems(TRAINING, training),
   ];
 }
 

@@ -261,6 +261,8 @@ Deno.test("parseTrainArguments checks ranges", () => {
       "--num_train_epochs 0",
       "Cannot use --num_train_epochs 0: expected more than 0, or --max_steps",
     ],
+    ["--model_path=", 'Cannot use --model_path "": expected a path'],
+    ["--output_dir=", 'Cannot use --output_dir "": expected a path'],
     ["--seed=-1", "Cannot use --seed -1: expected 0 to 4294967295"],
   ];
   for (const [line, expected] of cases) {

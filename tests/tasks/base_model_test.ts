@@ -10,6 +10,8 @@ import {
   baseModelOf,
   checkAdapterFolder,
   checkModelFolder,
+  checkOutputPath,
+  checkRowsPath,
 } from "../../tasks/base_model.ts";
 import { complaint, inFolder } from "../formats/temporary.ts";
 
@@ -86,6 +88,22 @@ Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an a
     assert.match(said(folder), /: it holds an adapter and no model, /);
   });
   checkModelFolder("models/tiny-atom");
+});
+
+Deno.test("checkRowsPath() answers a data set of the Hub, checkOutputPath() a file", () => {
+  assert.match(
+    complaint(() => checkRowsPath("some-owner/rows")),
+    /^Cannot read rows from "some-owner\/rows": .* nothing is fetched from the Hugging Face Hub/,
+  );
+  checkRowsPath("some-owner/rows.jsonl");
+  checkRowsPath("dataset/huanhuan.jsonl");
+  assert.equal(
+    complaint(() => checkOutputPath("README.md")),
+    'Cannot write into "README.md": it is a file, expected a folder as ' +
+      "--output_dir",
+  );
+  checkOutputPath("no-such-folder");
+  checkOutputPath("models");
 });
 
 Deno.test("checkAdapterFolder() names the newest checkpoint of a run that was stopped", () => {
