@@ -32,7 +32,7 @@ export type Piece = string | { readonly place: TurnPlace };
 export interface TurnFormatParts {
   /** The name by which the format is chosen. */
   readonly name: string;
-  /** A system message as a turn of its own. Default: it has none. */
+  /** A system message as a turn of its own, left out where it is empty. Default: it has none. */
   readonly system?: readonly Piece[];
   /** A user's turn. */
   readonly user: readonly Piece[];
@@ -122,7 +122,7 @@ function sectionsOf(
   for (const { role, content, trained } of messages) {
     if (role === "system") {
       system = content;
-      prompt += filled(parts.system ?? [], { content, system });
+      prompt += systemTurn(parts, content);
     } else if (role === "user") {
       prompt += filled(parts.user, { content, system });
     } else if (role === "assistant") {
@@ -141,6 +141,10 @@ function sectionsOf(
     sections.push({ prompt, answer: "", trained: false, ended: false });
   }
   return sections;
+}
+
+function systemTurn({ system = [] }: TurnFormatParts, content: string): string {
+  return content === "" ? "" : filled(system, { content, system: content });
 }
 
 function filled(
@@ -285,15 +289,18 @@ function chatTemplate(
     ? ""
     : ` + ${jinjaText(parts.between)}`;
   const ownTurn = parts.system === undefined ? "" : `
-    {{- ${jinjaPieces(parts.system)} -}}`;
-  const firstTurn = parts.system === undefined || system === null ? "" : `
+    {%- if message['content'] -%}
+      {{- ${jinjaPieces(parts.system)} -}}
+    {%- endif -%}`;
+  const firstTurn = systemTurn(parts, system ?? "");
+  const first = firstTurn === "" ? "" : `
 {%- if messages[0]['role'] != 'system' -%}
-  {{- ${jinjaText(filled(parts.system, { content: system, system }))} -}}
+  {{- ${jinjaText(firstTurn)} -}}
 {%- endif -%}`;
   return `{#- The prompt that this adapter was trained with. -#}
 {%- set state = namespace(system=${
     system === null ? "none" : jinjaText(system)
-  }) -%}${around.bos ? "\n{{- bos_token -}}" : ""}${firstTurn}
+  }) -%}${around.bos ? "\n{{- bos_token -}}" : ""}${first}
 {%- for message in messages -%}
   {%- if message['role'] == 'system' -%}
     {%- set state.system = message['content'] -%}${ownTurn}
