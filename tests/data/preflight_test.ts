@@ -1,20 +1,16 @@
 /**
- * Which rows are trained, and what is counted, said and refused.
+ * Which rows are trained, and what is counted and said of them.
  *
  * @module
  */
 
 import { strict as assert } from "node:assert";
-import { type Dataset, loadDataset } from "../../lib/data/load_dataset.ts";
 import {
   describePreflight,
   type Preflight,
   selectRows,
 } from "../../lib/data/preflight.ts";
 import { turnFormat } from "../../lib/data/turn_format.ts";
-import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
-
-const DATA = "tests/fixtures/data";
 
 /** A tokenizer whose tokens are characters. */
 const CHARACTERS = {
@@ -59,27 +55,6 @@ async function numbersOf(
     emptyAnswer: rows[index]![0] === 0,
   }));
   return selectRows(prepared, limit).preflight;
-}
-
-async function load(
-  rows: readonly unknown[],
-  maxSeqLength: number,
-  skip = false,
-): Promise<Dataset | string> {
-  const path = Deno.makeTempFileSync({ suffix: ".jsonl" });
-  try {
-    Deno.writeTextFileSync(path, rows.map((r) => JSON.stringify(r)).join("\n"));
-    return await loadDataset(path, {
-      tokenizer: await AutoTokenizer.fromPretrained(`${DATA}/legacy`),
-      config: { eos_token_id: [2, 1] },
-      maxSeqLength,
-      skipOverlength: skip,
-    });
-  } catch (error) {
-    return (error as Error).message.replaceAll(path, "F");
-  } finally {
-    Deno.removeSync(path);
-  }
 }
 
 Deno.test("selectRows() tells what the limit took from each row", async () => {
@@ -132,35 +107,4 @@ Deno.test("describePreflight() says numbers first, then only what is amiss", asy
     "1 row without EOS, one id over max_seq_length 6: the model is not taught to stop there",
     "2 rows with an empty output, only EOS is learnt there",
   ]);
-});
-
-Deno.test("loadDataset() says which max_seq_length is needed when no answer is left", async () => {
-  const example = { instruction: "回答", input: "1+1等于几?", output: "2" };
-  const whole = await load([example], 256);
-  assert(typeof whole !== "string");
-  const needed = whole.features[0]!.input_ids.length;
-  const longer = { ...example, output: "22" };
-  assert.equal(
-    await load([example, longer], 8),
-    `Cannot train on "F": no row has any of its answer left at max_seq_length 8, the shortest row needs ${needed} and all rows need ${
-      needed + 1
-    }`,
-  );
-  assert.match(
-    String(await load([example], 8, true)),
-    /left at max_seq_length 8 with skip_overlength, /,
-  );
-  assert(typeof await load([example], needed) !== "string");
-});
-
-Deno.test("loadDataset() refuses a file of empty answers and a limit below 1", async () => {
-  const example = { instruction: "回答", input: "", output: "" };
-  assert.equal(
-    await load([example], 64),
-    'Cannot train on "F": every answer is empty, texts to learn are needed there',
-  );
-  assert.equal(
-    await load([example], 0),
-    "Cannot use max_seq_length 0: it must be a whole number from 1",
-  );
 });

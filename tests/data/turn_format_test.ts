@@ -13,7 +13,11 @@ import {
   type TurnFormatParts,
 } from "../../lib/data/turn_format.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
-import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import {
+  AutoTokenizer,
+  type EncodeOptions,
+} from "../../lib/tokenizer/auto_tokenizer.ts";
+import { renderChatTemplate } from "../../lib/tokenizer/chat_template.ts";
 
 const SIMPLE: TurnFormatParts = {
   name: "simple",
@@ -145,3 +149,52 @@ for (const parts of [SIMPLE, RECIPE_TURNS]) {
     });
   }
 }
+
+/** A tokenizer of characters that adds `^` and `$` and cuts on the left. */
+const LEFT = {
+  bosTokenId: 94,
+  eosTokenId: 36,
+  encodeBatch: (
+    texts: readonly string[],
+    { maxLength = Infinity, addSpecialTokens = true }: EncodeOptions,
+  ): Promise<number[][]> =>
+    Promise.resolve(texts.map((text) => {
+      const around = addSpecialTokens ? ["^", "$"] : ["", ""];
+      const room = maxLength - around.join("").length;
+      const kept = [...text].slice(Math.max(0, text.length - room)).join("");
+      return [...around.join(kept)].map((it) => it.codePointAt(0)!);
+    })),
+};
+
+/** What the tokenizer's ids of `messages` spell. */
+async function leftText(
+  messages: readonly Message[],
+  maxSeqLength: number,
+): Promise<string> {
+  const format = await turnFormat({ ...SIMPLE, addsSpecialTokens: true })
+    .create({ tokenizer: LEFT, eosTokenId: 1, system: null });
+  const [row] = await format.encode([messages], maxSeqLength);
+  return String.fromCodePoint(...row!.input_ids);
+}
+
+Deno.test("turnFormat() has the tokenizer cut each prompt and each answer on its own side, before they are joined", async () => {
+  const row = [says("user", "abc"), says("assistant", "0123456789", true)];
+  assert.equal(await leftText(row, 6), "^bc)=$");
+  const short = [says("assistant", "0123456789", true)];
+  assert.equal(await leftText(short, 6), "^=$456");
+});
+
+Deno.test("turnFormat() puts the tokenizer's own ending after every prompt, as the template does", async () => {
+  const text = await leftText(TWO_TURNS, 1000);
+  assert.equal(text, "^(ab)=$cd.,;(ef)=$gh.,");
+  const { chatTemplate } = await turnFormat({
+    ...SIMPLE,
+    addsSpecialTokens: true,
+  })
+    .create({ tokenizer: LEFT, eosTokenId: 1, system: null });
+  const rendered = renderChatTemplate(chatTemplate, TWO_TURNS.slice(0, 3), {
+    addGenerationPrompt: true,
+    variables: { bos_token: "^", eos_token: "$" },
+  });
+  assert.equal(rendered, "^(ab)=$cd.,;(ef)=$");
+});
