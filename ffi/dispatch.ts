@@ -98,6 +98,15 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
   "bool": (slot, value) => {
     words[slot] = value ? 1n : 0n;
   },
+  "str": (slot, value) => {
+    const text = new TextEncoder().encode(value as string);
+    const status = libraries().torch.torch_new_string_handle(
+      text,
+      BigInt(text.length),
+      stackSlots()[slot]!,
+    );
+    check(status, "torch_new_string_handle");
+  },
   "ScalarType": (slot, value) => {
     words[slot] = BigInt(dtypeCode(value as DType));
   },

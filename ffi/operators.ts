@@ -17,8 +17,11 @@ export const OPERATORS = {
   exp: "aten::exp(Tensor self) -> Tensor",
   cos: "aten::cos(Tensor self) -> Tensor",
   sin: "aten::sin(Tensor self) -> Tensor",
+  tanh: "aten::tanh(Tensor self) -> Tensor",
+  sigmoid: "aten::sigmoid(Tensor self) -> Tensor",
   isfinite: "aten::isfinite(Tensor self) -> Tensor",
   eq: "aten::eq.Tensor(Tensor self, Tensor other) -> Tensor",
+  le: "aten::le.Tensor(Tensor self, Tensor other) -> Tensor",
   lt: "aten::lt.Tensor(Tensor self, Tensor other) -> Tensor",
   ge: "aten::ge.Tensor(Tensor self, Tensor other) -> Tensor",
   gt: "aten::gt.Tensor(Tensor self, Tensor other) -> Tensor",
@@ -52,6 +55,10 @@ export const OPERATORS = {
   embedding:
     "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor",
   silu: "aten::silu(Tensor self) -> Tensor",
+  gelu: "aten::gelu(Tensor self, str approximate='none') -> Tensor",
+  relu: "aten::relu(Tensor self) -> Tensor",
+  layerNorm:
+    "aten::layer_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05, bool cudnn_enable=True) -> Tensor",
   rmsNorm:
     "aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
   scaledDotProductAttention:

@@ -26,6 +26,7 @@ interface ArgumentTypes {
   "int[]": readonly number[];
   "float": number;
   "bool": boolean;
+  "str": string;
   "ScalarType": DType;
   "Layout": never;
   "Device": DeviceCode;
@@ -173,5 +174,6 @@ function parseFallback(text: string): unknown {
   if (text === "None") return null;
   if (text === "True" || text === "False") return text === "True";
   if (text === "[]") return [];
+  if (text.startsWith("'")) return text.slice(1, -1);
   return Number(text);
 }

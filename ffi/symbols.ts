@@ -32,6 +32,10 @@ export const TORCH_SYMBOLS = {
     parameters: ["u64", "u64"], // StableListHandle list, StableIValue element
     result: "i32",
   },
+  torch_new_string_handle: {
+    parameters: ["buffer", "usize", "pointer"], // const char* data, size_t length, StringHandle* handle
+    result: "i32",
+  },
   torch_list_size: {
     parameters: ["u64", "buffer"], // StableListHandle list, size_t* size
     result: "i32",

@@ -80,6 +80,33 @@ export class ConfigReader {
     return fallback;
   }
 
+  /** A whole number from 1; `null` where the field is, `fallback` only where it is missing. */
+  countOrNull(field: string, fallback: number | null): number | null {
+    return this.#isNull(field)
+      ? null
+      : this.value(field) === undefined
+      ? fallback
+      : this.count(field, 1, LARGEST_POSITION);
+  }
+
+  /** A number above 0; `null` where the field is, `fallback` only where it is missing. */
+  positiveOrNull(field: string, fallback: number | null): number | null {
+    return this.#isNull(field)
+      ? null
+      : this.value(field) === undefined
+      ? fallback
+      : this.number(field, 1, { moreThan: 0 });
+  }
+
+  #isNull(field: string): boolean {
+    return Object.hasOwn(this.json, field) && this.json[field] === null;
+  }
+
+  /** A share, such as of dropout: from 0 to less than 1. */
+  share(field: string, fallback: number): number {
+    return this.number(field, fallback, { least: 0, most: 0.999 });
+  }
+
   /** The number of layers. */
   layers(field: string, fallback: number): number {
     return this.count(field, fallback, MOST_LAYERS);
@@ -128,7 +155,7 @@ export class ConfigReader {
   }
 
   /** Token ids: one, several, or none where the field is `null`. */
-  ids(field: string, fallback: number): number[] {
+  ids(field: string, fallback: number | null): number[] {
     const value = Object.hasOwn(this.json, field) ? this.json[field] : fallback;
     if (value === null) return [];
     const ids: unknown[] = Array.isArray(value) ? value : [value];

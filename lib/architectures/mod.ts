@@ -14,7 +14,11 @@ export {
   ConfigReader,
   type NumberBounds,
 } from "./config_reader.ts";
-export { type ModelFamily, registerFamily } from "./registry.ts";
+export {
+  defaultTargets,
+  type ModelFamily,
+  registerFamily,
+} from "./registry.ts";
 export { readRope, type RopeSizes } from "./rope_config.ts";
 export { checkWeights, initializeWeights } from "./weights.ts";
 export {
@@ -25,13 +29,25 @@ export {
   type RunState,
 } from "./causal_lm.ts";
 export {
-  type AttentionPlace,
-  LlamaAttention,
-  LlamaContext,
-  LlamaDecoderLayer,
-  LlamaForCausalLm,
-  LlamaMlp,
-  LlamaModel,
-} from "./llama.ts";
+  addBranch,
+  type Branch,
+  Decoder,
+  DecoderBody,
+  type DecoderForm,
+  type DecoderParts,
+  layerList,
+  NamedDecoder,
+  type NamedDecoderOptions,
+  PreNormLayer,
+  type PreNormOptions,
+  type ResidualForm,
+} from "./decoder.ts";
+export {
+  type DecoderConfig,
+  type DecoderDefaults,
+  type LayerType,
+  readDecoderConfig,
+  readLayerTypes,
+} from "./decoder_config.ts";
+export { type LlamaConfig, llamaConfig, LlamaForCausalLm } from "./llama.ts";
 export { saveModel, type SaveModelOptions } from "./save_model.ts";
-export { type LlamaConfig, llamaConfig } from "./llama_config.ts";

@@ -8,8 +8,7 @@
 import { InputError, quoted } from "../input_error.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import type { ConfigJson, ConfigReader } from "./config_reader.ts";
-import { LlamaForCausalLm } from "./llama.ts";
-import { readLlamaConfig } from "./llama_config.ts";
+import { FAMILIES } from "./families.ts";
 
 /** What a model page says of itself. */
 export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
@@ -17,23 +16,17 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   readonly name: string;
   /** The values of `model_type` that it computes. */
   readonly modelTypes: readonly string[];
-  /** Names in `architectures` that it computes where `model_type` is missing. */
+  /** Names in `architectures` or `auto_map` that it computes where `model_type` is missing. */
   readonly architectures: readonly string[];
+  /** peft's `target_modules` where a user names none. Default none: they must be named. */
+  readonly defaultTargets?: readonly string[];
   /** Reads the family's own fields; what is wrong is noted in `reader`. */
   readConfig(reader: ConfigReader): Config;
   /** Builds the tree without weights. */
   create(config: Config): CausalLm;
 }
 
-const LLAMA: ModelFamily = {
-  name: "Llama",
-  modelTypes: ["llama", "atom"],
-  architectures: ["LlamaForCausalLM"],
-  readConfig: readLlamaConfig,
-  create: (config) => new LlamaForCausalLm(config as never),
-};
-
-const families: ModelFamily[] = [LLAMA];
+const families: ModelFamily[] = [...FAMILIES];
 
 /**
  * Adds a family of models to those that can be loaded, initialised, trained and
@@ -87,15 +80,14 @@ export function registerFamily<Config extends ModelConfig>(
 
 /**
  * The family of the model whose `config.json`, in the folder `path`, holds `json`:
- * the one of its `model_type`, or where that is missing of its `architectures`.
+ * the one of its `model_type`, or where that is missing of its `architectures` or of
+ * the classes that its `auto_map` names; no code that it names is run.
  *
  * @throws {InputError} when no family computes it.
  */
 export function familyOf(path: string, json: ConfigJson): ModelFamily {
   const type = json.model_type ?? undefined;
-  const names: unknown[] = Array.isArray(json.architectures)
-    ? json.architectures
-    : [];
+  const names = classNames(json);
   const family = families.find((each) =>
     type === undefined
       ? each.architectures.some((name) => names.includes(name))
@@ -111,4 +103,33 @@ export function familyOf(path: string, json: ConfigJson): ModelFamily {
       type === undefined ? "missing" : quoted(type, 60)
     }${named}, known are ${known.map((name) => `"${name}"`).join(", ")}`,
   );
+}
+
+/** The classes that a config names: `architectures`, and those of `auto_map` without their modules. */
+function classNames(json: ConfigJson): unknown[] {
+  const { architectures, auto_map: mapped } = json;
+  const listed: unknown[] = Array.isArray(architectures) ? architectures : [];
+  if (typeof mapped !== "object" || mapped === null) return listed;
+  const classes = Object.values(mapped).filter((each) =>
+    typeof each === "string"
+  );
+  return [...listed, ...classes.map((each) => each.split(".").at(-1))];
+}
+
+/**
+ * peft's `target_modules` for this model where a user names none, or `undefined`
+ * where they must be named.
+ *
+ * @example
+ * ```ts
+ * import { defaultTargets, readConfig } from "@lorikeet/lorikeet";
+ *
+ * const targets = defaultTargets(readConfig("models/tiny-atom"));
+ * if (targets?.join() !== "q_proj,v_proj") throw new Error("unexpected targets");
+ * ```
+ */
+export function defaultTargets(
+  config: ModelConfig,
+): readonly string[] | undefined {
+  return familyOf(config.path, config.source).defaultTargets;
 }

@@ -7,7 +7,7 @@
 
 import { quoted } from "../input_error.ts";
 import type { RopeParameters } from "../nn/mod.ts";
-import { ConfigReader } from "./config_reader.ts";
+import type { ConfigReader } from "./config_reader.ts";
 
 type RopeType = RopeParameters["type"];
 
@@ -43,6 +43,13 @@ export interface RopeSizes {
   readonly headSize: number;
   /** `max_position_embeddings`. */
   readonly maxPositions: number;
+  /** `rope_theta` where the config has none. Default 10000. */
+  readonly theta?: number | undefined;
+  /**
+   * `partial_rotary_factor` where the config has none; families that give none turn
+   * whole heads and refuse another.
+   */
+  readonly partialRotaryFactor?: number | undefined;
 }
 
 /** Reads the rotation that `reader` describes; what is wrong is noted there. */
@@ -50,14 +57,20 @@ export function readRope(
   reader: ConfigReader,
   sizes: RopeSizes,
 ): RopeParameters {
-  const scaling = new ConfigReader(reader.path, {
-    ...reader.section("rope_scaling").json,
-    ...reader.section("rope_parameters").json,
-  }, reader.problems);
+  // transformers takes the older spelling where a config has both.
+  const [older, current] = [
+    reader.section("rope_scaling"),
+    reader.section("rope_parameters"),
+  ];
+  const isOlder = reader.value("rope_scaling") !== undefined;
+  const scaling = isOlder ? older : current;
   const from = scaling.value("rope_theta") === undefined ? reader : scaling;
-  const theta = from.number("rope_theta", 10000, { moreThan: 0 });
-  scaling.refuse("partial_rotary_factor", (value) => value === 1);
-  const plain = { ...sizes, theta, type: "default" } as const;
+  const theta = from.number("rope_theta", sizes.theta ?? 10000, {
+    moreThan: 0,
+  });
+  const headSize = turnedSize(reader, { scaling, sizes });
+  const { maxPositions } = sizes;
+  const plain = { headSize, maxPositions, theta, type: "default" } as const;
   const spelled = scaling.value("rope_type") ?? scaling.value("type") ??
     "default";
   const type = [...ROPE_FIELDS.keys()].find((each) => each === spelled);
@@ -75,18 +88,45 @@ export function readRope(
     reader.problems.push(`rope_type "${type}" needs ${field}`);
   }
   if (missing.length > 0) return plain;
-  if (type === "dynamic" && sizes.headSize < 4) {
+  if (type === "dynamic" && headSize < 4) {
     reader.problems.push(
-      `rope_type "dynamic" needs a head_dim of 4 or more, got ${sizes.headSize}`,
+      `rope_type "dynamic" needs a head_dim of 4 or more, got ${headSize}`,
     );
   }
   const fields = new Set([...needs, ...takes]);
   return {
     ...plain,
     type,
-    ...scalingFields(scaling, { fields, sizes }),
+    ...scalingFields(scaling, { fields, headSize }),
     ...originalPositions(reader, { scaling, type, sizes }),
   };
+}
+
+/** How much of a head is turned: an even number. */
+function turnedSize(
+  reader: ConfigReader,
+  context: { readonly scaling: ConfigReader; readonly sizes: RopeSizes },
+): number {
+  const { scaling, sizes } = context;
+  const field = "partial_rotary_factor";
+  const from = scaling.value(field) === undefined ? reader : scaling;
+  if (sizes.partialRotaryFactor === undefined) {
+    from.refuse(field, (value) => value === 1);
+    if (sizes.headSize % 2 !== 0) {
+      reader.problems.push(`head_dim ${sizes.headSize} must be even`);
+    }
+    return sizes.headSize;
+  }
+  const factor = from.number(field, sizes.partialRotaryFactor, {
+    moreThan: 0,
+    most: 1,
+  });
+  const size = Math.floor(sizes.headSize * factor);
+  if (size > 0 && size % 2 === 0) return size;
+  reader.problems.push(
+    `${field} ${factor} of head_dim ${sizes.headSize} must give an even number`,
+  );
+  return 2;
 }
 
 /** The length that frequencies are scaled from. */
@@ -105,7 +145,7 @@ type Scaling = { -readonly [Name in keyof RopeParameters]?: unknown };
 
 function scalingFields(
   scaling: ConfigReader,
-  context: { fields: ReadonlySet<string>; sizes: RopeSizes },
+  context: { fields: ReadonlySet<string>; headSize: number },
 ): Partial<RopeParameters> {
   const read: Scaling = {};
   const number = (field: string, name: keyof RopeParameters): void => {
@@ -126,7 +166,7 @@ function scalingFields(
     read.truncate = scaling.flag("truncate", true);
   }
   if (context.fields.has("short_factor")) {
-    const half = context.sizes.headSize / 2;
+    const half = context.headSize / 2;
     read.shortFactor = scaling.numbers("short_factor", half);
     read.longFactor = scaling.numbers("long_factor", half);
   }

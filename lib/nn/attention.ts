@@ -7,7 +7,8 @@
  */
 
 import { aten, DetachedScope, type Tensor, tensor } from "../tensor/mod.ts";
-import type { BatchContext } from "./batch_context.ts";
+import type { BatchContext, Visibility } from "./batch_context.ts";
+import { dropout } from "./dropout.ts";
 
 /** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
 export class KeyValueCache implements Disposable {
@@ -50,17 +51,28 @@ export class KeyValueCache implements Disposable {
   }
 }
 
+/** How scores are made of products, and what may be seen. */
+export interface AttentionForm extends Visibility {
+  /** What products of queries and keys are multiplied with. Default `1 / √headSize`. */
+  readonly scale?: number | undefined;
+  /** Scores `s` become `c · tanh(s / c)` of this `c`. Default as they are. */
+  readonly softcap?: number | null | undefined;
+  /** Share of the weights that is set to zero. Default 0. */
+  readonly dropout?: number | undefined;
+}
+
 /** What attention computes with. */
-export interface AttentionInput {
+export interface AttentionInput extends AttentionForm {
   /** `[rows, heads, length, headSize]` */
   readonly query: Tensor;
   /** `[rows, keyHeads, cached + length, headSize]`; each head serves a group of query heads. */
   readonly keys: Tensor;
   /** Of the shape of the keys. */
   readonly values: Tensor;
-  /** What products of queries and keys are multiplied with. Default `1 / √headSize`. */
-  readonly scale?: number;
 }
+
+/** The input with one key head for each query head. */
+type Parts = AttentionInput & { readonly scale: number };
 
 /**
  * `softmax(scale · q kᵀ) v` over the keys that each token of the batch sees:
@@ -72,13 +84,13 @@ export function attention(
 ): Tensor {
   const { query } = input;
   const heads = query.shape[1]!;
-  const parts: Required<AttentionInput> = {
-    query,
+  const parts: Parts = {
+    ...input,
     keys: repeatHeads(input.keys, heads),
     values: repeatHeads(input.values, heads),
     scale: input.scale ?? 1 / Math.sqrt(query.shape[3]!),
   };
-  return isShort(query, context)
+  return isShort(query, context) || input.softcap
     ? plainAttention(parts, context)
     : fusedAttention(parts, context);
 }
@@ -92,34 +104,49 @@ function isShort(query: Tensor, context: BatchContext): boolean {
     query.dtype === "float32";
 }
 
-/** The formula as it stands: the fused CPU kernel cuts short sequences into blocks too small. */
-function plainAttention(
-  parts: Required<AttentionInput>,
-  context: BatchContext,
-): Tensor {
-  const { query, keys, values, scale } = parts;
-  const scaled = aten.mul(query, tensor(scale));
-  const scores = aten.matmul(scaled, aten.transpose(keys, 2, 3));
-  const masked = scores.add(context.bias("float32"));
-  return aten.matmul(aten.softmax(masked, -1), values);
+/**
+ * The formula as it stands, with weights in float32: the fused CPU kernel cuts short
+ * sequences into blocks too small, and no kernel caps scores.
+ */
+function plainAttention(parts: Parts, context: BatchContext): Tensor {
+  const { query, keys, values, scale, softcap } = parts;
+  const { device } = query;
+  const scaled = aten.mul(query, tensor(scale, { device }));
+  let scores = aten.matmul(scaled, aten.transpose(keys, 2, 3));
+  if (softcap) {
+    const shrunk = aten.mul(scores, tensor(1 / softcap, { device }));
+    scores = aten.mul(aten.tanh(shrunk), tensor(softcap, { device }));
+  }
+  const masked = scores.add(context.bias("float32", parts));
+  const weights = aten.toDtype(aten.softmax(masked, -1), values.dtype);
+  return aten.matmul(dropped(weights, parts.dropout), values);
+}
+
+function dropped(weights: Tensor, p = 0): Tensor {
+  if (p === 0) return weights;
+  const { kept, scale } = dropout(weights, p);
+  return aten.mul(kept, tensor(scale, { device: weights.device }));
 }
 
 /** PyTorch's kernel: with its own causal mask where that is what the batch needs. */
-function fusedAttention(
-  parts: Required<AttentionInput>,
-  context: BatchContext,
-): Tensor {
-  const { query, keys, values, scale } = parts;
+function fusedAttention(parts: Parts, context: BatchContext): Tensor {
+  const { query, keys, values, scale, slopes } = parts;
+  const ordinary = context.isRectangle && slopes === undefined &&
+    !context.hides(parts.window);
   // The kernel's causal mask counts tokens from the first key.
-  const isCausal = context.isRectangle && context.cached === 0;
+  const isCausal = ordinary && context.cached === 0;
   // A token that comes alone after the cached ones sees every key.
-  const seesAll = context.isRectangle && context.length === 1;
+  const seesAll = ordinary && context.length === 1;
+  const mask = (): Tensor =>
+    slopes === undefined
+      ? context.mask(parts.window)
+      : context.bias(query.dtype, parts);
   return aten.scaledDotProductAttention(
     query,
     keys,
     values,
-    isCausal || seesAll ? null : context.mask(),
-    0,
+    isCausal || seesAll ? null : mask(),
+    parts.dropout ?? 0,
     isCausal && !seesAll,
     scale,
   );

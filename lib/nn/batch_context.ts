@@ -16,9 +16,11 @@ import {
   fromData,
   full,
   type Tensor,
+  tensor,
   to,
 } from "../tensor/mod.ts";
 import type { KeyValueCache } from "./attention.ts";
+import type { RotaryEmbedding } from "./rotary_embedding.ts";
 
 /** Options of a {@linkcode BatchContext}. */
 export interface BatchContextOptions {
@@ -26,6 +28,16 @@ export interface BatchContextOptions {
   readonly device: Device;
   /** One cache per layer when generating; the tokens come after what they hold. */
   readonly caches?: readonly KeyValueCache[] | undefined;
+  /** The model's rotations; most models have one. */
+  readonly ropes?: readonly RotaryEmbedding[];
+}
+
+/** What an attention lets tokens see, beyond the batch's own order. */
+export interface Visibility {
+  /** A token sees this many positions, its own included. Default all. */
+  readonly window?: number | null | undefined;
+  /** Per head, what each position of distance takes from a score (Press et al., arXiv:2108.12409). */
+  readonly slopes?: readonly number[] | undefined;
 }
 
 /**
@@ -49,8 +61,10 @@ export class BatchContext {
   readonly isRectangle: boolean;
   /** Positions of the tokens of one row, the same in all rows: `[length]`. */
   readonly rowPositions: Int32Array;
-  /** Keys that a cache holds already; every token sees them. */
+  /** Keys that a cache holds already, of the positions before the tokens'. */
   readonly cached: number;
+  /** For each rotation of the model those of a row's positions: complex `[length, 1, size/2]`. */
+  readonly rotations: readonly Tensor[];
   readonly #scope = currentScope();
   readonly #made = new Map<string, Tensor>();
 
@@ -70,6 +84,9 @@ export class BatchContext {
     this.rows = this.isRectangle ? segments.length : 1;
     this.length = positions.length / this.rows;
     this.rowPositions = positions.subarray(0, this.length);
+    this.rotations = (options.ropes ?? []).map((rope) =>
+      rope.table(this.rowPositions, this.device)
+    );
     if (this.cached > 0 && !this.isRectangle) {
       throw new RangeError(
         "Cannot continue cached rows with a batch of segments: rows of one length are needed",
@@ -92,24 +109,67 @@ export class BatchContext {
       }));
   }
 
-  /** True where a token of a row may see a key, `[length, cached + length]`. */
-  mask(): Tensor {
-    return this.#once(
-      "mask",
-      () =>
-        this.isRectangle
-          ? lateMask(this.length, this.cached, this.device)
-          : segmentMask(this.geometry.segments, this.length),
-    );
+  /** Whether `window` hides anything of this batch. */
+  hides(window: number | null | undefined): window is number {
+    return typeof window === "number" && this.#reach() >= window;
   }
 
-  /** 0 where a token may see a key and minus infinity elsewhere, of the shape of the mask. */
-  bias(dtype: DType): Tensor {
-    return this.#once(`bias ${dtype}`, () => {
+  /** The largest distance between two positions. */
+  #reach(): number {
+    if (this.isRectangle) return this.cached + this.length - 1;
+    return this.rowPositions.reduce((most, each) => Math.max(most, each), 0);
+  }
+
+  /** True where a token of a row may see a key, `[length, cached + length]`. */
+  mask(window?: number | null): Tensor {
+    const width = this.hides(window) ? window : null;
+    return this.#once(`mask ${width}`, () => {
+      const ordered = this.isRectangle
+        ? lateMask(this.length, this.cached, this.device)
+        : segmentMask(this.geometry.segments, this.length);
+      if (width === null) return ordered;
+      const far = tensor(width, { device: this.device });
+      return aten.mul(
+        to(ordered, { device: this.device }),
+        aten.lt(this.#distances(), far),
+      );
+    });
+  }
+
+  /** Position of each token less that of each key: `[length, cached + length]`. */
+  #distances(): Tensor {
+    return this.#once("distances", () => {
+      const first = this.isRectangle ? this.cached : 0;
+      const places = this.isRectangle
+        ? Float32Array.from({ length: first + this.length }, (_, at) => at)
+        : Float32Array.from(this.rowPositions);
+      const keys = fromData({
+        dtype: "float32",
+        shape: [1, places.length],
+        bytes: new Uint8Array(places.buffer),
+      });
+      const own = aten.t(aten.slice(keys, 1, first, places.length));
+      return own.add(keys, -1);
+    });
+  }
+
+  /**
+   * What is added to scores: 0 where a token may see a key and minus infinity
+   * elsewhere, of the shape of the mask; with slopes `[heads, length, cached + length]`.
+   */
+  bias(dtype: DType, visibility: Visibility = {}): Tensor {
+    const { slopes } = visibility;
+    const window = this.hides(visibility.window) ? visibility.window : null;
+    return this.#once(`bias ${dtype} ${window} ${slopes?.join()}`, () => {
       const shape = [this.length, this.cached + this.length];
       const hidden = full(shape, { value: -Infinity, device: this.device });
-      const seen = full(shape, { value: 0, device: this.device });
-      return aten.toDtype(aten.where(this.mask(), seen, hidden), dtype);
+      const seen = slopes === undefined
+        ? full(shape, { value: 0, device: this.device })
+        : aten.mul(
+          this.#distances(),
+          tensor(slopes.map((slope) => [[-slope]]), { device: this.device }),
+        );
+      return aten.toDtype(aten.where(this.mask(window), seen, hidden), dtype);
     });
   }
 

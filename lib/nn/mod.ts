@@ -4,10 +4,30 @@
  * @module
  */
 
-export { attention, type AttentionInput, KeyValueCache } from "./attention.ts";
-export { BatchContext, type BatchContextOptions } from "./batch_context.ts";
+export {
+  type Activation,
+  ACTIVATION_NAMES,
+  ACTIVATIONS,
+} from "./activations.ts";
+export {
+  attention,
+  type AttentionForm,
+  type AttentionInput,
+  KeyValueCache,
+} from "./attention.ts";
+export {
+  BatchContext,
+  type BatchContextOptions,
+  type Visibility,
+} from "./batch_context.ts";
 export { dropout, type Dropped } from "./dropout.ts";
 export { Embedding } from "./embedding.ts";
+export {
+  FusedGatedMlp,
+  gated,
+  GatedMlp,
+  type MlpOptions,
+} from "./gated_mlp.ts";
 export {
   Linear,
   type LinearOptions,
@@ -23,6 +43,29 @@ export {
   type NamedParameterSpec,
   type ParameterSpec,
 } from "./module.ts";
-export { RmsNorm } from "./rms_norm.ts";
+export {
+  CentredRmsNorm,
+  LayerNorm,
+  type LayerNormOptions,
+  Norm,
+  RmsNorm,
+} from "./norms.ts";
 export { type RopeParameters } from "./rope_scaling.ts";
-export { type HeadShape, RotaryEmbedding, rotate } from "./rotary_embedding.ts";
+export {
+  type HeadShape,
+  type Pairing,
+  RotaryEmbedding,
+  rotate,
+  type RotateOptions,
+} from "./rotary_embedding.ts";
+export {
+  attendHeads,
+  type AttentionPlace,
+  type HeadForm,
+  type HeadNorms,
+  type HeadSizes,
+  type Projected,
+  SelfAttention,
+  type SelfAttentionOptions,
+  splitFused,
+} from "./self_attention.ts";

@@ -18,7 +18,7 @@ export interface RopeParameters {
     | "llama3";
   /** `rope_theta`: the base of the frequencies. */
   readonly theta: number;
-  /** Size of one attention head; even. */
+  /** Size of the turned part of an attention head; even. */
   readonly headSize: number;
   /** `max_position_embeddings`. */
   readonly maxPositions: number;

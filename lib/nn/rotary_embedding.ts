@@ -116,25 +116,58 @@ export class RotaryEmbedding implements Disposable {
 }
 
 /**
- * Rotates each head of `projected`, `[rows·length, heads·headSize]`, by its
- * position: `[rows, length, heads, headSize]`. The two halves of a head come out
- * interleaved; queries and keys do so alike, so that their products are the same.
+ * Which numbers of a head are turned together: each of the first half with its
+ * place in the second half, or each even place with the one after it.
  */
-export function rotate(
-  projected: Tensor,
-  options: { readonly table: Tensor; readonly shape: HeadShape },
-): Tensor {
+export type Pairing = "halves" | "neighbours";
+
+/** How {@linkcode rotate} turns. */
+export interface RotateOptions {
+  /** `cos + i sin` from {@linkcode RotaryEmbedding.table}; as wide as half the turned part. */
+  readonly table: Tensor;
+  /** How the projection splits. */
+  readonly shape: HeadShape;
+  /** Which numbers are turned together. Default `"halves"`. */
+  readonly pairing?: Pairing;
+  /** Whether halves are put back in their places. Default no. */
+  readonly keepsOrder?: boolean;
+}
+
+/**
+ * Rotates each head of `projected`, `[rows·length, heads·headSize]`, by its
+ * position: `[rows, length, heads, headSize]`. Where the table is narrower than the
+ * heads, only their first part is turned. The two halves come out interleaved
+ * unless `keepsOrder`; queries and keys do so alike, so that their products are the
+ * same.
+ */
+export function rotate(projected: Tensor, options: RotateOptions): Tensor {
   const { rows, length, heads, headSize } = options.shape;
-  const halves = aten.view(
-    projected,
-    [rows, length, heads, 2, headSize / 2],
-  );
+  const turned = 2 * options.table.shape[2]!;
+  if (turned === headSize) return turn(projected, options);
+  const whole = aten.view(projected, [rows, length, heads, headSize]);
+  const first = turn(aten.slice(whole, 3, 0, turned), {
+    ...options,
+    shape: { ...options.shape, headSize: turned },
+  });
+  return aten.cat([first, aten.slice(whole, 3, turned, headSize)], 3);
+}
+
+/** Rotates whole heads. */
+function turn(heads: Tensor, options: RotateOptions): Tensor {
+  const { rows, length, heads: count, headSize } = options.shape;
+  const outer = [rows, length, count];
+  const neighbours = options.pairing === "neighbours";
+  const paired = neighbours
+    ? aten.view(heads, [...outer, headSize / 2, 2])
+    : aten.transpose(aten.view(heads, [...outer, 2, headSize / 2]), 3, 4);
   // Complex numbers exist in float32 only; half precision is widened here.
-  const wide = aten.toDtype(aten.transpose(halves, 3, 4), "float32");
+  const wide = aten.toDtype(paired, "float32");
   const pairs = aten.viewAsComplex(aten.contiguous(wide));
   const turned = aten.viewAsReal(aten.mul(pairs, options.table));
-  const merged = aten.view(turned, [rows, length, heads, headSize]);
-  return aten.toDtype(merged, projected.dtype);
+  const merged = options.keepsOrder && !neighbours
+    ? aten.reshape(aten.transpose(turned, 3, 4), [...outer, headSize])
+    : aten.view(turned, [...outer, headSize]);
+  return aten.toDtype(merged, heads.dtype);
 }
 
 /** How a projection splits into rows and heads. */

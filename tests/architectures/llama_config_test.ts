@@ -8,7 +8,7 @@
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { readConfig } from "../../lib/architectures/auto_model.ts";
-import { llamaConfig } from "../../lib/architectures/llama_config.ts";
+import { llamaConfig } from "../../lib/architectures/llama.ts";
 import { complaint, inFolder } from "../formats/temporary.ts";
 
 /** The complaint about a config.json that holds `json`. */
@@ -20,8 +20,6 @@ const PREFIX = 'Cannot compute model "F": in config.json ';
 
 Deno.test("llamaConfig() refuses by name what the model page does not compute", () => {
   const refused = [
-    ["hidden_act", "gelu"],
-    ["attention_dropout", 0.1],
     ["quantization_config", { quant_method: "gptq" }],
     ["partial_rotary_factor", 0.5],
     ["sliding_window", 4096],
@@ -32,6 +30,17 @@ Deno.test("llamaConfig() refuses by name what the model page does not compute", 
       `${PREFIX}${field} ${JSON.stringify(value)} is not supported`,
     );
   }
+});
+
+Deno.test("llamaConfig() refuses activations it does not compute, naming those it does", () => {
+  assert.match(
+    complaintOf({ hidden_act: "xielu" }),
+    /hidden_act "xielu" is not supported \(silu, swish, gelu, .* are\)$/,
+  );
+  assert.equal(
+    complaintOf({ attention_dropout: 1.5 }),
+    `${PREFIX}attention_dropout must be at most 0.999, got 1.5`,
+  );
 });
 
 Deno.test("llamaConfig() takes the values of the refused fields that change nothing", () => {
@@ -57,10 +66,10 @@ Deno.test("llamaConfig() refuses numbers that are none, all at once", () => {
     }),
     PREFIX + [
       'hidden_size must be a number, got "32"',
+      "num_attention_heads 4 must be a multiple of num_key_value_heads 3",
       "vocab_size must be a positive integer, got 1.5",
       "num_hidden_layers must be a positive integer, got 0",
       "rms_norm_eps must be a number, got NaN",
-      "num_attention_heads 4 must be a multiple of num_key_value_heads 3",
       "head_dim 7 must be even",
     ].join("; "),
   );
@@ -188,8 +197,10 @@ Deno.test("llamaConfig() fills in transformers' defaults", () => {
     intermediateSize: 11008,
     layers: 32,
     keyValueHeads: 16,
-    rmsNormEps: 1e-6,
+    normEps: 1e-6,
+    activation: "silu",
     attentionBias: false,
+    attentionDropout: 0,
     mlpBias: false,
     initializerRange: 0.02,
     tieWordEmbeddings: false,

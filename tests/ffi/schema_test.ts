@@ -16,7 +16,7 @@ function assertType<_Condition extends true>(): void {}
 
 Deno.test("parseSchema reads name, overload, types, defaults and results", () => {
   const schema = parseSchema(
-    "aten::topk.values(Tensor self, SymInt k, int? dim=-1, bool largest=True, float p=0.5, Tensor? w=None) -> (Tensor, Tensor)",
+    "aten::topk.values(Tensor self, SymInt k, int? dim=-1, bool largest=True, float p=0.5, Tensor? w=None, str way='none') -> (Tensor, Tensor)",
   );
   assert.equal(schema.name, "aten::topk");
   assert.equal(schema.overload, "values");
@@ -27,6 +27,7 @@ Deno.test("parseSchema reads name, overload, types, defaults and results", () =>
     { type: "bool", optional: false, name: "largest", fallback: true },
     { type: "float", optional: false, name: "p", fallback: 0.5 },
     { type: "Tensor", optional: true, name: "w", fallback: null },
+    { type: "str", optional: false, name: "way", fallback: "none" },
   ]);
   assert.deepEqual(schema.results, ["Tensor", "Tensor"]);
 });

@@ -1,0 +1,309 @@
+/**
+ * What decoders have in common, once: embedding, layers, last norm, head, rotations,
+ * and the layer that norms before each of its two branches. A family's page adds
+ * what is special to it.
+ *
+ * @module
+ */
+
+import type { Geometry } from "../data/batch.ts";
+import {
+  type AttentionPlace,
+  type BatchContext,
+  type BatchContextOptions,
+  dropout,
+  Embedding,
+  type KeyValueCache,
+  Linear,
+  Module,
+  ModuleList,
+  type Norm,
+  type Projection,
+  type RopeParameters,
+  RotaryEmbedding,
+} from "../nn/mod.ts";
+import { aten, type Tensor, tensor } from "../tensor/mod.ts";
+import {
+  CausalLm,
+  DecoderLayer,
+  type ModelConfig,
+  type RunState,
+} from "./causal_lm.ts";
+
+/** What a decoder does besides its layers. */
+export interface DecoderForm {
+  /** The rotations that layers may ask the context for, in this order. */
+  readonly ropes?: readonly RopeParameters[];
+  /** What embeddings are multiplied with, rounded to their type. Default 1. */
+  readonly embeddingScale?: number;
+  /** Share of the embeddings that is zeroed in training. Default 0. */
+  readonly embeddingDropout?: number;
+  /** What the last norm's output is multiplied with. Default 1. */
+  readonly headScale?: number;
+  /** What logits are multiplied with. Default 1. */
+  readonly logitScale?: number;
+  /** Logits `x` become `c · tanh(x / c)` of this `c`. Default as they are. */
+  readonly logitSoftcap?: number | null;
+}
+
+/** The parts of a decoder, wherever they lie in its tree. */
+export interface DecoderParts {
+  /** The embedding, `[vocabulary, hidden]`. */
+  readonly embeddings: Embedding;
+  /** The layers in order. */
+  readonly layers: ModuleList<DecoderLayer>;
+  /** The norm after the last layer. */
+  readonly norm: Norm;
+  /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
+  readonly head: Projection;
+}
+
+const LONGEST = "longest_sequence";
+
+/** A decoder whose page says where its parts lie. */
+export abstract class Decoder extends CausalLm {
+  readonly #form: DecoderForm;
+  readonly #ropes: readonly RotaryEmbedding[];
+
+  /** Takes over the numbers of `config.json`. */
+  constructor(override readonly config: ModelConfig, form: DecoderForm) {
+    super();
+    this.#form = form;
+    this.#ropes = (form.ropes ?? []).map((rope) => new RotaryEmbedding(rope));
+  }
+
+  /** The parts, wherever they lie in the tree. */
+  protected abstract parts(): DecoderParts;
+
+  /** The layers in order. */
+  override get decoderLayers(): readonly DecoderLayer[] {
+    return this.parts().layers.items;
+  }
+
+  /** The layer that embeds. */
+  override inputEmbeddings(): Embedding {
+    return this.parts().embeddings;
+  }
+
+  /** The batch with the rotations of its positions. */
+  override context(
+    geometry: Geometry,
+    options: Omit<BatchContextOptions, "device" | "ropes"> = {},
+  ): BatchContext {
+    return super.context(geometry, { ...options, ropes: this.#ropes });
+  }
+
+  /** The longest sequence seen, where rotations follow it. */
+  override runState(): RunState {
+    const dynamic = this.#dynamic();
+    return dynamic === undefined ? {} : { [LONGEST]: dynamic.longest };
+  }
+
+  /** Puts the longest sequence seen back. */
+  override restoreRunState(state: RunState | null): void {
+    const dynamic = this.#dynamic();
+    if (dynamic === undefined) return;
+    dynamic.longest = state?.[LONGEST] ?? dynamic.parameters.maxPositions;
+  }
+
+  /** The rotation that follows the longest sequence seen. */
+  #dynamic(): RotaryEmbedding | undefined {
+    return this.#ropes.find(({ parameters }) => parameters.type === "dynamic");
+  }
+
+  /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
+  override embed(ids: Tensor): Tensor {
+    const { embeddingScale = 1, embeddingDropout = 0 } = this.#form;
+    const embedded = scaled(
+      this.parts().embeddings.forward(ids),
+      embeddingScale,
+    );
+    if (!this.training || embeddingDropout === 0) return embedded;
+    const { kept, scale } = dropout(embedded, embeddingDropout);
+    return scaled(kept, scale);
+  }
+
+  /** Hidden states `[rows, hidden]` to logits `[rows, vocabulary]`, after the last norm. */
+  override head(hidden: Tensor): Tensor {
+    const { headScale = 1, logitScale = 1, logitSoftcap } = this.#form;
+    const { norm, head } = this.parts();
+    const normed = scaled(norm.forward(hidden), headScale);
+    const logits = scaled(head.forward(normed), logitScale);
+    if (!logitSoftcap) return logits;
+    return scaled(aten.tanh(scaled(logits, 1 / logitSoftcap)), logitSoftcap);
+  }
+
+  /** Gives memory back: rotation tables, and weights with their mapped files. */
+  override [Symbol.dispose](): void {
+    for (const rope of this.#ropes) rope[Symbol.dispose]();
+    super[Symbol.dispose]();
+  }
+}
+
+/** `input` times `factor`, which is rounded to the type of `input`. */
+function scaled(input: Tensor, factor: number): Tensor {
+  if (factor === 1) return input;
+  const like = aten.toDtype(
+    tensor(factor, { device: input.device }),
+    input.dtype,
+  );
+  return aten.mul(input, like);
+}
+
+/** What a family's page builds a {@linkcode NamedDecoder} of. */
+export interface NamedDecoderOptions extends DecoderForm {
+  /** Makes the layer of this index. */
+  readonly layer: (index: number) => DecoderLayer;
+  /** Makes the norm after the last layer. */
+  readonly norm: () => Norm;
+}
+
+/** The decoder without its head, under the names that most families use. */
+export class DecoderBody extends Module {
+  /** The embedding, `[vocabulary, hidden]`. */
+  embed_tokens: Embedding;
+  /** The decoder layers in order. */
+  layers: ModuleList<DecoderLayer>;
+  /** The norm after the last layer. */
+  norm: Norm;
+
+  /** Makes the decoder without weights. */
+  constructor(config: ModelConfig, options: NamedDecoderOptions) {
+    super();
+    this.embed_tokens = new Embedding(config.vocabSize, config.hiddenSize);
+    this.layers = layerList(config, options.layer);
+    this.norm = options.norm();
+  }
+}
+
+/** `config.layers` layers. */
+export function layerList(
+  config: ModelConfig,
+  layer: (index: number) => DecoderLayer,
+): ModuleList<DecoderLayer> {
+  return new ModuleList(
+    Array.from({ length: config.layers }, (_, index) => layer(index)),
+  );
+}
+
+/**
+ * A decoder under the names that most families use: `model.embed_tokens`,
+ * `model.layers`, `model.norm` and `lm_head`.
+ */
+export class NamedDecoder extends Decoder {
+  /** Where the head lies in the tree. */
+  override readonly outputEmbeddingsPath = "lm_head";
+  /** The decoder without its head. */
+  model: DecoderBody;
+  /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
+  lm_head: Projection;
+
+  /** Makes the tree without weights: enough to ask for names and shapes. */
+  constructor(config: ModelConfig, options: NamedDecoderOptions) {
+    super(config, options);
+    this.model = new DecoderBody(config, options);
+    this.lm_head = new Linear({
+      inFeatures: config.hiddenSize,
+      outFeatures: config.vocabSize,
+    });
+  }
+
+  /** The parts under their usual names. */
+  protected override parts(): DecoderParts {
+    const { embed_tokens, layers, norm } = this.model;
+    return { embeddings: embed_tokens, layers, norm, head: this.lm_head };
+  }
+}
+
+/** A branch of a layer, such as attention or an MLP: adds what it makes to the residual. */
+export type Branch = Module & {
+  /** `residual + branch(input)`, or the branch alone; all `[tokens, hidden]`. */
+  forward(
+    input: Tensor,
+    residual: Tensor | null,
+    place: AttentionPlace,
+  ): Tensor;
+};
+
+/** How the output of a branch is added to the residual. */
+export interface ResidualForm {
+  /** What the branch is multiplied with. Default 1. */
+  readonly scale?: number;
+  /** Share of the branch that is zeroed in training. Default 0. */
+  readonly dropout?: number;
+}
+
+/** `residual + scale · dropout(branch)`; dropout only where `training`. */
+export function addBranch(
+  residual: Tensor,
+  branch: Tensor,
+  form: ResidualForm & { readonly training: boolean },
+): Tensor {
+  const { scale = 1, dropout: p = 0, training } = form;
+  if (!training || p === 0) return residual.add(branch, scale);
+  const dropped = dropout(branch, p);
+  return residual.add(dropped.kept, scale * dropped.scale);
+}
+
+/** What a {@linkcode PreNormLayer} is built of. */
+export interface PreNormOptions {
+  /** The first branch. */
+  readonly attention: Branch;
+  /** The second branch. */
+  readonly mlp: Branch;
+  /** Makes the norm before a branch. */
+  readonly norm: () => Norm;
+  /** How the branches are added, where it is not a plain sum. */
+  readonly residual?: ResidualForm;
+}
+
+/** A layer of attention and MLP, each after a norm: `x + attn(norm(x))`, `x + mlp(norm(x))`. */
+export class PreNormLayer extends DecoderLayer {
+  /** The attention. */
+  self_attn: Branch;
+  /** The MLP. */
+  mlp: Branch;
+  /** The norm before the attention. */
+  input_layernorm: Norm;
+  /** The norm before the MLP. */
+  post_attention_layernorm: Norm;
+  readonly #residual: ResidualForm | undefined;
+
+  /** Makes the layer without weights. */
+  constructor(options: PreNormOptions) {
+    super();
+    this.self_attn = options.attention;
+    this.mlp = options.mlp;
+    this.input_layernorm = options.norm();
+    this.post_attention_layernorm = options.norm();
+    this.#residual = options.residual;
+  }
+
+  /** Hidden states `[tokens, hidden]` to the same shape; `cache` grows when given. */
+  override forward(
+    hidden: Tensor,
+    context: BatchContext,
+    cache?: KeyValueCache,
+  ): Tensor {
+    const place = { context, cache };
+    const normed = this.input_layernorm.forward(hidden);
+    const attended = this.#add(hidden, this.self_attn, { normed, place });
+    const again = this.post_attention_layernorm.forward(attended);
+    return this.#add(attended, this.mlp, { normed: again, place });
+  }
+
+  #add(
+    residual: Tensor,
+    branch: Branch,
+    input: { readonly normed: Tensor; readonly place: AttentionPlace },
+  ): Tensor {
+    const { normed, place } = input;
+    const form = this.#residual;
+    return form === undefined
+      ? branch.forward(normed, residual, place)
+      : addBranch(residual, branch.forward(normed, null, place), {
+        ...form,
+        training: this.training,
+      });
+  }
+}

@@ -1,0 +1,109 @@
+/**
+ * Gated MLPs (Shazeer, arXiv:2002.05202), with gate and input as two projections or
+ * fused into one.
+ *
+ * @module
+ */
+
+import { aten, type Tensor } from "../tensor/mod.ts";
+import { type Activation, ACTIVATIONS } from "./activations.ts";
+import { Linear, type Projection } from "./linear.ts";
+import { Module } from "./module.ts";
+
+/** Sizes of an MLP. */
+export interface MlpOptions {
+  /** Width of the hidden states. */
+  readonly hiddenSize: number;
+  /** Width between the projections. */
+  readonly intermediateSize: number;
+  /** What the gate goes through. */
+  readonly activation: Activation;
+  /** Whether the projections have biases. Default no. */
+  readonly mlpBias?: boolean | undefined;
+}
+
+/** `residual + down(act(gate(x)) ∘ up(x))`. */
+export class GatedMlp extends Module {
+  /** Makes the gate: `[tokens, hidden]` to `[tokens, intermediate]`. */
+  gate_proj: Projection;
+  /** Makes what is gated, of the shape of the gate. */
+  up_proj: Projection;
+  /** Brings the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
+  down_proj: Projection;
+  readonly #activate: (gate: Tensor) => Tensor;
+
+  /** Makes the three projections without weights. */
+  constructor(options: MlpOptions) {
+    super();
+    const { hiddenSize, intermediateSize, mlpBias: bias = false } = options;
+    const wide = {
+      inFeatures: hiddenSize,
+      outFeatures: intermediateSize,
+      bias,
+    };
+    this.gate_proj = new Linear(wide);
+    this.up_proj = new Linear(wide);
+    this.down_proj = new Linear({
+      inFeatures: intermediateSize,
+      outFeatures: hiddenSize,
+      bias,
+    });
+    this.#activate = ACTIVATIONS[options.activation];
+  }
+
+  /** Maps `[tokens, hidden]`, and adds `residual` when given. */
+  forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    const gate = this.#activate(this.gate_proj.forward(input));
+    return this.down_proj.forward(
+      aten.mul(gate, this.up_proj.forward(input)),
+      residual,
+    );
+  }
+}
+
+/** `down(act(gate) ∘ up)` where one projection gives `[gate | up]`. */
+export class FusedGatedMlp extends Module {
+  /** Makes both: `[tokens, hidden]` to `[tokens, 2·intermediate]`, the gate first. */
+  gate_up_proj: Projection;
+  /** Brings the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
+  down_proj: Projection;
+  readonly #options: MlpOptions;
+
+  /** Makes the two projections without weights. */
+  constructor(options: MlpOptions) {
+    super();
+    const { hiddenSize, intermediateSize, mlpBias: bias = false } = options;
+    this.gate_up_proj = new Linear({
+      inFeatures: hiddenSize,
+      outFeatures: 2 * intermediateSize,
+      bias,
+    });
+    this.down_proj = new Linear({
+      inFeatures: intermediateSize,
+      outFeatures: hiddenSize,
+      bias,
+    });
+    this.#options = options;
+  }
+
+  /** Maps `[tokens, hidden]`, and adds `residual` when given. */
+  forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    const { intermediateSize, activation } = this.#options;
+    const both = this.gate_up_proj.forward(input);
+    return this.down_proj.forward(
+      gated(both, { intermediateSize, activation }),
+      residual,
+    );
+  }
+}
+
+/** `act(gate) ∘ up` of `[gate | up]`: `[tokens, 2·intermediate]` to half of it. */
+export function gated(
+  both: Tensor,
+  options: Pick<MlpOptions, "intermediateSize" | "activation">,
+): Tensor {
+  const { intermediateSize: size, activation } = options;
+  const gate = aten.slice(both, 1, 0, size);
+  const up = aten.slice(both, 1, size, 2 * size);
+  return aten.mul(ACTIVATIONS[activation](gate), up);
+}

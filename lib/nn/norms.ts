@@ -1,0 +1,113 @@
+/**
+ * Norms over the last dimension: root mean square (Zhang and Sennrich,
+ * arXiv:1910.07467) and layer norm (Ba et al., arXiv:1607.06450).
+ *
+ * @module
+ */
+
+import { aten, type Tensor, tensor } from "../tensor/mod.ts";
+import { Module, type ParameterSpec } from "./module.ts";
+
+/** A layer that norms the last dimension. */
+export abstract class Norm extends Module {
+  /** Norms the last dimension of `input`. */
+  abstract forward(input: Tensor): Tensor;
+}
+
+/** `y = w ∘ x / √(mean(x²) + ε)` over the last dimension, in `float32` inside. */
+export class RmsNorm extends Norm {
+  /** `[size]` */
+  declare weight: Tensor;
+
+  /** Makes a norm over `size` elements without weights. */
+  constructor(readonly size: number, readonly eps: number) {
+    super();
+  }
+
+  /** The weight of each element. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    return [{ name: "weight", shape: [this.size], init: "ones" }];
+  }
+
+  /** Normalises the last dimension of `input`. */
+  override forward(input: Tensor): Tensor {
+    // PyTorch's fused kernel wants both in one type.
+    const weight = aten.toDtype(this.weight, input.dtype);
+    return aten.rmsNorm(input, [this.size], weight, this.eps);
+  }
+}
+
+/**
+ * `y = (1 + w) ∘ x / √(mean(x²) + ε)`: the stored weight is centred on zero, as in
+ * Gemma. All of it is computed in `float32` and rounded once.
+ */
+export class CentredRmsNorm extends RmsNorm {
+  /** The weight of each element, less one. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    return [{ name: "weight", shape: [this.size], init: "zeros" }];
+  }
+
+  /** Normalises the last dimension of `input`. */
+  override forward(input: Tensor): Tensor {
+    const weight = aten.toDtype(this.weight, "float32")
+      .add(tensor(1, { device: input.device }));
+    const wide = aten.toDtype(input, "float32");
+    const normed = aten.rmsNorm(wide, [this.size], weight, this.eps);
+    return aten.toDtype(normed, input.dtype);
+  }
+}
+
+/** Numbers of a {@linkcode LayerNorm}. */
+export interface LayerNormOptions {
+  /** Added to the variance. */
+  readonly eps: number;
+  /** Whether it has a bias. Default yes. */
+  readonly bias?: boolean;
+}
+
+/** `y = w ∘ (x − mean(x)) / √(var(x) + ε) + b`, in `float32` inside. */
+export class LayerNorm extends Norm {
+  /** `[size]`, or the shape of all trailing dimensions that have weights of their own. */
+  declare weight: Tensor;
+  /** Of the shape of the weight. */
+  declare bias: Tensor | undefined;
+  /** Shape of the weight; only its last dimension is normed over. */
+  readonly shape: readonly number[];
+
+  /**
+   * Makes a norm without weights. With a `shape` of two dimensions, `[heads, size]`,
+   * each head has weights of its own.
+   */
+  constructor(
+    shape: number | readonly number[],
+    readonly options: LayerNormOptions,
+  ) {
+    super();
+    this.shape = typeof shape === "number" ? [shape] : shape;
+  }
+
+  /** The weight of each element, and the bias where there is one. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    const { shape } = this;
+    const weight = { name: "weight", shape, init: "ones" } as const;
+    return this.options.bias ?? true
+      ? [weight, { name: "bias", shape, init: "zeros" }]
+      : [weight];
+  }
+
+  /** Normalises the last dimension of `input`. */
+  override forward(input: Tensor): Tensor {
+    const { weight, bias, shape } = this;
+    const { eps } = this.options;
+    const size = [shape.at(-1)!];
+    const like = (parameter: Tensor): Tensor =>
+      aten.toDtype(parameter, input.dtype);
+    const own = bias === undefined ? null : like(bias);
+    if (shape.length === 1) {
+      return aten.layerNorm(input, size, like(weight), own, eps);
+    }
+    const normed = aten.layerNorm(input, size, null, null, eps);
+    const scaled = aten.mul(normed, like(weight));
+    return own === null ? scaled : scaled.add(own);
+  }
+}

@@ -1,0 +1,292 @@
+/**
+ * Every family against its golden numbers: `tests/fixtures/families` holds for each a
+ * tiny checkpoint and what transformers and peft, or the formulas in
+ * `references.py`, compute from it. A new page is tested by taking its folders off
+ * the list of those without one.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import {
+  AutoModelForCausalLM,
+  type CausalLm,
+  defaultTargets,
+  readConfig,
+  saveModel,
+} from "../../lib/architectures/mod.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import { KeyValueCache } from "../../lib/nn/mod.ts";
+import { matchTargets, PeftModel, targetTree } from "../../lib/peft/mod.ts";
+import { loraConfig } from "../../lib/peft/lora_config.ts";
+import {
+  aten,
+  CPU,
+  fromData,
+  noGrad,
+  type Tensor,
+  tensorScope,
+} from "../../lib/tensor/mod.ts";
+import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
+import { assertClose } from "../closeness.ts";
+import { complaint, inFolder } from "../formats/temporary.ts";
+import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
+
+const FOLDER = "tests/fixtures/families";
+
+/** Folders whose family has no page yet: their tests are reported as ignored. */
+const WITHOUT_PAGE = new Set([
+  "mistral",
+  "mistral_nemo",
+  "ministral",
+  "qwen2",
+  "qwen2_yarn",
+  "qwen3",
+  "qwen3_biases",
+  "qwen3_moe",
+  "qwen3_moe_mixed",
+  "gemma",
+  "gemma_biases",
+  "gemma2",
+  "gemma2_uncapped",
+  "gemma3",
+  "gemma3_nested",
+  "phi3",
+  "phi3_su",
+  "phi4",
+  "phi4_mini",
+  "glm",
+  "glm_plain",
+  "glm4",
+  "glm4_biases",
+  "smollm3",
+  "smollm3_window",
+  "granite",
+  "olmo2",
+  "olmo2_biases",
+  "cohere",
+  "cohere_norms",
+  "starcoder2",
+  "starcoder2_plain",
+  "stablelm",
+  "stablelm_parallel",
+  "exaone4",
+  "exaone4_full",
+  "hunyuan",
+  "hunyuan_plain",
+  "ernie4_5",
+  "ernie4_5_biases",
+  "seed_oss",
+  "seed_oss_biases",
+  "baichuan_7b",
+  "baichuan_13b",
+  "baichuan2_7b",
+  "baichuan2_13b",
+  "internlm",
+  "internlm_20b",
+  "internlm2",
+  "internlm2_dynamic",
+  "chatglm3",
+  "glm4_chat",
+  "qwen",
+  "minicpm",
+  "minicpm_untied",
+]);
+
+/** Mixtures of experts, where peft's "all-linear" means experts and router too. */
+const MIXTURES = ["qwen3_moe", "qwen3_moe_mixed"];
+
+/** One line of `families.json`. */
+interface Family {
+  readonly name: string;
+  readonly adapted_loss: number;
+  readonly all_linear: readonly string[];
+  readonly targeted: readonly string[];
+  readonly default_targets: readonly string[] | null;
+}
+
+const LIMIT = 1e-4;
+const FAMILIES: readonly Family[] = JSON.parse(
+  Deno.readTextFileSync(`${FOLDER}/families.json`),
+);
+
+type Golden = ReadonlyMap<string, TensorData>;
+
+function goldenOf({ name }: Family): Golden {
+  return readSafetensors(`${FOLDER}/${name}/golden.safetensors`);
+}
+
+/** The golden ids, `[2, 13]`, or the first `count` of each row. */
+function idsOf(golden: Golden, count?: number): Tensor {
+  const ids = fromData(golden.get("ids")!);
+  return count === undefined ? ids : aten.slice(ids, 1, 0, count);
+}
+
+/** Logits of `ids`, of shape `[rows, length, vocabulary]`, in training mode where asked. */
+function logitsOf(
+  model: CausalLm,
+  ids: Tensor,
+  options: { training?: boolean; caches?: readonly KeyValueCache[] } = {},
+): Tensor {
+  const { training = false, caches } = options;
+  model.train(training);
+  const logits = model.forward(ids, caches === undefined ? {} : { caches });
+  model.train(false);
+  return aten.reshape(logits, [...ids.shape, -1]);
+}
+
+/** Fails unless logits of the golden ids are the golden ones. */
+function assertGoldenLogits(
+  model: CausalLm,
+  golden: Golden,
+  name = "logits",
+): void {
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  const ids = idsOf(golden);
+  const check = (logits: Tensor, what: string): void =>
+    assertClose(logits.toArray(), numbersOf(golden.get(what)!), {
+      limit: LIMIT,
+      what,
+    });
+  check(logitsOf(model, ids, { training: true }), name);
+  if (name !== "logits") return;
+  if (golden.has("logits_inference")) {
+    check(logitsOf(model, ids), "logits_inference");
+  }
+  if (golden.has("logits_5")) {
+    check(logitsOf(model, idsOf(golden, 5)), "logits_5");
+  }
+}
+
+/** One test of every folder that has a page. */
+function testEach(
+  criterion: string,
+  run: (family: Family, folder: string) => void,
+  skips: readonly string[] = [],
+): void {
+  for (const family of FAMILIES) {
+    if (skips.includes(family.name)) continue;
+    Deno.test({
+      name: `${family.name} ${criterion}`,
+      ignore: WITHOUT_PAGE.has(family.name),
+      fn: () => run(family, `${FOLDER}/${family.name}`),
+    });
+  }
+}
+
+testEach("gives the reference's logits", (family, folder) => {
+  using model = AutoModelForCausalLM.fromPretrained(folder);
+  assertGoldenLogits(model, goldenOf(family));
+});
+
+testEach(
+  "gives the same logits from the config of the other transformers",
+  (family, folder) => {
+    inFolder((other) => {
+      const config = `${folder}/config_other.json`;
+      Deno.copyFileSync(config, `${other}/config.json`);
+      const weights = "model.safetensors";
+      Deno.copyFileSync(`${folder}/${weights}`, `${other}/${weights}`);
+      using model = AutoModelForCausalLM.fromPretrained(other);
+      assertGoldenLogits(model, goldenOf(family));
+    });
+  },
+  FAMILIES.map(({ name }) => name).filter((name) => !hasOtherConfig(name)),
+);
+
+function hasOtherConfig(name: string): boolean {
+  return [...Deno.readDirSync(`${FOLDER}/${name}`)].some((entry) =>
+    entry.name === "config_other.json"
+  );
+}
+
+for (const checkpointing of [false, true]) {
+  testEach(
+    `gives the reference's loss and gradients, checkpointing ${checkpointing}`,
+    (family, folder) => {
+      const golden = goldenOf(family);
+      const batch = goldenBatch(golden);
+      using base = AutoModelForCausalLM.fromPretrained(folder);
+      using model = PeftModel.fromPretrained(base, `${folder}/adapter`);
+      assertGoldenLogits(base, golden, "adapted_logits");
+      using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+      base.train();
+      const loss = accumulateGradients(base, batch, {
+        checkpointing,
+        autocast: null,
+        seed: [1],
+        factor: 1 / batch.targets.labels.length,
+      });
+      assertClose([loss], [family.adapted_loss], { limit: LIMIT });
+      const gradients = readSafetensors(`${folder}/gradients.safetensors`);
+      assert.equal(flat.entries.length, gradients.size);
+      for (const { path, view } of flat.entries) {
+        const wanted = gradients.get(`base_model.model.${path}`);
+        assert(wanted !== undefined, path);
+        assertClose(view.grad!.toArray(), numbersOf(wanted), {
+          limit: LIMIT,
+          what: path,
+        });
+      }
+    },
+  );
+}
+
+testEach("gives with a cache the logits it gives without", (family, folder) => {
+  const golden = goldenOf(family);
+  using model = AutoModelForCausalLM.fromPretrained(folder);
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  // Where rotations follow the length of a row, cached keys stay as they were.
+  const isSteady = !golden.has("logits_5") && !golden.has("logits_inference");
+  const ids = isSteady ? idsOf(golden) : idsOf(golden, 5);
+  const whole = logitsOf(model, ids);
+  const length = ids.shape[1]!;
+  const caches = model.decoderLayers.map(() => new KeyValueCache());
+  const parts: Tensor[] = [];
+  for (let at = 0; at < length;) {
+    const end = at === 0 ? Math.ceil(length / 2) : at + 1;
+    parts.push(logitsOf(model, aten.slice(ids, 1, at, end), { caches }));
+    at = end;
+  }
+  assertClose(aten.cat(parts, 1).toArray(), whole.toArray(), { limit: 1e-5 });
+  for (const cache of caches) cache[Symbol.dispose]();
+});
+
+testEach(
+  "has peft's modules for all-linear and peft's default targets",
+  (family, folder) => {
+    const model = AutoModelForCausalLM.fromConfig(folder);
+    const config = loraConfig({ target_modules: "all-linear" });
+    const { targeted } = matchTargets(targetTree(model), config);
+    assert.deepEqual(targeted.toSorted(), [...family.all_linear].sort());
+    assert.deepEqual(
+      defaultTargets(model.config) ?? null,
+      family.default_targets,
+    );
+  },
+  MIXTURES,
+);
+
+testEach("is the same after it was saved and loaded", (family, folder) => {
+  inFolder((saved) => {
+    {
+      using model = AutoModelForCausalLM.fromPretrained(folder);
+      saveModel(model, saved);
+    }
+    using model = AutoModelForCausalLM.fromPretrained(saved);
+    assertGoldenLogits(model, goldenOf(family));
+  });
+});
+
+Deno.test("the list of families without a page names only these", () => {
+  const named = new Set(FAMILIES.map(({ name }) => name));
+  for (const name of WITHOUT_PAGE) {
+    assert(named.has(name), name);
+    const message = complaint(() => readConfig(`${FOLDER}/${name}`));
+    assert.match(message, /its model_type is .*, known are /, name);
+  }
+});
