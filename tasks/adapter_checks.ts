@@ -6,13 +6,12 @@
  */
 
 import {
-  AutoModelForCausalLM,
+  type CausalLm,
   InputError,
   type LoraConfig,
   loraConfig,
   loraFields,
   matchTargets,
-  type ModelConfig,
   PeftModel,
   type TargetReport,
   targetTree,
@@ -37,20 +36,20 @@ export interface CheckedAdapter {
 }
 
 /**
- * The adapter that a run trains in a model of this configuration, and, where it resumes from the checkpoint in
+ * The adapter that a run trains in `model`, and, where it resumes from the checkpoint in
  * `resumed`, whether that has the same one. No weights are read.
  *
  * @throws {InputError} when no module matches, or naming what is different.
  */
 export function checkAdapter(
   run: TrainArguments,
-  { model, resumed }: { model: ModelConfig; resumed: string | null },
+  { model, resumed }: { model: CausalLm; resumed: string | null },
 ): CheckedAdapter {
   const { checkpoint } = run.finetune;
   const config = checkpoint === null
     ? loraConfig(loraFields(run.finetune))
     : PeftModel.readConfig(checkpoint);
-  const tree = targetTree(AutoModelForCausalLM.fromConfig(model));
+  const tree = targetTree(model);
   const report = matchTargets(tree, config);
   if (resumed === null) return { config, report };
   const stored = PeftModel.readConfig(resumed);

@@ -44,7 +44,7 @@ const EXAMPLE = "train.jsonc";
 async function main(args: readonly string[]): Promise<void> {
   const parsed = readArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
-  const { config, adapter, tokenizer, dataset } = await checkRun(parsed);
+  const { tree, adapter, tokenizer, dataset } = await checkRun(parsed);
   for (const note of parsed.notes) console.log(printable(note));
   for (const line of describePreflight(dataset.preflight)) {
     console.log(printable(line));
@@ -54,7 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
   const training = suitedTo(device, parsed);
-  using base = AutoModelForCausalLM.fromPretrained(config, {
+  using base = AutoModelForCausalLM.fromPretrained(tree, {
     device,
     torchDtype: finetune.torch_dtype,
   });

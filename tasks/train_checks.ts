@@ -6,13 +6,15 @@
  */
 
 import {
+  AutoModelForCausalLM,
   AutoTokenizer,
+  type CausalLm,
   checkOutputFolder,
+  checkWeights,
   dataCollator,
   type Dataset,
   InputError,
   loadDataset,
-  type ModelConfig,
   planTraining,
   readConfig,
   resolveCheckpoint,
@@ -34,7 +36,8 @@ import { warn } from "./report_error.ts";
 
 /** What the checks read on their way. */
 export interface CheckedRun {
-  readonly config: ModelConfig;
+  /** The model without its weights. */
+  readonly tree: CausalLm;
   readonly adapter: CheckedAdapter;
   readonly tokenizer: AutoTokenizer;
   readonly dataset: Dataset;
@@ -49,6 +52,7 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   const { finetune, training } = parsed;
   checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
+  const tree = AutoModelForCausalLM.fromConfig(config);
   const { output_dir, resume_from_checkpoint } = training;
   checkRowsPath(finetune.dataset_path);
   checkOutputPath(output_dir);
@@ -58,7 +62,8 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     checkAdapterFolder(finetune.checkpoint, "--checkpoint");
     warnOfOtherBase(finetune.checkpoint, finetune.model_path);
   }
-  const adapter = checkAdapter(parsed, { model: config, resumed: folder });
+  const adapter = checkAdapter(parsed, { model: tree, resumed: folder });
+  checkWeights(tree);
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
   const dataset = await loadDataset(finetune.dataset_path, {
@@ -73,7 +78,7 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     size: config.vocabSize,
   });
   if (folder === null) warnOfEarlierRun(training);
-  return { config, adapter, tokenizer, dataset };
+  return { tree, adapter, tokenizer, dataset };
 }
 
 /**

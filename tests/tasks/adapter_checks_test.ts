@@ -7,10 +7,10 @@
 
 import { strict as assert } from "node:assert";
 import {
+  AutoModelForCausalLM,
   loraConfig,
   parseTrainArguments,
   PeftModel,
-  readConfig,
   type TrainArguments,
 } from "../../mod.ts";
 import {
@@ -30,7 +30,7 @@ function run(...flags: string[]): TrainArguments {
 
 /** checkAdapter() in the run's own model. */
 function check(parsed: TrainArguments, resumed: string | null): CheckedAdapter {
-  const model = readConfig(parsed.finetune.model_path);
+  const model = AutoModelForCausalLM.fromConfig(parsed.finetune.model_path);
   return checkAdapter(parsed, { model, resumed });
 }
 

@@ -48,7 +48,7 @@ Deno.test("checkRun() refuses a tokenizer with ids that the model has no rows fo
   );
 });
 
-Deno.test("checkRun() hands on the configuration, so that config.json is read once a run", async () => {
+Deno.test("checkRun() hands on the model without weights, so that config.json is read once a run, and refuses cut weights", async () => {
   const folder = Deno.makeTempDirSync();
   try {
     for (const { name, isFile } of Deno.readDirSync("models/tiny-atom")) {
@@ -60,10 +60,17 @@ Deno.test("checkRun() hands on the configuration, so that config.json is read on
       ...["--output_dir", `${folder}/output`],
     ]);
     assert(!("help" in parsed));
-    const { config } = await checkRun(parsed);
+    const { tree } = await checkRun(parsed);
     Deno.removeSync(`${folder}/config.json`);
-    using model = AutoModelForCausalLM.fromPretrained(config);
+    using model = AutoModelForCausalLM.fromPretrained(tree);
     assert.equal(model.config.path, folder);
+    // what is wrong with the weights is told as early
+    Deno.copyFileSync("models/tiny-atom/config.json", `${folder}/config.json`);
+    Deno.truncateSync(`${folder}/model.safetensors`, 100_000);
+    await assert.rejects(
+      checkRun(parsed),
+      /"lm_head\.weight" ends at byte .* the file is cut short/,
+    );
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
