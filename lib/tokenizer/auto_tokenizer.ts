@@ -70,6 +70,7 @@ export class AutoTokenizer {
   readonly #spec: TokenizerSpec;
   readonly #limits: CheckedTokenizerJson;
   readonly #directory: string;
+  readonly #templateFile: string;
   readonly #truncatesLeft: boolean;
   /** The Jinja template of the folder, null when it has none. */
   readonly chatTemplate: string | null;
@@ -89,6 +90,11 @@ export class AutoTokenizer {
     this.#directory = files.directory;
     this.#truncatesLeft = files.config["truncation_side"] === "left";
     this.chatTemplate = chatTemplateOf(files);
+    this.#templateFile = `${files.directory}/${
+      files.chatTemplate === null
+        ? "tokenizer_config.json"
+        : "chat_template.jinja"
+    }`;
   }
 
   /**
@@ -209,6 +215,7 @@ export class AutoTokenizer {
       );
     }
     return renderChatTemplate(this.chatTemplate, messages, {
+      file: this.#templateFile,
       ...options,
       variables: { ...this.#spec.special, ...options.variables },
     });

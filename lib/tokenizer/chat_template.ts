@@ -1,12 +1,15 @@
 /**
- * Chat templates: messages to the prompt text that a chat model was trained on,
- * rendered by Hugging Face's Jinja. It renders text only, it does not tokenize.
+ * Chat templates: messages to the prompt text that a chat model was trained on. It
+ * renders text only, it does not tokenize. A template is parsed once.
  *
  * @module
  */
 
-import { Template } from "npm:@huggingface/jinja@0.5.11";
-import { InputError } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
+import { BoundedTemplate } from "./bounded_template.ts";
+
+const MOST_PARSED = 8;
+const parsed = new Map<string, BoundedTemplate>();
 
 /** One turn of a conversation. */
 export interface ChatMessage {
@@ -20,6 +23,8 @@ export interface ChatMessage {
 export interface ChatTemplateOptions {
   /** Ends the text where the assistant begins to speak. Default false. */
   readonly addGenerationPrompt?: boolean;
+  /** The file that the template is from, named where it cannot be applied. */
+  readonly file?: string;
   /** Further names that the template may use. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
@@ -35,7 +40,7 @@ export function renderChatTemplate(
   options: ChatTemplateOptions = {},
 ): string {
   try {
-    return new Template(template).render({
+    return parsedTemplate(template).render({
       tools: null,
       documents: null,
       ...options.variables,
@@ -45,8 +50,19 @@ export function renderChatTemplate(
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new InputError(
-      `Cannot apply the chat template to ${messages.length} messages: ${reason}`,
+      `Cannot apply the chat template${
+        options.file === undefined ? "" : ` of ${quoted(options.file)}`
+      } to ${messages.length} messages: ${reason}`,
       { cause: error },
     );
   }
+}
+
+function parsedTemplate(text: string): BoundedTemplate {
+  const known = parsed.get(text);
+  if (known !== undefined) return known;
+  if (parsed.size >= MOST_PARSED) parsed.clear();
+  const made = new BoundedTemplate(text);
+  parsed.set(text, made);
+  return made;
 }
