@@ -56,7 +56,15 @@ const BELOW_ONE: Bounds = {
 const refused = { accepts: "default", help: "Not supported yet" } as const;
 const off = { kind: "bool", default: false, ...refused } as const;
 const text = { kind: "str", default: null, ...refused } as const;
+const idle = { noEffect: true, isFree: true, help: "Without effect" } as const;
 const noFlag = { flag: null, isFree: true, help: "Written by peft" } as const;
+
+const START = {
+  reason: "adapters start as --init_lora_weights true, false or gaussian say",
+} as const;
+const WHOLE = {
+  reason: "a LoRA adapter works alike on every token and layer it is put on",
+} as const;
 
 /** All fields of peft 0.21. */
 export const LORA_SETTINGS = {
@@ -152,38 +160,66 @@ export const LORA_SETTINGS = {
     help: "Where the base model lies",
   },
   /** Asked for by peft's task classes; adapters are written for CAUSAL_LM. */
-  task_type: { kind: "str", default: "CAUSAL_LM", ...refused, isFree: true },
+  task_type: {
+    kind: "str",
+    default: "CAUSAL_LM",
+    ...refused,
+    reason: "chat models are trained to continue text",
+    isFree: true,
+  },
   /** Which biases of the base model are trained. */
   bias: {
     kind: "choice",
     choices: ["none", "all", "lora_only"],
     default: "none",
     ...refused,
+    reason: "the biases of the base model stay as they are",
   },
-  fan_in_fan_out: off,
+  /** For layers that store their weights turned, which no family here has. */
+  fan_in_fan_out: { kind: "bool", default: false, ...idle },
   /** Modules that are trained whole, as copies. */
-  modules_to_save: { kind: "list", default: null, ...refused },
+  modules_to_save: {
+    kind: "list",
+    default: null,
+    ...refused,
+    reason: "the modules of the base model stay as they are",
+  },
   /** Weight-decomposed adaptation (Liu et al., arXiv:2402.09353). */
-  use_dora: off,
-  lora_bias: off,
-  target_parameters: { kind: "list", default: null, ...refused },
-  trainable_token_indices: { kind: "ints", default: null, ...refused },
-  layer_replication: text,
-  loftq_config: { ...text, written: {} },
-  eva_config: text,
-  corda_config: text,
-  lora_ga_config: text,
-  velora_config: text,
-  monteclora_config: text,
-  arrow_config: text,
-  kasa_config: text,
-  megatron_config: { ...text, inFiles: "object", isFree: true },
-  megatron_core: { ...text, default: "megatron.core", isFree: true },
-  alora_invocation_tokens: { kind: "ints", default: null, ...refused },
-  use_qalora: off,
-  qalora_group_size: { kind: "int", default: 16, ...refused, isFree: true },
-  use_bdlora: text,
-  ensure_weight_tying: { ...off, isFree: true },
+  use_dora: { ...off, reason: "no magnitudes are trained beside LoRA" },
+  lora_bias: { ...off, reason: "matrix B has no bias" },
+  target_parameters: {
+    kind: "list",
+    default: null,
+    ...refused,
+    reason: "adapters are put on linear layers, named by --target_modules",
+  },
+  trainable_token_indices: {
+    kind: "ints",
+    default: null,
+    ...refused,
+    reason: "embeddings stay as they are",
+  },
+  layer_replication: { ...text, reason: "the layers stay as they are" },
+  loftq_config: { ...text, ...START, written: {} },
+  eva_config: { ...text, ...START },
+  corda_config: { ...text, ...START },
+  lora_ga_config: { ...text, ...START },
+  velora_config: { ...text, ...WHOLE },
+  monteclora_config: { ...text, ...WHOLE },
+  arrow_config: { ...text, ...WHOLE },
+  kasa_config: { ...text, ...WHOLE },
+  megatron_config: { kind: "any", default: null, ...idle, inFiles: "object" },
+  megatron_core: { kind: "str", default: "megatron.core", ...idle },
+  alora_invocation_tokens: {
+    kind: "ints",
+    default: null,
+    ...refused,
+    ...WHOLE,
+  },
+  use_qalora: { ...off, ...WHOLE },
+  qalora_group_size: { kind: "int", default: 16, ...idle },
+  use_bdlora: { ...text, ...WHOLE },
+  ensure_weight_tying: { kind: "bool", default: false, ...idle },
   auto_mapping: { kind: "str", default: null, ...noFlag, inFiles: "object" },
   inference_mode: { kind: "bool", default: true, ...noFlag },
   peft_type: { kind: "str", default: "LORA", ...refused, flag: null },
@@ -211,6 +247,7 @@ type Computed = {
  */
 type FieldValue<S extends LoraSetting> =
   | (S extends { readonly choices: readonly (infer C)[] } ? C
+    : S["kind"] extends "any" ? Readonly<Record<string, unknown>>
     : S["kind"] extends "ints" ? number | readonly number[]
     : S["kind"] extends "list" ? string | readonly string[]
     : SettingKinds[S["kind"]])
@@ -239,20 +276,23 @@ type LoraFlags = {
 };
 
 /** The rows of `deno task train` that make the adapter. */
-export const LORA_FLAGS = flags(false) as LoraFlags;
+export const LORA_FLAGS = flags((row) =>
+  row.accepts === undefined && row.noEffect === undefined
+) as LoraFlags;
 
-/** LoraConfig fields that are recognised, and refused by name when set. */
-export const LORA_REFUSED_FLAGS = flags(true) as {
-  readonly [
-    N in Exclude<keyof Table, Computed> as FlagName<N, Table[N]>
-  ]: Table[N];
-};
+/** Fields that are recognised, and refused by name when set. */
+export const LORA_REFUSED_FLAGS: LoraTable = flags((row) =>
+  row.accepts === "default"
+);
 
-function flags(isRefused: boolean): Record<string, LoraSetting> {
+/** Fields that change nothing here, and may have any value. */
+export const LORA_WITHOUT_EFFECT: LoraTable = flags((row) =>
+  row.noEffect === true
+);
+
+function flags(wanted: (row: LoraSetting) => boolean): LoraTable {
   const rows = Object.entries<LoraSetting>(LORA_SETTINGS)
-    .filter(([, { flag, accepts }]) =>
-      flag !== null && (accepts === "default") === isRefused
-    )
+    .filter(([, row]) => row.flag !== null && wanted(row))
     .map(([name, row]) =>
       [row.flag ?? name, {
         ...row,

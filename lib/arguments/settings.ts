@@ -8,6 +8,7 @@ export { FINETUNE, type FinetuneArguments } from "./finetune_arguments.ts";
 export {
   LORA_REFUSED_FLAGS,
   LORA_SETTINGS,
+  LORA_WITHOUT_EFFECT,
   type LoraConfig,
   loraFields,
 } from "./lora_settings.ts";

@@ -16,6 +16,7 @@ import {
   FINETUNE,
   type FinetuneArguments,
   LORA_REFUSED_FLAGS,
+  LORA_WITHOUT_EFFECT,
   REMOVED_WITHOUT_EFFECT,
   TRAINING,
   TRAINING_MOVED,
@@ -34,6 +35,7 @@ const GROUPS = [
   { title: "LoraConfig, not supported yet", table: LORA_REFUSED_FLAGS },
   { title: "TrainingArguments, not supported yet", table: TRAINING_REFUSED },
   { title: "Removed from TrainingArguments", table: TRAINING_REMOVED },
+  { title: "LoraConfig, without effect", table: LORA_WITHOUT_EFFECT },
   { title: "Without effect", table: TRAINING_WITHOUT_EFFECT },
   { title: "Removed, without effect", table: REMOVED_WITHOUT_EFFECT },
 ] as const;

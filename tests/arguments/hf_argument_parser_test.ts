@@ -9,6 +9,7 @@ import { HfArgumentParser } from "../../lib/arguments/hf_argument_parser.ts";
 import {
   FINETUNE,
   LORA_REFUSED_FLAGS,
+  LORA_WITHOUT_EFFECT,
   TRAINING,
 } from "../../lib/arguments/settings.ts";
 import { InputError } from "../../lib/input_error.ts";
@@ -47,7 +48,7 @@ Deno.test("HfArgumentParser parses and complains as transformers' own does", () 
 });
 
 Deno.test("the tables hold all fields of peft's LoraConfig that a user sets", () => {
-  const ours = { ...FINETUNE, ...LORA_REFUSED_FLAGS };
+  const ours = { ...FINETUNE, ...LORA_REFUSED_FLAGS, ...LORA_WITHOUT_EFFECT };
   const missing = (fixture("lora_fields") as string[])
     .filter((name) => !(name in ours));
   assert.deepEqual(missing.sort(), [

@@ -186,7 +186,6 @@ Deno.test("loraConfigFromJson() names every field that is not computed here", ()
     bias: "all",
     modules_to_save: ["lm_head"],
     lora_bias: true,
-    fan_in_fan_out: true,
     layer_replication: [[0, 1]],
     trainable_token_indices: [1],
     target_parameters: ["x"],
