@@ -37,6 +37,8 @@ flags=(
   --output_dir output
 )
 
+# Deno asks the network for a newer Deno otherwise
+export DENO_NO_UPDATE_CHECK=1
 deno=(deno)
 command -v deno >/dev/null || deno=(npx -y deno@2.9.6)
 exec "${deno[@]}" task train "${flags[@]}" "$@"

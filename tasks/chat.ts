@@ -42,7 +42,7 @@ async function main(args: readonly string[]): Promise<void> {
   const chat = withBaseModel(parsed);
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
   const prompt = await promptFor(chat, tokenizer);
-  await openLibtorch();
+  await openLibtorch(["run", "sys", "write"]);
   using model = AutoModelForCausalLM.fromPretrained(chat.model_path, {
     device: deviceNamed(chat.device),
     torchDtype: chat.torch_dtype,

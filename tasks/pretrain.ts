@@ -16,7 +16,7 @@ import { HfArgumentParser } from "../lib/arguments/hf_argument_parser.ts";
 import type { SettingsOf, SettingsTable } from "../lib/arguments/setting.ts";
 import { TRAINING, type TrainingArguments } from "../lib/arguments/settings.ts";
 import { writePythonJson } from "../lib/formats/python_json.ts";
-import { ensureLibtorch, setThreads } from "../lib/tensor/mod.ts";
+import { setThreads } from "../lib/tensor/mod.ts";
 import { AutoTokenizer } from "../lib/tokenizer/auto_tokenizer.ts";
 import { trainBpe } from "./pretrain/bpe_trainer.ts";
 import { writeLlamaTokenizer } from "./pretrain/llama_tokenizer_files.ts";
@@ -27,6 +27,7 @@ import {
   readRows,
   tokenizerTexts,
 } from "./pretrain/corpus.ts";
+import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 
 /** The settings of the command. */
@@ -79,7 +80,7 @@ async function pretrain(args: PretrainArguments): Promise<void> {
   const tokenizer = await makeTokenizer(corpus, args);
   const features = await corpusFeatures(corpus, tokenizer);
   console.log(`${features.length} rows, ${tokenizer.vocabSize} tokens`);
-  await ensureLibtorch();
+  await openLibtorch(["run", "sys"]);
   // Sums are then the same on any number of cores.
   setThreads(1);
   using model = new LlamaForCausalLm(

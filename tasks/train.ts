@@ -50,7 +50,7 @@ async function main(args: readonly string[]): Promise<void> {
     console.log(printable(line));
   }
   overruledFlags(parsed, adapter).forEach(warn);
-  await openLibtorch();
+  await openLibtorch(["run", "sys"]);
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
   const training = suitedTo(device, parsed);

@@ -65,7 +65,7 @@ async function makeFolders(maxPositions = 512): Promise<
 
 function start(args: readonly string[]): Deno.ChildProcess {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-P", "--no-prompt", "tasks/chat.ts", ...args],
+    args: ["run", "-q", "-P=chat", "--no-prompt", "tasks/chat.ts", ...args],
     stdin: "piped",
     stdout: "piped",
     stderr: "piped",

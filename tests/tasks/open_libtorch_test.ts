@@ -17,7 +17,7 @@ Deno.test("openLibtorch warns that LIBTORCH has none, and goes on with another",
     Deno.mkdirSync(`${cache}/${name}/torch`, { recursive: true });
     Deno.symlinkSync(folder, `${cache}/${name}/torch/lib`);
     const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["run", "-q", "-P", "--no-prompt", "tasks/setup.ts"],
+      args: ["run", "-q", "-P=setup", "--no-prompt", "tasks/setup.ts"],
       env: { LIBTORCH: "no-such-folder", LORIKEET_CACHE: cache },
     }).output();
     const told = new TextDecoder().decode(stderr);

@@ -27,7 +27,14 @@ const SMALL = "train.jsonc --per_device_train_batch_size 4 --logging_steps 1 " +
 
 function command(flags: readonly string[], task = "train"): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-P", "--no-prompt", `tasks/${task}.ts`, ...flags],
+    args: [
+      "run",
+      "-q",
+      `-P=${task}`,
+      "--no-prompt",
+      `tasks/${task}.ts`,
+      ...flags,
+    ],
     env: ENVIRONMENT,
     stdout: "piped",
     stderr: "piped",

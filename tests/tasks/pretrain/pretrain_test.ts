@@ -18,7 +18,7 @@ const ROOT = new URL("../../../", import.meta.url);
 async function pretrain(folder: string): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "-q", "-P", "--no-prompt", "tasks/pretrain.ts"],
+      ...["run", "-q", "-P=pretrain", "--no-prompt", "tasks/pretrain.ts"],
       ...["--output_dir", folder, "--max_steps", "2", "--batch_size", "2"],
     ],
     cwd: ROOT,
