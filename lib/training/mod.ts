@@ -36,7 +36,12 @@ export {
   scheduleNames,
   type ScheduleSpan,
 } from "./schedules.ts";
-export { StepEngine, type StepInput, type StepResult } from "./step_engine.ts";
+export {
+  type Precision,
+  StepEngine,
+  type StepInput,
+  type StepResult,
+} from "./step_engine.ts";
 export { type TrainableModel, trainableModel } from "./trainable_model.ts";
 export {
   ModifiedTrainer,

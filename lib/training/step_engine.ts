@@ -9,6 +9,7 @@ import type { CausalLm } from "../architectures/mod.ts";
 import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
+import type { Device } from "../tensor/mod.ts";
 import { FlatParameters } from "./flat_parameters.ts";
 import { accumulateGradients } from "./gradients.ts";
 import {
@@ -42,6 +43,23 @@ export interface StepInput {
   readonly loss: "tokens" | "reference";
 }
 
+/** In which type a step is computed. */
+export interface Precision {
+  /** The type that matrix products run in, or `null` for that of the weights. */
+  readonly autocast: DType | null;
+  /** Whether losses are scaled so that gradients fit float16. */
+  readonly lossScaling: boolean;
+}
+
+/** The precision that `args` ask for; as in the reference, float16 arithmetic is for CUDA devices. */
+function precisionOf(args: TrainingArguments, device: Device): Precision {
+  const fp16 = args.fp16 && device.type === "cuda";
+  return {
+    autocast: args.bf16 ? "bfloat16" : fp16 ? "float16" : null,
+    lossScaling: fp16,
+  };
+}
+
 /** Owns the flat parameters and the optimizer. */
 export class StepEngine implements Disposable {
   /** The trained parameters. */
@@ -55,17 +73,19 @@ export class StepEngine implements Disposable {
   #scaler: LossScaler | null = null;
 
   /** Moves the trainable parameters into flat tensors. */
-  constructor(trainable: TrainableModel, args: TrainingArguments) {
+  constructor(
+    trainable: TrainableModel,
+    args: TrainingArguments,
+    precision: Precision = precisionOf(args, trainable.model.device),
+  ) {
     const { model } = trainable;
     const definition = optimizerNamed(args.optim);
     this.#model = model;
     this.#args = args;
     this.parameters = new FlatParameters(trainable.parameters, model.device);
     this.optimizer = definition.create(this.parameters, args);
-    // As in the reference, float16 arithmetic is for CUDA devices.
-    const fp16 = args.fp16 && model.device.type === "cuda";
-    this.autocast = args.bf16 ? "bfloat16" : fp16 ? "float16" : null;
-    if (fp16) this.#scaler = new LossScaler();
+    this.autocast = precision.autocast;
+    if (precision.lossScaling) this.#scaler = new LossScaler();
   }
 
   /** Loss scaling's state, for checkpoints. */

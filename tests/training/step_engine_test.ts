@@ -13,7 +13,7 @@ import { dataCollator } from "../../lib/data/collator.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
 import { scheduleFactor } from "../../lib/training/schedules.ts";
-import { StepEngine } from "../../lib/training/step_engine.ts";
+import { StepEngine, type StepResult } from "../../lib/training/step_engine.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
@@ -191,4 +191,56 @@ Deno.test("StepEngine.step() leaves no tensor behind in 60 steps of varying leng
     }
   }
   assert.equal(liveTensors(), atStart);
+});
+
+Deno.test("StepEngine.step() with loss scaling is the step without, and leaves out one that overflows", () => {
+  const run = (
+    lossScaling: boolean,
+    scale?: number,
+  ): {
+    results: StepResult[];
+    values: Float64Array;
+    scale: number | undefined;
+  } => {
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+    using engine = new StepEngine(
+      trainableModel(model),
+      tinyArguments({ max_grad_norm: 0.25 }),
+      { autocast: null, lossScaling },
+    );
+    if (scale !== undefined) engine.lossScaler = { scale, goodSteps: 3 };
+    const batches = [dataCollator(tinyRows(2), PAD)];
+    const results = [0, 1].map((step) =>
+      engine.step(batches, { learningRate: 0.01, loss: "tokens", seed: [step] })
+    );
+    return {
+      results,
+      values: engine.parameters.values.toArray(),
+      scale: engine.lossScaler?.scale,
+    };
+  };
+  const plain = run(false);
+  // a power of two changes no digit
+  const scaled = run(true);
+  assert.deepEqual(scaled.results, plain.results);
+  assert.deepEqual(scaled.values, plain.values);
+  assert.equal(scaled.scale, 65536);
+  assert(plain.results.every(({ skipped, failed }) => !skipped && !failed));
+  const over = run(true, 2 ** 100);
+  const untouched = run(true, 2 ** 100);
+  assert.deepEqual(
+    over.results.map(({ skipped, failed }) => [skipped, failed]),
+    [
+      [true, false],
+      [true, false],
+    ],
+  );
+  assert.equal(over.scale, 2 ** 98);
+  assert.deepEqual(over.values, untouched.values);
+  assert(
+    over.results.every(({ loss }) =>
+      Math.abs(loss - plain.results[0]!.loss) < 1e-6
+    ),
+  );
 });

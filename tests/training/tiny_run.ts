@@ -92,7 +92,7 @@ export const TINY_LORA: Partial<LoraConfig> = {
 /** A run: what to train in which folder. */
 export interface TinyRun {
   readonly folder: string;
-  /** Name of a fixture model. Default `llama_gqa`. */
+  /** Name of a fixture model, or a path. Default `llama_gqa`. */
   readonly model?: string;
   /** The adapter; `null` trains the whole model. */
   readonly lora?: Partial<LoraConfig> | null;
@@ -113,8 +113,10 @@ export interface TinyResult {
 
 /** Trains, and saves weights and state into the folder unless the run was aborted. */
 export async function train(run: TinyRun): Promise<TinyResult> {
-  const name = `${MODELS}/${run.model ?? "llama_gqa"}`;
-  using base = AutoModelForCausalLM.fromPretrained(name);
+  const { model = "llama_gqa" } = run;
+  using base = AutoModelForCausalLM.fromPretrained(
+    model.includes("/") ? model : `${MODELS}/${model}`,
+  );
   const lora = run.lora === undefined ? TINY_LORA : run.lora;
   using adapter = lora === null ? null : getPeftModel(base, lora, { seed: 42 });
   const saved: string[] = [];

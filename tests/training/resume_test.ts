@@ -1,0 +1,405 @@
+/**
+ * What a resumed run says and restores: each changed setting by name, the files that
+ * transformers reads, loss scaling, rates, epochs and sums as if never interrupted.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import type { TrainingArguments } from "../../lib/arguments/settings.ts";
+import type { PickleValue } from "../../lib/formats/pickle.ts";
+import {
+  readSafetensors,
+  writeSafetensors,
+} from "../../lib/formats/safetensors.ts";
+import { TorchArchive } from "../../lib/formats/torch_archive.ts";
+import { getPeftModel, type LoraConfig } from "../../lib/peft/mod.ts";
+import {
+  FlatParameters,
+  planTraining,
+  StepEngine,
+  type StepReport,
+  trainableModel,
+} from "../../lib/training/mod.ts";
+import { AdamW } from "../../lib/training/adamw.ts";
+import {
+  readCheckpoint,
+  writeCheckpoint,
+} from "../../lib/training/checkpoint.ts";
+import {
+  readOptimizerFile,
+  readScalerFile,
+  writeOptimizerFiles,
+} from "../../lib/training/optimizer_files.ts";
+import { freshState, stateToJson } from "../../lib/training/trainer_state.ts";
+import { CPU } from "../../lib/tensor/mod.ts";
+import { complaint } from "../formats/temporary.ts";
+import {
+  inFolder,
+  MODELS,
+  numbersOf,
+  refusal,
+  TINY_LORA,
+  tinyArguments,
+  tinyRows,
+  type TinyRun,
+  train,
+} from "./tiny_run.ts";
+
+const TWO_OF_FOUR = {
+  max_steps: 4,
+  save_strategy: "steps",
+  save_steps: 2,
+} as const;
+
+/** The warnings of a run that resumes after two of four steps with something changed. */
+async function warningsOf(changed: Partial<TinyRun>): Promise<string[]> {
+  return await inFolder(async (folder) => {
+    await train({ folder, args: TWO_OF_FOUR });
+    const { warnings } = await train({
+      ...changed,
+      folder,
+      args: { ...TWO_OF_FOUR, ...changed.args },
+      train: { resumeFromCheckpoint: `${folder}/checkpoint-2` },
+    });
+    return warnings.map((each) => each.replace(/^.*interrupted: /, ""));
+  });
+}
+
+/** Changed arguments, and what is said of them. */
+const CHANGED: readonly (readonly [Partial<TrainingArguments>, string])[] = [
+  [{ learning_rate: 0.02 }, "learning_rate 0.01 → 0.02"],
+  [{ weight_decay: 0.1 }, "weight_decay 0 → 0.1"],
+  [{ adam_beta1: 0.8 }, "adam_beta1 0.9 → 0.8"],
+  [{ adam_beta2: 0.99 }, "adam_beta2 0.999 → 0.99"],
+  [{ adam_epsilon: 1e-6 }, "adam_epsilon 1e-8 → 0.000001"],
+  [{ max_grad_norm: 0.5 }, "max_grad_norm 1 → 0.5"],
+  [{ bf16: true }, "bf16 false → true"],
+  [{ seed: 7, data_seed: 42 }, "seed 42 → 7"],
+  [{ data_seed: 7 }, "data_seed 42 → 7"],
+  [{ dataloader_drop_last: true }, "dataloader_drop_last false → true"],
+  [{ warmup_steps: 1 }, "warmup_steps 0 → 1"],
+  [{ max_steps: 5 }, "max_steps 4 → 5"],
+  [
+    { per_device_train_batch_size: 1 },
+    "per_device_train_batch_size 2 → 1",
+  ],
+  [
+    { gradient_accumulation_steps: 1 },
+    "gradient_accumulation_steps 2 → 1",
+  ],
+  [{ lr_scheduler_type: "cosine" }, "lr_scheduler_type linear → cosine"],
+  [
+    { lr_scheduler_type: "constant" },
+    "lr_scheduler_type linear → constant; max_steps 4 → none",
+  ],
+];
+
+for (const [args, expected] of CHANGED) {
+  Deno.test(`Trainer.train() resumed with another setting says so: ${expected}`, async () => {
+    assert.deepEqual(await warningsOf({ args }), [expected]);
+  });
+}
+
+for (
+  const [changed, expected] of [
+    [{ lora_dropout: 0 }, "lora_dropout 0.1 → 0"],
+    [{ lora_alpha: 16 }, "lora_alpha 8 → 16"],
+    [{ use_rslora: true }, "use_rslora false → true"],
+    [{ alpha_pattern: { q_proj: 3 } }, 'alpha_pattern {} → {"q_proj":3}'],
+  ] as [Partial<LoraConfig>, string][]
+) {
+  Deno.test(`Trainer.train() resumed with another adapter setting says so: ${expected}`, async () => {
+    const warnings = await warningsOf({ lora: { ...TINY_LORA, ...changed } });
+    assert.deepEqual(warnings, [expected]);
+  });
+}
+
+Deno.test("Trainer.train() resumed with rows in another order, other labels, another loss or another base says so", async () => {
+  const rows = tinyRows(7);
+  const hash = /^hash of the rows \w{16} → \w{16}$/;
+  const [reordered] = await warningsOf({ rows: rows.toReversed() });
+  assert.match(reordered!, hash);
+  const [relabelled] = await warningsOf({
+    rows: rows.map(({ input_ids }) => ({ input_ids, labels: input_ids })),
+  });
+  assert.match(relabelled!, hash);
+  assert.deepEqual(
+    await warningsOf({ options: { loss: "reference" } }),
+    ["loss tokens → reference"],
+  );
+  const [other] = await warningsOf({ model: "llama_tied" }).catch(
+    (error) => [String(error)],
+  );
+  assert.match(other!, /has shape|hash of the base weights/);
+});
+
+Deno.test("Trainer.train() resumed on a base of the same shapes with other weights says so", async () => {
+  await inFolder(async (folder) => {
+    const model = `${folder}/model`;
+    Deno.mkdirSync(model);
+    const source = `${MODELS}/llama_gqa`;
+    Deno.copyFileSync(`${source}/config.json`, `${model}/config.json`);
+    const name = "model.layers.1.mlp.up_proj.weight";
+    const tensors = readSafetensors(`${source}/model.safetensors`);
+    const values = numbersOf(tensors.get(name)!).map((value) => value * 1.01);
+    tensors.set(name, {
+      ...tensors.get(name)!,
+      bytes: new Uint8Array(values.buffer),
+    });
+    writeSafetensors(`${model}/model.safetensors`, tensors);
+    const output = `${folder}/output`;
+    await train({ folder: output, args: TWO_OF_FOUR });
+    const { warnings } = await train({
+      folder: output,
+      model,
+      args: TWO_OF_FOUR,
+      train: { resumeFromCheckpoint: `${output}/checkpoint-2` },
+    });
+    assert.equal(warnings.length, 1);
+    assert.match(
+      warnings[0]!,
+      /interrupted: hash of the base weights \w{16} → \w{16}$/,
+    );
+  });
+});
+
+Deno.test("Trainer.train() resumed with a constant rate may go on for longer without a word", async () => {
+  await inFolder(async (folder) => {
+    for (const name of ["constant", "constant_with_warmup"]) {
+      const args = { ...TWO_OF_FOUR, lr_scheduler_type: name };
+      await train({ folder, args });
+      const { warnings, output } = await train({
+        folder,
+        args: { ...args, max_steps: 6 },
+        train: { resumeFromCheckpoint: `${folder}/checkpoint-4` },
+      });
+      assert.deepEqual(warnings, []);
+      assert.equal(output.globalStep, 6);
+    }
+  });
+});
+
+Deno.test("Trainer.train() takes rate, epoch and sums from the checkpoint: the first row after a resume is the uninterrupted run's", async () => {
+  await inFolder(async (folder) => {
+    const args = {
+      ...TWO_OF_FOUR,
+      max_steps: 7,
+      save_steps: 3,
+      logging_steps: 2,
+      warmup_steps: 2,
+    } as const;
+    const reports = async (resume: string | null): Promise<StepReport[]> => {
+      const seen: StepReport[] = [];
+      await train({
+        folder: `${folder}/${resume === null ? "whole" : "resumed"}`,
+        args,
+        options: { callbacks: [{ onStepEnd: (each) => seen.push(each) }] },
+        train: { resumeFromCheckpoint: resume },
+      });
+      return seen;
+    };
+    const whole = await reports(null);
+    const resumed = await reports(`${folder}/whole/checkpoint-3`);
+    const lasting = (each: StepReport): object => ({ ...each, seconds: 0 });
+    assert.deepEqual(resumed.map(lasting), whole.slice(3).map(lasting));
+    assert.deepEqual(
+      resumed.map(({ epoch }) => epoch),
+      [2, 2.5, 3, 3.5],
+    );
+    assert(Math.abs(resumed[0]!.learningRate - 0.01 * 4 / 5) < 1e-15);
+    const state = (
+      name: string,
+    ): { log_history: object[]; total_flos: number } =>
+      JSON.parse(
+        Deno.readTextFileSync(`${folder}/${name}/trainer_state.json`),
+      );
+    // the row at step 4 has one loss from before the resume and one from after
+    for (const at of [0, 1, 2]) {
+      assert.deepEqual(
+        state("resumed").log_history[at],
+        state("whole").log_history[at],
+      );
+    }
+    assert.equal(state("resumed").total_flos, state("whole").total_flos);
+  });
+});
+
+Deno.test("Trainer refuses to resume what another optimizer has trained", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, args: TWO_OF_FOUR });
+    const path = `${folder}/checkpoint-4/resume_state.json`;
+    const json = JSON.parse(Deno.readTextFileSync(path));
+    json.settings.optim = "lion";
+    Deno.writeTextFileSync(path, JSON.stringify(json));
+    assert.equal(
+      await refusal({
+        folder,
+        args: TWO_OF_FOUR,
+        train: { resumeFromCheckpoint: true },
+      }),
+      'Cannot resume from "F/checkpoint-4": it was trained with --optim lion, whose state is of no use to adamw_torch_fused',
+    );
+  });
+});
+
+Deno.test("Trainer refuses to resume from weights or moments that are not finite", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, args: TWO_OF_FOUR });
+    const path = `${folder}/checkpoint-4/adapter_model.safetensors`;
+    const tensors = readSafetensors(path);
+    const [name, data] = [...tensors].at(-1)!;
+    const values = numbersOf(data);
+    values[0] = NaN;
+    tensors.set(name, { ...data, bytes: new Uint8Array(values.buffer) });
+    writeSafetensors(path, tensors);
+    assert.match(
+      await refusal({
+        folder,
+        args: TWO_OF_FOUR,
+        train: { resumeFromCheckpoint: true },
+      }),
+      /^Cannot (resume from|load) .*finite/,
+    );
+  });
+});
+
+function keysIn(value: PickleValue | undefined): string[] {
+  assert(value instanceof Map);
+  return [...value.keys()].map(String).sort();
+}
+
+Deno.test("writeOptimizerFiles() writes the keys that torch's AdamW and LambdaLR and transformers' Trainer look for", async () => {
+  await inFolder(async (folder) => {
+    await train({
+      folder,
+      lora: null,
+      args: { ...TWO_OF_FOUR, weight_decay: 0.3 },
+    });
+    const open = (name: string): Map<PickleValue, PickleValue> => {
+      using archive = new TorchArchive(`${folder}/checkpoint-4/${name}`);
+      return archive.object() as Map<PickleValue, PickleValue>;
+    };
+    const optimizer = open("optimizer.pt");
+    const states = optimizer.get("state") as Map<number, PickleValue>;
+    assert.deepEqual(keysIn(states.get(0)), ["exp_avg", "exp_avg_sq", "step"]);
+    const groups = optimizer.get("param_groups") as Map<string, PickleValue>[];
+    assert.deepEqual(keysIn(groups[0]), [
+      "amsgrad",
+      "betas",
+      "capturable",
+      "decoupled_weight_decay",
+      "differentiable",
+      "eps",
+      "foreach",
+      "fused",
+      "initial_lr",
+      "lr",
+      "maximize",
+      "params",
+      "weight_decay",
+    ]);
+    assert.deepEqual(
+      groups.map((group) => group.get("weight_decay")),
+      [0.3, 0],
+    );
+    const numbers = groups.flatMap((group) => group.get("params") as number[]);
+    assert.deepEqual(numbers, [...states.keys()]);
+    // norms do not decay: two in each of two layers, and the last
+    assert.equal((groups[1]!.get("params") as number[]).length, 5);
+    const scheduler = open("scheduler.pt");
+    assert.deepEqual(keysIn(scheduler), [
+      "_get_lr_called_within_step",
+      "_is_initial",
+      "_last_lr",
+      "_step_count",
+      "base_lrs",
+      "last_epoch",
+      "lr_lambdas",
+    ]);
+    assert.equal(scheduler.get("last_epoch"), 4);
+    assert.deepEqual(scheduler.get("base_lrs"), [0.01, 0.01]);
+    assert.deepEqual(scheduler.get("_last_lr"), [0, 0]);
+    assert.deepEqual(keysIn(open("rng_state.pth")), [
+      "cpu",
+      "cuda",
+      "numpy",
+      "python",
+    ]);
+  });
+});
+
+Deno.test("readScalerFile() gives the loss scale back as it was written, and refuses another file", async () => {
+  await inFolder((folder) => {
+    using model = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using parameters = new FlatParameters([...model.namedParameters()], CPU);
+    using optimizer = new AdamW(parameters);
+    const content = {
+      parameters,
+      optimizer,
+      baseRate: 1,
+      nextRate: 1,
+      seed: [1],
+    };
+    writeOptimizerFiles(folder, { ...content, lossScaler: null });
+    assert.equal(readScalerFile(folder), null);
+    // nothing has been updated, so there is no state of the optimizer yet
+    assert.equal(readOptimizerFile(folder, parameters).size, 0);
+    const lossScaler = { scale: 2048, goodSteps: 17 };
+    writeOptimizerFiles(folder, { ...content, lossScaler });
+    assert.deepEqual(readScalerFile(folder), lossScaler);
+    Deno.copyFileSync(`${folder}/scheduler.pt`, `${folder}/scaler.pt`);
+    assert.match(
+      complaint(() => readScalerFile(folder)),
+      /scaler\.pt": it has no "scale" and "_growth_tracker"/,
+    );
+    return Promise.resolve();
+  });
+});
+
+Deno.test("readCheckpoint() restores the loss scale: the next step overflows or not as it would have", async () => {
+  await inFolder((folder) => {
+    const args = tinyArguments();
+    const precision = { autocast: null, lossScaling: true };
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using model = getPeftModel(base, TINY_LORA, { seed: 1 });
+    const trainable = trainableModel(model);
+    {
+      using engine = new StepEngine(trainable, args, precision);
+      engine.lossScaler = { scale: 2 ** 20, goodSteps: 5 };
+      writeCheckpoint(folder, {
+        engine,
+        step: 3,
+        state: stateToJson(
+          { ...freshState(), globalStep: 3 },
+          {
+            plan: planTraining(7, args),
+            batchSize: 2,
+            saving: true,
+            stopping: false,
+          },
+        ),
+        resume: {
+          lossSum: 1,
+          unlogged: { sum: 0, count: 0 },
+          optimizer: { step: 0 },
+          modelState: {},
+          settings: {},
+        },
+        rates: { base: 1, next: 1 },
+        seed: [1],
+        onlyModel: false,
+        saveModel: (path) => trainable.save(path),
+      });
+    }
+    using engine = new StepEngine(trainableModel(model), args, precision);
+    readCheckpoint(`${folder}/checkpoint-3`, {
+      engine,
+      weights: trainable.read,
+      check: () => {},
+    });
+    assert.deepEqual(engine.lossScaler, { scale: 2 ** 20, goodSteps: 5 });
+    return Promise.resolve();
+  });
+});
