@@ -6,8 +6,7 @@
  */
 
 import cliProgress from "npm:cli-progress@3.12.0";
-import { printable } from "../lib/input_error.ts";
-import type { TrainerCallback } from "../mod.ts";
+import type { LogRow, TrainerCallback } from "../mod.ts";
 import { warn } from "./report_error.ts";
 
 /** Tokens per second over the last seconds, so that the figure follows the machine. */
@@ -45,12 +44,14 @@ function barCallback(): TrainerCallback {
     barIncompleteChar: "░",
     barsize: barSize(),
     hideCursor: true,
+    forceRedraw: true,
     fps: 8,
   });
   const pace = new Pace();
   let total = 0;
   let mean: number | null = null;
   let secondsPerStep = 0;
+  let show = aboveBar;
   return {
     onTrainBegin(plan, step): void {
       total = plan.maxSteps;
@@ -71,10 +72,12 @@ function barCallback(): TrainerCallback {
     },
     onTrainEnd(): void {
       // stopping moves the cursor to the place saved last, which was the bar's first
-      Deno.stderr.writeSync(new TextEncoder().encode("\x1b7"));
+      sendCodes("\x1b7");
       bar.stop();
+      show = (print) => print();
     },
-    onWarning: (message) => showLine(`Warning: ${printable(message)}\n`),
+    onLog: (row) => show(() => console.log(rowText(row))),
+    onWarning: (message) => show(() => warn(message)),
   };
 }
 
@@ -88,24 +91,35 @@ function barSize(): number {
   }
 }
 
-/** Log rows as transformers prints them, one a line. */
+/** Log rows, one a line. */
 function rowsCallback(): TrainerCallback {
-  return {
-    onLog(row): void {
-      const { step: _step, ...values } = row;
-      const shown = Object.entries(values).map(([name, value]) =>
-        `'${name}': '${shortNumber(value)}'`
-      );
-      console.log(`{${shown.join(", ")}}`);
-    },
-    onWarning: warn,
-  };
+  return { onLog: (row) => console.log(rowText(row)), onWarning: warn };
+}
+
+/** A log row as transformers prints it. */
+function rowText({ step: _step, ...values }: LogRow): string {
+  const shown = Object.entries(values).map(([name, value]) =>
+    `'${name}': '${shortNumber(value)}'`
+  );
+  return `{${shown.join(", ")}}`;
+}
+
+/** Gives control codes to the terminal, where there is one. */
+function sendCodes(codes: string): void {
+  if (!Deno.stderr.isTerminal()) return;
+  Deno.stderr.writeSync(new TextEncoder().encode(codes));
+}
+
+/** Prints where the bar is, which is drawn again below; the bar turns line wrapping off. */
+function aboveBar(print: () => void): void {
+  sendCodes("\r\x1b[2K\x1b[?7h");
+  print();
+  sendCodes("\x1b[?7l");
 }
 
 /** Gives a terminal its cursor and line wrapping back where a bar cannot end any more. */
 export function restoreTerminal(): void {
-  if (!Deno.stderr.isTerminal()) return;
-  Deno.stderr.writeSync(new TextEncoder().encode("\x1b[?25h\x1b[?7h\n"));
+  sendCodes("\x1b[?25h\x1b[?7h\n");
 }
 
 /** Shows `line` on standard error, in place of the line before on a terminal. */

@@ -10,6 +10,7 @@ import { loadDataset } from "../../lib/data/mod.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import { readSafetensorsHeader } from "../../lib/formats/safetensors_header.ts";
 
 interface Run {
   readonly code: number;
@@ -54,23 +55,36 @@ async function train(...flags: string[]): Promise<Run> {
   return read(await command(flags).output());
 }
 
-/** Runs a training and presses Ctrl-C when the first loss is shown. */
-async function stopAtFirstLoss(
+/** Runs a training and calls `act` when its output matches for the first time. */
+async function whenShown(
   flags: readonly string[],
+  on: {
+    readonly shows: RegExp;
+    readonly act: (process: Deno.ChildProcess) => Promise<void> | void;
+  },
 ): Promise<{ code: number; out: string }> {
   const process = command(flags).spawn();
   const decoder = new TextDecoder();
   let out = "";
-  let pressed = false;
+  let done = false;
   for await (const chunk of process.stdout) {
     out += decoder.decode(chunk, { stream: true });
-    if (!pressed && out.includes("'loss'")) {
-      process.kill("SIGINT");
-      pressed = true;
-    }
+    if (done || !on.shows.test(out)) continue;
+    done = true;
+    await on.act(process);
   }
   await new Response(process.stderr).text();
   return { code: (await process.status).code, out };
+}
+
+/** Runs a training and presses Ctrl-C when the first loss is shown. */
+function stopAtFirstLoss(
+  flags: readonly string[],
+): Promise<{ code: number; out: string }> {
+  return whenShown(flags, {
+    shows: /'loss'/,
+    act: (process) => process.kill("SIGINT"),
+  });
 }
 
 async function inFolder(
@@ -89,9 +103,12 @@ Deno.test("train writes an adapter, its files and the answers before and after",
     const output = `${folder}/output`;
     const { code, out, error } = await train(
       ...`train.jsonc --max_steps 2 --output_dir ${output}`.split(" "),
+      ..."--logging_steps 1 --disable_tqdm false".split(" "),
     );
     assert.equal(error, "");
     assert.equal(code, 0);
+    // losses are in the log although a bar is asked for
+    assert.equal(out.match(/^\{'loss': '\d/gm)?.length, 2);
     assert.match(out, /401 rows, .* tokens/);
     assert.match(
       out,
@@ -199,6 +216,91 @@ Deno.test("train warns that the output folder holds an earlier run that is not r
     );
     assert.equal(resumed.code, 0, resumed.error);
     assert.doesNotMatch(resumed.error, /earlier run/);
+  });
+});
+
+Deno.test("train killed with SIGKILL gives its folder back, is swept, and resumed ends with the same bytes", async () => {
+  await inFolder(async (folder) => {
+    const flags =
+      `${SMALL} --max_steps 6 --save_steps 1 --lora_dropout 0.3 --output_dir`
+        .split(" ");
+    const whole = await train(...flags, `${folder}/whole`);
+    assert.equal(whole.code, 0, whole.error);
+    const output = `${folder}/killed`;
+    let second: Run | null = null;
+    const { code } = await whenShown([...flags, output], {
+      shows: /'loss'(.|\n)*'loss'/,
+      act: async (process) => {
+        process.kill("SIGSTOP");
+        second = await train(...flags, output);
+        process.kill("SIGKILL");
+      },
+    });
+    assert.equal(code, 137);
+    assert.deepEqual(second!, {
+      code: 1,
+      out: "",
+      error:
+        `Cannot write into output_dir "${output}": another run is writing there, wait until it ends or give another --output_dir\n`,
+    });
+    Deno.mkdirSync(`${output}/tmp-checkpoint-5`, { recursive: true });
+    const resumed = await train(
+      ...flags,
+      output,
+      "--resume_from_checkpoint",
+      "true",
+    );
+    assert.equal(resumed.code, 0, resumed.error);
+    const places = [`${folder}/whole`, output];
+    const [one, other] = places.map((path) =>
+      Deno.readFileSync(`${path}/adapter_model.safetensors`)
+    );
+    assert.deepEqual(other, one);
+    const [wanted, found] = places.map((path) =>
+      [...Deno.readDirSync(path)].map(({ name }) => name).sort()
+    );
+    assert.deepEqual(found, wanted);
+  });
+});
+
+Deno.test("train on a base with infinite weights exits with 1 and the place, and writes no adapter", async () => {
+  await inFolder(async (folder) => {
+    const model = `${folder}/model`;
+    Deno.mkdirSync(model);
+    for (const { name, isFile } of Deno.readDirSync("models/tiny-atom")) {
+      if (!isFile) continue;
+      Deno.copyFileSync(`models/tiny-atom/${name}`, `${model}/${name}`);
+    }
+    const weights = `${model}/model.safetensors`;
+    const name = "model.layers.2.mlp.down_proj.weight";
+    const place = readSafetensorsHeader(weights).tensors.get(name)!;
+    assert.equal(place.dtype, "bfloat16");
+    const bytes = Deno.readFileSync(weights);
+    bytes.set([0x80, 0x7f], place.offset + 20); // infinity
+    Deno.writeFileSync(weights, bytes);
+    const output = `${folder}/deep/output`;
+    const { code, error } = await train(
+      ...`${SMALL} --model_path ${model} --max_steps 9 --output_dir ${output}`
+        .split(" "),
+    );
+    assert.equal(code, 1);
+    assert.match(
+      error,
+      /\nCannot go on training after step 3: the loss or the gradients of 3 steps in a row are not finite numbers; the first is in the output of layer 2, whose weight "model\.layers\.2\.mlp\.down_proj\.\S*" in the base model holds such numbers, a base model without them is needed\n$/,
+    );
+    assert.deepEqual([...Deno.readDirSync(folder)].map((each) => each.name), [
+      "model",
+    ]);
+    // cut weights are refused as well, and leave nothing behind either
+    Deno.writeFileSync(weights, bytes.subarray(0, bytes.length - 9));
+    const cut = await train(
+      ...`${SMALL} --model_path ${model} --output_dir ${output}`.split(" "),
+    );
+    assert.equal(cut.code, 1);
+    assert.match(cut.error, /^Cannot load ".*model\.safetensors": /);
+    assert.deepEqual([...Deno.readDirSync(folder)].map((each) => each.name), [
+      "model",
+    ]);
   });
 });
 
