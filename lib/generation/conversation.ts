@@ -8,9 +8,8 @@
 import { setImmediate } from "node:timers/promises";
 import type { CausalLm } from "../architectures/mod.ts";
 import type { PeftModel } from "../peft/mod.ts";
-import type { AutoTokenizer } from "../tokenizer/auto_tokenizer.ts";
 import type { ChatMessage } from "../tokenizer/chat_template.ts";
-import { TextStream } from "../tokenizer/text_stream.ts";
+import { TextStream, type TokenDecoder } from "../tokenizer/text_stream.ts";
 import type { ChatPrompt } from "./chat_prompt.ts";
 import {
   generate,
@@ -23,8 +22,8 @@ import {
 export interface ConversationParts {
   /** The model that answers. */
   readonly model: CausalLm | PeftModel;
-  /** The model's tokenizer. */
-  readonly tokenizer: AutoTokenizer;
+  /** Turns the model's tokens into text. */
+  readonly tokenizer: TokenDecoder;
   /** How questions are asked, see {@linkcode chatPrompt}. */
   readonly prompt: ChatPrompt;
   /** How answers are generated. A seed counts once, at the first answer. */

@@ -69,6 +69,8 @@ Deno.test("loadDataset() puts before a question what stands before most question
   );
   assert.equal(await asked([row("A"), row("B", "")]), alone);
   assert.equal(await asked([row("A"), row("B"), row("C", "1")]), alone);
+  const own = ["1", "2", "3"].map((input) => row(input, input));
+  assert.equal(await asked([row("A"), row("B"), ...own]), alone);
 });
 
 Deno.test("loadDataset() offers the first short question of one line, else the first", async () => {

@@ -167,6 +167,17 @@ Deno.test("chatPrompt() does not keep history where a template refuses it", asyn
   assert.throws(() => prompt.text(two), InputError);
 });
 
+Deno.test("chatPrompt() does not keep history where a template leaves answers out", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(
+    "tests/fixtures/data/legacy",
+  );
+  const { keepsHistory } = await chatPrompt(tokenizer, {
+    template:
+      "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
+  });
+  assert.equal(keepsHistory, false);
+});
+
 Deno.test("chatPrompt() finds the template of a checkpoint's run, where an older one has none", async () => {
   const tokenizer = await AutoTokenizer.fromPretrained(
     "tests/fixtures/data/byte_level",

@@ -89,6 +89,45 @@ Deno.test("Conversation.ask() forgets the oldest turns that would not fit the mo
   });
 });
 
+Deno.test("Conversation.ask() leaves room for the answer among the model's positions", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(MODEL);
+  using model = AutoModelForCausalLM.fromPretrained(MODEL);
+  const lengths: number[] = [];
+  const prompt: ChatPrompt = {
+    ...recordingPrompt(tokenizer, true),
+    encode(messages): Promise<number[]> {
+      lengths.push(messages.length);
+      return Promise.resolve(Array(messages.length * 160).fill(300));
+    },
+  };
+  const options = { maxNewTokens: 100 };
+  const conversation = new Conversation({ model, tokenizer, prompt, options });
+  await whole(conversation.ask("一"));
+  await whole(conversation.ask("二"));
+  // 480 ids fit into 512 positions, but not with 100 more
+  assert.deepEqual(lengths, [1, 3, 1]);
+});
+
+Deno.test("Conversation.ask() gives and remembers an unfinished character at the end of an answer", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained(MODEL);
+  using model = AutoModelForCausalLM.fromPretrained(MODEL);
+  const prompt = recordingPrompt(tokenizer, true);
+  // every token is the first byte of a character of three
+  const bytes = {
+    tokensOf: (ids: readonly number[]) => ids.map(() => "<0xE4>"),
+    decodeTokens: (tokens: readonly string[]) => tokenizer.decodeTokens(tokens),
+  };
+  const conversation = new Conversation({
+    model,
+    tokenizer: bytes,
+    prompt,
+    options: { maxNewTokens: 2, eosTokenIds: [] },
+  });
+  assert.equal(await whole(conversation.ask("一")), "\uFFFD\uFFFD");
+  await whole(conversation.ask("二"));
+  assert.deepEqual(prompt.asked[1], ["一", "\uFFFD\uFFFD", "二"]);
+});
+
 Deno.test("Conversation.ask() seeds once: a second answer is another draw", async () => {
   const options = { maxNewTokens: 12, doSample: true, temperature: 5, seed: 3 };
   const answers: string[] = [];
@@ -105,12 +144,13 @@ Deno.test("Conversation.ask() seeds once: a second answer is another draw", asyn
 Deno.test("Conversation.ask() stopped by its signal keeps what was said", async () => {
   await held({ eosTokenIds: [] }, async (conversation, asked) => {
     const controller = new AbortController();
-    let said = "";
+    const pieces: string[] = [];
     for await (const piece of conversation.ask("一", controller.signal)) {
-      said += piece;
+      pieces.push(piece);
       controller.abort();
     }
-    assert.notEqual(said, "");
+    const [said] = pieces;
+    assert.equal(pieces.length, 1);
     await whole(conversation.ask("二", controller.signal));
     assert.deepEqual(asked[1], ["一", said, "二"]);
   });
