@@ -14,7 +14,7 @@ export const FINETUNE = {
     kind: "str",
     default: "dataset/huanhuan.jsonl",
     isPath: true,
-    help: "JSONL file of instruction rows",
+    help: "JSONL or JSON file of instruction rows",
   },
   ...MODEL_SETTINGS,
   ...LORA_FLAGS,
