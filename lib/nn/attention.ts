@@ -99,8 +99,8 @@ export function attention(
 const SHORT = 128;
 
 function isShort(query: Tensor, context: BatchContext): boolean {
-  return context.isRectangle && context.cached === 0 &&
-    context.length <= SHORT && query.device.type === "cpu" &&
+  return context.cached === 0 && context.length <= SHORT &&
+    query.device.type === "cpu" &&
     query.dtype === "float32";
 }
 

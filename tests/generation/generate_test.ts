@@ -50,6 +50,15 @@ for (const name of ["rope_dynamic", "rope_longrope"]) {
   });
 }
 
+Deno.test("generate() answers as a model just loaded does, whatever lengths the model has seen", () => {
+  const prompt = [1, 17, 40, 5, 6, 7, 8, 9, 10, 11];
+  const options = { maxNewTokens: 12, eosTokenIds: [] };
+  using model = AutoModelForCausalLM.fromPretrained(folderOf("rope_dynamic"));
+  const fresh = [...generate(model, prompt, options)];
+  model.restoreRunState({ longest_sequence: 4000 });
+  assert.deepEqual([...generate(model, prompt, options)], fresh);
+});
+
 Deno.test("generate() without dropout, which is on again after an early stop that leaks nothing", () => {
   using base = AutoModelForCausalLM.fromPretrained(folderOf("llama_gqa"));
   using adapted = getPeftModel(base, {

@@ -106,39 +106,61 @@ for (const dtype of ["float32", "bfloat16"] as const) {
   }
 }
 
-Deno.test("attention() of rows end to end and of a tree sees a token's own segment and those above", () => {
-  using _scope = tensorScope();
-  manualSeed(4);
-  const geometry = {
-    positions: Int32Array.of(0, 1, 2, 2, 3, 3, 4, 0, 1),
-    segments: [
-      { start: 0, length: 2, parent: null },
-      { start: 2, length: 1, parent: 0 },
-      { start: 3, length: 2, parent: 0 },
-      { start: 5, length: 2, parent: 1 },
-      { start: 7, length: 2, parent: null },
-    ],
+for (const dtype of ["float32", "bfloat16"] as const) {
+  Deno.test(`attention() of rows end to end and of a tree in ${dtype} sees a token's own segment and those above`, () => {
+    using _scope = tensorScope();
+    manualSeed(4);
+    const geometry = {
+      positions: Int32Array.of(0, 1, 2, 2, 3, 3, 4, 0, 1),
+      segments: [
+        { start: 0, length: 2, parent: null },
+        { start: 2, length: 1, parent: 0 },
+        { start: 3, length: 2, parent: 0 },
+        { start: 5, length: 2, parent: 1 },
+        { start: 7, length: 2, parent: null },
+      ],
+    };
+    const context = new BatchContext(geometry, { device: CPU });
+    assert.deepEqual([context.rows, context.length], [1, 9]);
+    const [query, keys, values] = [4, 2, 2].map((heads) =>
+      to(aten.randn([1, heads, 9, 8]), { dtype })
+    );
+    const mixed = attention(
+      { query: query!, keys: keys!, values: values! },
+      context,
+    );
+    for (const path of [[0, 1, 2, 5, 6], [0, 1, 3, 4], [7, 8]]) {
+      const index = tensor(path, { dtype: "int64" });
+      const [q, k, v, m] = [query, keys, values, mixed].map((each) =>
+        aten.indexSelect(each!, 2, index)
+      );
+      assertClose(
+        m!.toArray(),
+        plainAttention(q!, { keys: k!, values: v! }),
+        { limit: dtype === "float32" ? 2e-6 : 2e-2, what: path.join() },
+      );
+    }
+  });
+}
+
+Deno.test("BatchContext takes rows of one length at the same positions as a rectangle, and nothing else", () => {
+  const rows = (
+    lengths: readonly number[],
+    positions: readonly number[],
+  ): BatchContext => {
+    const segments = lengths.map((length, row) => ({
+      start: lengths.slice(0, row).reduce((sum, each) => sum + each, 0),
+      length,
+      parent: null,
+    }));
+    const geometry = { positions: Int32Array.from(positions), segments };
+    return new BatchContext(geometry, { device: CPU });
   };
-  const context = new BatchContext(geometry, { device: CPU });
-  assert.deepEqual([context.rows, context.length], [1, 9]);
-  const [query, keys, values] = [4, 2, 2].map((heads) =>
-    aten.randn([1, heads, 9, 8])
-  );
-  const mixed = attention(
-    { query: query!, keys: keys!, values: values! },
-    context,
-  );
-  for (const path of [[0, 1, 2, 5, 6], [0, 1, 3, 4], [7, 8]]) {
-    const index = tensor(path, { dtype: "int64" });
-    const [q, k, v, m] = [query, keys, values, mixed].map((each) =>
-      aten.indexSelect(each!, 2, index)
-    );
-    assertClose(
-      m!.toArray(),
-      plainAttention(q!, { keys: k!, values: v! }),
-      { limit: 2e-6, what: path.join() },
-    );
-  }
+  const shape = ({ rows, length }: BatchContext): number[] => [rows, length];
+  assert.deepEqual(shape(rows([2, 2], [3, 4, 3, 4])), [2, 2]);
+  assert.deepEqual(shape(rows([2, 3], [0, 1, 0, 1, 2])), [1, 5]);
+  assert.deepEqual(shape(rows([2, 1], [0, 1, 0])), [1, 3]);
+  assert.deepEqual(shape(rows([2, 2], [0, 1, 5, 6])), [1, 4]);
 });
 
 Deno.test("BatchContext makes a mask once, for the scope it was made in, and no cache continues segments", () => {
