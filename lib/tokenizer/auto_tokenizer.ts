@@ -17,16 +17,24 @@ import {
   type NativeTokenizer,
   openNativeTokenizer,
 } from "./native_tokenizer.ts";
-import type { SpecialRole } from "./special_tokens.ts";
+import { jsonList, type SpecialRole } from "./special_tokens.ts";
 import {
   copyTokenizerFiles,
+  type JsonObject,
   readTokenizerFiles,
   type TokenizerFiles,
+  writeBackendClass,
 } from "./tokenizer_files.ts";
 import {
   type CheckedTokenizerJson,
   readTokenizerJson,
 } from "./tokenizer_json.ts";
+import {
+  cleanedUp,
+  cleansUpSpaces,
+  settingsProblems,
+  splitsSpecialTokens,
+} from "./tokenizer_settings.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
 
 const MOST_PROBLEMS = 10;
@@ -69,7 +77,9 @@ export class AutoTokenizer {
   readonly #decoder: ReturnType<NativeTokenizer["getDecoder"]>;
   readonly #spec: TokenizerSpec;
   readonly #limits: CheckedTokenizerJson;
-  readonly #directory: string;
+  readonly #files: TokenizerFiles;
+  readonly #encoder: Pick<NativeTokenizer, "encodeBatch">;
+  readonly #cleansUp: boolean;
   readonly #templateFile: string;
   readonly #truncatesLeft: boolean;
   /** The Jinja template of the folder, null when it has none. */
@@ -82,12 +92,14 @@ export class AutoTokenizer {
         "Cannot construct AutoTokenizer: it is loaded from a folder, AutoTokenizer.fromPretrained does that",
       );
     }
-    const { native, spec, files, limits } = parts;
+    const { native, encoder, spec, files, limits } = parts.all;
     this.#native = native;
+    this.#encoder = encoder;
+    this.#cleansUp = cleansUpSpaces(files);
+    this.#files = files;
     this.#decoder = native.getDecoder();
     this.#spec = spec;
     this.#limits = limits;
-    this.#directory = files.directory;
     this.#truncatesLeft = files.config["truncation_side"] === "left";
     this.chatTemplate = chatTemplateOf(files);
     this.#templateFile = `${files.directory}/${
@@ -117,10 +129,21 @@ export class AutoTokenizer {
     const files = readTokenizerFiles(directory);
     const problems: string[] = [];
     const limits = readTokenizerJson(files.tokenizer, problems);
-    if (problems.length > 0) throw unusable(directory, problems);
+    refuse(
+      directory,
+      new Map([
+        ["tokenizer.json", problems],
+        ...settingsProblems(files),
+      ]),
+    );
     const spec = tokenizerSpec({ ...files, tokenizer: limits.json });
-    const native = await open(directory, spec);
-    return new AutoTokenizer(new Parts(native, spec, files, limits));
+    const native = await open(directory, spec.json);
+    const encoder = splitsSpecialTokens(files)
+      ? await withoutSpecialTokens(directory, spec.json, native)
+      : native;
+    return new AutoTokenizer(
+      new Parts({ native, encoder, spec, files, limits }),
+    );
   }
 
   /** Id of the token that begins a text, null when the folder names none. */
@@ -164,7 +187,7 @@ export class AutoTokenizer {
       this.#refuseLonger(text.length, this.#limits.longestText);
     }
     const encodings = await this.#guarded(() =>
-      this.#native.encodeBatch(texts, {
+      this.#encoder.encodeBatch(texts, {
         addSpecialTokens: options.addSpecialTokens ?? true,
       })
     );
@@ -174,7 +197,8 @@ export class AutoTokenizer {
 
   /** Text of `ids`; ids without a token give nothing. */
   decode(ids: readonly number[], options: DecodeOptions = {}): string {
-    return this.decodeTokens(this.tokensOf(ids, options));
+    const text = this.decodeTokens(this.tokensOf(ids, options));
+    return this.#cleansUp ? cleanedUp(text) : text;
   }
 
   /** Token strings of `ids`, as the vocabulary spells them. */
@@ -210,7 +234,7 @@ export class AutoTokenizer {
     if (this.chatTemplate === null) {
       throw new InputError(
         `Cannot apply the chat template of ${
-          quoted(this.#directory)
+          quoted(this.#files.directory)
         }: it has none, chat_template.jinja or "chat_template" in tokenizer_config.json is needed`,
       );
     }
@@ -221,9 +245,18 @@ export class AutoTokenizer {
     });
   }
 
-  /** Copies the tokenizer's files to `directory`, where others load them. */
+  /**
+   * Copies the tokenizer's files to `directory`, where others load them to the
+   * same ids: byte for byte, but for a class that is right beside the model's
+   * config.json only.
+   */
   savePretrained(directory: string): void {
-    copyTokenizerFiles(this.#directory, directory);
+    copyTokenizerFiles(this.#files.directory, directory);
+    const isOwn = Deno.realPathSync(directory) ===
+      Deno.realPathSync(this.#files.directory);
+    if (this.#spec.isMisnamed && !isOwn) {
+      writeBackendClass(this.#files, directory);
+    }
   }
 
   /** A pattern of tokenizer.json could end the process on a longer text. */
@@ -231,7 +264,7 @@ export class AutoTokenizer {
     if (length <= longest) return;
     throw new InputError(
       `Cannot tokenize a text of ${length} characters: the patterns in tokenizer.json of ${
-        quoted(this.#directory)
+        quoted(this.#files.directory)
       } take too many steps above ${longest}, split the text`,
     );
   }
@@ -247,7 +280,7 @@ export class AutoTokenizer {
   #unusable(error: unknown): InputError {
     const reason = error instanceof Error ? error.message : String(error);
     return new InputError(
-      `Cannot tokenize with ${quoted(this.#directory)}: ${reason}`,
+      `Cannot tokenize with ${quoted(this.#files.directory)}: ${reason}`,
       { cause: error },
     );
   }
@@ -276,29 +309,39 @@ export class AutoTokenizer {
 /** What a loaded tokenizer is made of; only this file can make one. */
 class Parts {
   constructor(
-    readonly native: NativeTokenizer,
-    readonly spec: TokenizerSpec,
-    readonly files: TokenizerFiles,
-    readonly limits: CheckedTokenizerJson,
+    readonly all: {
+      readonly native: NativeTokenizer;
+      readonly encoder: Pick<NativeTokenizer, "encodeBatch">;
+      readonly spec: TokenizerSpec;
+      readonly files: TokenizerFiles;
+      readonly limits: CheckedTokenizerJson;
+    },
   ) {}
 }
 
-function unusable(directory: string, problems: readonly string[]): InputError {
-  const shown = problems.slice(0, MOST_PROBLEMS).join("; ");
-  const more = problems.length - MOST_PROBLEMS;
-  return new InputError(
-    `Cannot load tokenizer from ${
-      quoted(directory)
-    }: in tokenizer.json ${shown}${more > 0 ? `; and ${more} more` : ""}`,
+/** Names everything that is wrong with the files of a folder, if anything is. */
+function refuse(
+  directory: string,
+  problems: ReadonlyMap<string, readonly string[]>,
+): void {
+  const all = [...problems].flatMap(([file, found]) =>
+    found.map((problem, i) => i === 0 ? `in ${file} ${problem}` : problem)
+  );
+  if (all.length === 0) return;
+  const more = all.length - MOST_PROBLEMS;
+  throw new InputError(
+    `Cannot load tokenizer from ${quoted(directory)}: ${
+      all.slice(0, MOST_PROBLEMS).join("; ")
+    }${more > 0 ? `; and ${more} more` : ""}`,
   );
 }
 
 async function open(
   directory: string,
-  spec: TokenizerSpec,
+  json: JsonObject,
 ): Promise<NativeTokenizer> {
   try {
-    return await openNativeTokenizer(JSON.stringify(spec.json));
+    return await openNativeTokenizer(JSON.stringify(json));
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new InputError(
@@ -308,6 +351,30 @@ async function open(
       { cause: error },
     );
   }
+}
+
+/**
+ * An encoder that reads special tokens in a text as plain text. The library
+ * numbers the other added tokens anew, so they get the ids back that they have.
+ */
+async function withoutSpecialTokens(
+  directory: string,
+  json: JsonObject,
+  native: NativeTokenizer,
+): Promise<Pick<NativeTokenizer, "encodeBatch">> {
+  const kept = jsonList(json["added_tokens"]).filter((it) => !it["special"]);
+  const plain = await open(directory, { ...json, added_tokens: kept });
+  const ids = new Map(kept.map(({ content }) => [
+    plain.tokenToId(content as string),
+    native.tokenToId(content as string),
+  ]));
+  return {
+    encodeBatch: async (texts, options): Promise<NativeEncoding[]> =>
+      (await plain.encodeBatch(texts, options)).map((encoding) => ({
+        getIds: () => encoding.getIds().map((id) => ids.get(id) ?? id),
+        getSpecialTokensMask: () => encoding.getSpecialTokensMask(),
+      })),
+  };
 }
 
 function chatTemplateOf(files: TokenizerFiles): string | null {

@@ -32,8 +32,17 @@ export interface AddedToken {
 /** A token that has no id yet. */
 export type DeclaredToken = Omit<AddedToken, "id">;
 
+/** The fields of an added token that are true or false. */
+export const TOKEN_FLAGS = [
+  "single_word",
+  "lstrip",
+  "rstrip",
+  "normalized",
+  "special",
+] as const;
+
 /** The named roles of `SPECIAL_TOKENS_ATTRIBUTES`. */
-const ROLES = [
+export const ROLES = [
   "bos_token",
   "eos_token",
   "unk_token",

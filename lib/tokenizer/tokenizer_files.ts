@@ -38,9 +38,13 @@ const FILE_NAMES = [
   "added_tokens.json",
   "chat_template.jinja",
   "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
   "vocab.json",
   "merges.txt",
+  "vocab.txt",
 ] as const;
+const TEMPLATES = "additional_chat_templates";
 
 /**
  * Reads the tokenizer files of `directory`.
@@ -67,12 +71,36 @@ export function readTokenizerFiles(directory: string): TokenizerFiles {
 export function copyTokenizerFiles(from: string, to: string): void {
   Deno.mkdirSync(to, { recursive: true });
   if (Deno.realPathSync(from) === Deno.realPathSync(to)) return;
-  for (const name of FILE_NAMES) {
+  const names: string[] = [...FILE_NAMES];
+  if (fileInfo(`${from}/${TEMPLATES}`)?.isDirectory) {
+    Deno.mkdirSync(`${to}/${TEMPLATES}`, { recursive: true });
+    for (const { name } of Deno.readDirSync(`${from}/${TEMPLATES}`)) {
+      if (name.endsWith(".jinja")) names.push(`${TEMPLATES}/${name}`);
+    }
+  }
+  for (const name of names) {
     const source = `${from}/${name}`;
     if (fileInfo(source) !== null) {
       writeFileAtomic(`${to}/${name}`, readBytes(source));
     }
   }
+}
+
+/**
+ * Writes tokenizer_config.json into `directory` with the class that keeps a
+ * tokenizer.json as it is. A folder without the model's config.json is taken for
+ * the class that is named, which may build another tokenizer.
+ */
+export function writeBackendClass(
+  { config }: TokenizerFiles,
+  directory: string,
+): void {
+  const content = { ...config, tokenizer_class: "PreTrainedTokenizerFast" };
+  const text = `${JSON.stringify(content, null, 2)}\n`;
+  writeFileAtomic(
+    `${directory}/tokenizer_config.json`,
+    new TextEncoder().encode(text),
+  );
 }
 
 function missingSentence(directory: string): string {

@@ -16,6 +16,7 @@ import {
   PRE_TOKENIZERS,
   templateProblem,
 } from "./component_types.ts";
+import { TOKEN_FLAGS } from "./special_tokens.ts";
 import { readModel } from "./tokenizer_model.ts";
 import { isJsonObject, type JsonObject } from "./tokenizer_files.ts";
 
@@ -86,14 +87,6 @@ export function readTokenizerJson(
     longestDecoded: backward.longestText,
   };
 }
-
-const TOKEN_FLAGS = [
-  "single_word",
-  "lstrip",
-  "rstrip",
-  "normalized",
-  "special",
-];
 
 function checkAddedTokens(value: unknown, problems: string[]): void {
   if (value === undefined) return;

@@ -30,6 +30,8 @@ export interface TokenizerSpec {
   readonly json: JsonObject;
   /** Tokens by role, such as `bos_token`. */
   readonly special: SpecialTokens;
+  /** Whether the folder names the Llama class and its tokenizer.json counts all the same. */
+  readonly isMisnamed: boolean;
   /** Texts of all special tokens, left out of decoded text on demand. */
   readonly specialContents: ReadonlySet<string>;
 }
@@ -54,7 +56,10 @@ const KEEPS_TOKENIZER_JSON: ReadonlySet<unknown> = new Set(
 
 /** Decides how a folder's tokenizer is built. */
 export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
-  const asLlama = isLlamaClass(files) && isSentencePieceBpe(files.tokenizer);
+  const isNamedLlama = /^LlamaTokenizer(Fast)?$/.test(String(className(files)));
+  const asLlama = isNamedLlama &&
+    !KEEPS_TOKENIZER_JSON.has(files.modelConfig["model_type"]) &&
+    isSentencePieceBpe(files.tokenizer);
   const defaults = asLlama ? LLAMA_DEFAULTS : {};
   const base = asLlama ? llamaJson(files) : files.tokenizer;
   const added = withIds(files, asLlama, defaults);
@@ -62,16 +67,15 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
     // limits of an earlier use that were saved with the file do not apply
     json: { ...base, added_tokens: added, truncation: null, padding: null },
     special: specialTokens(files, defaults),
+    isMisnamed: isNamedLlama && !asLlama,
     specialContents: new Set(
       added.filter((token) => token.special).map((token) => token.content),
     ),
   };
 }
 
-function isLlamaClass({ config, modelConfig }: TokenizerFiles): boolean {
-  const name = config["tokenizer_class"] ?? modelConfig["tokenizer_class"];
-  return (name === "LlamaTokenizer" || name === "LlamaTokenizerFast") &&
-    !KEEPS_TOKENIZER_JSON.has(modelConfig["model_type"]);
+function className({ config, modelConfig }: TokenizerFiles): unknown {
+  return config["tokenizer_class"] ?? modelConfig["tokenizer_class"];
 }
 
 function isSentencePieceBpe(tokenizer: JsonObject): boolean {

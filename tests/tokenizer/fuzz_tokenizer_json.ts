@@ -1,5 +1,6 @@
 /**
- * Loads mutants of every tokenizer.json among the fixtures, encodes and decodes
+ * Loads mutants of every tokenizer among the fixtures (of tokenizer.json, of every
+ * third its settings), encodes and decodes
  * with each that loads. Each must work or be refused with an InputError: a process
  * that dies, another exception or more than two seconds are counted as failures.
  *
@@ -11,6 +12,7 @@
  * @module
  */
 
+import { fileInfo } from "../../lib/formats/file_info.ts";
 import { InputError } from "../../lib/input_error.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import { mutant } from "./mutants.ts";
@@ -34,6 +36,12 @@ const TEXTS = [
   " ".repeat(1500) + "x",
   "<s>a b</s> ▁a##b|c <unk>[CLS] ab ba aab",
 ];
+const FILES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "added_tokens.json",
+];
 const SLOW = 2000;
 
 /** What became of the mutants. */
@@ -43,14 +51,29 @@ export interface Outcome {
   readonly failures: string[];
 }
 
+function textOf(path: string): string | null {
+  return fileInfo(path) === null ? null : Deno.readTextFileSync(path);
+}
+
 /** Tries one mutant; returns what went wrong, if anything. */
 async function attempt(seed: number, folder: string): Promise<string> {
   const fixture = FIXTURES[seed % FIXTURES.length]!;
-  const text = mutant(
-    Deno.readTextFileSync(`tests/fixtures/${fixture}/tokenizer.json`),
-    seed,
+  const texts = new Map(
+    FILES.map((name) => [name, textOf(`tests/fixtures/${fixture}/${name}`)]),
   );
-  Deno.writeTextFileSync(`${folder}/tokenizer.json`, text);
+  if (seed % 3 === 0) texts.set("added_tokens.json", '{"<|new|>":500}');
+  const changed = seed % 3 === 0
+    ? FILES.filter((name) =>
+      texts.get(name) !== null
+    )[1 + Math.floor(seed / 30) % 3]
+    : undefined;
+  const name = changed ?? "tokenizer.json";
+  texts.set(name, mutant(texts.get(name) ?? "{}", seed));
+  for (const [file, text] of texts) {
+    const path = `${folder}/${file}`;
+    if (fileInfo(path) !== null) Deno.removeSync(path);
+    if (text !== null) Deno.writeTextFileSync(path, text);
+  }
   try {
     const tokenizer = await AutoTokenizer.fromPretrained(folder);
     const batches = await Promise.allSettled([
