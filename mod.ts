@@ -133,6 +133,7 @@ export {
   readRope,
   registerFamily,
   type ResidualForm,
+  rmsNorms,
   type RopeSizes,
   type RunState,
   saveModel,

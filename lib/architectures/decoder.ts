@@ -19,6 +19,7 @@ import {
   ModuleList,
   type Norm,
   type Projection,
+  RmsNorm,
   type RopeParameters,
   RotaryEmbedding,
 } from "../nn/mod.ts";
@@ -55,7 +56,7 @@ export interface DecoderParts {
   /** The norm after the last layer. */
   readonly norm: Norm;
   /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
-  readonly head: Projection;
+  readonly head: Module & { forward(hidden: Tensor): Tensor };
 }
 
 const LONGEST = "longest_sequence";
@@ -148,6 +149,13 @@ function scaled(input: Tensor, factor: number): Tensor {
     input.dtype,
   );
   return aten.mul(input, like);
+}
+
+/** Makes norms over the hidden states, each one new. */
+export function rmsNorms(
+  config: Pick<ModelConfig, "hiddenSize"> & { readonly normEps: number },
+): () => RmsNorm {
+  return () => new RmsNorm(config.hiddenSize, config.normEps);
 }
 
 /** What a family's page builds a {@linkcode NamedDecoder} of. */

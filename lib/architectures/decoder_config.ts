@@ -68,6 +68,8 @@ export interface DecoderDefaults {
   readonly tieWordEmbeddings?: boolean;
   /** Default 10000. */
   readonly ropeTheta?: number;
+  /** Reads the rotation where the family spells it in its own way. Default `readRope`. */
+  readonly readRope?: typeof readRope;
   /** The rotated part of a head; families that give none rotate all of it. */
   readonly partialRotaryFactor?: number;
   /** Default 2; `null` for none. */
@@ -118,7 +120,7 @@ export function readDecoderConfig(
       "tie_word_embeddings",
       defaults.tieWordEmbeddings ?? false,
     ),
-    rope: readRope(reader, {
+    rope: (defaults.readRope ?? readRope)(reader, {
       headSize: sizes.headSize,
       maxPositions,
       theta: defaults.ropeTheta,
@@ -212,4 +214,24 @@ export function readLayerTypes(
     `layer_types must be a list of ${layers} times "full_attention" or "sliding_attention"`,
   );
   return [];
+}
+
+/**
+ * For each layer how many positions a token sees: `window` where the layer slides,
+ * `null` where it sees all. A layer that slides without a window is a problem.
+ */
+export function slidingWindows(
+  reader: ConfigReader,
+  layers: {
+    readonly types: readonly LayerType[];
+    readonly window: number | null;
+  },
+): readonly (number | null)[] {
+  const { types, window } = layers;
+  if (window === null && types.includes("sliding_attention")) {
+    reader.problems.push(
+      'layer_types has "sliding_attention" but there is no sliding_window',
+    );
+  }
+  return types.map((type) => type === "sliding_attention" ? window : null);
 }

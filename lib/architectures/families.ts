@@ -4,10 +4,34 @@
  * @module
  */
 
+import { GEMMA } from "./gemma.ts";
+import { GEMMA2 } from "./gemma2.ts";
+import { GEMMA3 } from "./gemma3.ts";
+import { GLM, GLM4 } from "./glm.ts";
+import { GRANITE } from "./granite.ts";
 import { LLAMA } from "./llama.ts";
+import { MINISTRAL, MISTRAL } from "./mistral.ts";
+import { OLMO2 } from "./olmo2.ts";
+import { PHI3 } from "./phi3.ts";
+import { QWEN2 } from "./qwen2.ts";
+import { QWEN3 } from "./qwen3.ts";
 import type { ModelFamily } from "./registry.ts";
+import { SMOLLM3 } from "./smollm3.ts";
 
 /** All built-in families. */
 export const FAMILIES: readonly ModelFamily[] = [
   LLAMA,
+  MISTRAL,
+  MINISTRAL,
+  QWEN2,
+  QWEN3,
+  GEMMA,
+  GEMMA2,
+  GEMMA3,
+  PHI3,
+  GLM,
+  GLM4,
+  SMOLLM3,
+  GRANITE,
+  OLMO2,
 ];

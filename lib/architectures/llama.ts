@@ -6,9 +6,9 @@
  * @module
  */
 
-import { GatedMlp, RmsNorm, SelfAttention } from "../nn/mod.ts";
+import { GatedMlp, SelfAttention } from "../nn/mod.ts";
 import { type ConfigJson, ConfigReader } from "./config_reader.ts";
-import { NamedDecoder, PreNormLayer } from "./decoder.ts";
+import { NamedDecoder, PreNormLayer, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
 
@@ -22,7 +22,7 @@ export interface LlamaConfig extends DecoderConfig {
 export class LlamaForCausalLm extends NamedDecoder {
   /** Makes the tree without weights: enough to ask for names and shapes. */
   constructor(config: LlamaConfig) {
-    const norm = (): RmsNorm => new RmsNorm(config.hiddenSize, config.normEps);
+    const norm = rmsNorms(config);
     super(config, {
       ropes: [config.rope],
       norm,

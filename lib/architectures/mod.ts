@@ -41,6 +41,7 @@ export {
   PreNormLayer,
   type PreNormOptions,
   type ResidualForm,
+  rmsNorms,
 } from "./decoder.ts";
 export {
   type DecoderConfig,
