@@ -148,16 +148,19 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     );
     if (found !== undefined && "help" in found) return found;
     const given = found?.given ?? new Map<string, Words>();
-    draft.file = hasFile ? this.#fromFolder(first) : this.#defaultFile(given);
+    draft.file = hasFile
+      ? this.#fromFolder(first)
+      : this.#defaultFile([...given.keys(), ...draft.answered]);
     if (draft.file !== undefined) this.#addFile(draft, draft.file);
     for (const [name, words] of given) this.#addWords(draft, { name, words });
     this.#addUnknown(draft, found?.unknown ?? []);
     return this.#finish(draft);
   }
 
-  #defaultFile(given: ReadonlyMap<string, Words>): string | undefined {
+  #defaultFile(given: readonly string[]): string | undefined {
     const { defaultFile } = this.#options;
-    const isLeftOut = defaultFile?.unlessGiven.some((name) => given.has(name));
+    const isLeftOut = defaultFile?.unlessGiven
+      .some((name) => given.includes(name));
     return isLeftOut ? undefined : defaultFile?.path;
   }
 
@@ -178,7 +181,10 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       if (other === undefined) kept.push(word);
       else if ("sameAs" in other) {
         kept.push([`--${other.sameAs}`, ...value].join("="));
-      } else draft.problems.push(describeOtherName(written, other));
+      } else {
+        draft.problems.push(describeOtherName(written, other));
+        if ("here" in other) draft.answered.push(other.here);
+      }
     }
     return kept;
   }
@@ -308,6 +314,8 @@ class Draft {
   readonly values = new Map<string, unknown>();
   readonly origins = new Map<string, string>();
   readonly problems: string[] = [];
+  /** Settings that were given by a name of another tool. */
+  readonly answered: string[] = [];
   file: string | undefined;
 
   /** Runs `step`; what it throws about user input becomes a problem. */

@@ -154,9 +154,11 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
       "assistant_only_loss",
     ANSWER_TRAINED,
   ),
-  ...all("flash_attn use_flash_attn attn_implementation", ONE_ATTENTION),
-  ...all("trust_remote_code", {
-    reason: "no code of a model folder is run, leave it out",
+  ...all("stage training_type", {
+    reason: "answers to questions are always what is learned, leave it out",
+  }),
+  ...all("max_samples max_train_samples", {
+    reason: "not supported yet, all rows are learned",
   }),
   ...all("finetuning_type use_lora use_peft peft_type", {
     reason: "an adapter of LoRA is always what is trained, leave it out",

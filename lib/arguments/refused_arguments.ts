@@ -198,6 +198,20 @@ export const REMOVED_WITHOUT_EFFECT = {
   _n_gpu: { ...idleCount, default: 1 },
 } as const satisfies SettingsTable;
 
+/** Flags of training scripts and other tools that change no number here. */
+export const OTHERS_WITHOUT_EFFECT = {
+  attn_implementation: idleText,
+  cache_dir: idleText,
+  dataset_num_proc: idleCount,
+  flash_attn: idleText,
+  overwrite_cache: idleOff,
+  plot_loss: idleOff,
+  preprocessing_num_workers: idleCount,
+  trust_remote_code: idleOff,
+  use_fast_tokenizer: idleOn,
+  use_flash_attn: idleOff,
+} as const satisfies SettingsTable;
+
 /** Flags of transformers 4 that work by another name today. */
 export const TRAINING_MOVED = {
   warmup_ratio: {

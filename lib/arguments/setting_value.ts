@@ -173,7 +173,9 @@ export function readJson(
   given: { readonly value: unknown },
 ): Reading {
   const { value } = given;
-  if (value === null && isNullable(setting)) return { value };
+  const isNone = value === null ||
+    (typeof value === "string" && /^none$/i.test(value));
+  if (isNone && isNullable(setting)) return { value: null };
   if (setting.kind === "targets" && typeof value === "string") {
     return readWords(setting, value);
   }

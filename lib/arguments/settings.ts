@@ -14,6 +14,7 @@ export {
 } from "./lora_settings.ts";
 export { TRAINING, type TrainingArguments } from "./training_arguments.ts";
 export {
+  OTHERS_WITHOUT_EFFECT,
   REMOVED_WITHOUT_EFFECT,
   TRAINING_MOVED,
   TRAINING_REFUSED,

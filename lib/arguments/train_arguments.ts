@@ -17,6 +17,7 @@ import {
   type FinetuneArguments,
   LORA_REFUSED_FLAGS,
   LORA_WITHOUT_EFFECT,
+  OTHERS_WITHOUT_EFFECT,
   REMOVED_WITHOUT_EFFECT,
   TRAINING,
   TRAINING_MOVED,
@@ -38,6 +39,7 @@ const GROUPS = [
   { title: "LoraConfig, without effect", table: LORA_WITHOUT_EFFECT },
   { title: "Without effect", table: TRAINING_WITHOUT_EFFECT },
   { title: "Removed, without effect", table: REMOVED_WITHOUT_EFFECT },
+  { title: "Of other tools, without effect", table: OTHERS_WITHOUT_EFFECT },
 ] as const;
 
 type MovedName = keyof typeof TRAINING_MOVED;
@@ -164,11 +166,19 @@ function translate(
   const problems = [...reading.problems];
   const given = new Set(reading.given.keys());
   const renamed: string[] = [];
+  const overruled = new Set<MovedName>();
+  const isFlag = (name: string): boolean =>
+    reading.given.get(name)?.startsWith("--") === true;
   for (const [old, { today }] of MOVED_NAMES) {
     if (!given.delete(old) || moved[old] === TRAINING_MOVED[old].default) {
       continue;
     }
-    if (training[today] !== TRAINING[today].default) {
+    if (isFlag(today) && !isFlag(old)) {
+      overruled.add(old);
+      continue;
+    }
+    const isWithinOne = isFlag(today) === isFlag(old);
+    if (isWithinOne && training[today] !== TRAINING[today].default) {
       problems.push(
         `Cannot use --${old} with --${today}: expected one of them`,
       );
@@ -182,10 +192,13 @@ function translate(
         "less than 1",
     );
   }
+  const counts = (old: MovedName): boolean => !overruled.has(old);
   const changed: Partial<TrainingArguments> = {
-    ...(warmup_ratio > 0 && warmup_ratio < 1 && { warmup_steps: warmup_ratio }),
-    ...(no_cuda && { use_cpu: true }),
-    ...(per_gpu_train_batch_size !== null &&
+    ...(counts("warmup_ratio") && warmup_ratio > 0 && warmup_ratio < 1 &&
+      { warmup_steps: warmup_ratio }),
+    ...(counts("no_cuda") && no_cuda && { use_cpu: true }),
+    ...(counts("per_gpu_train_batch_size") &&
+      per_gpu_train_batch_size !== null &&
       { per_device_train_batch_size: per_gpu_train_batch_size }),
     ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
   };

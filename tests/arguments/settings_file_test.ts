@@ -284,3 +284,55 @@ Deno.test("a settings file of more than 64 KiB is refused before it is read", ()
     ]);
   }
 });
+
+Deno.test("none in a settings file empties optional settings, as on the command line", () => {
+  withFile(
+    "a.yaml",
+    "sample_question: none\nsave_total_limit: None\n",
+    (path) => {
+      assert.equal(parse(path).finetune.sample_question, null);
+      assert.equal(parse(path).training.save_total_limit, null);
+    },
+  );
+});
+
+Deno.test("a flag wins over a settings file, also where one of them has the old name", () => {
+  withFile("new.yaml", "warmup_steps: 15\n", (path) => {
+    const { training } = parse(path, "--warmup_ratio", "0.1");
+    assert.equal(training.warmup_steps, 0.1);
+  });
+  withFile("old.yaml", "warmup_ratio: 0.1\n", (path) => {
+    const { training } = parse(path, "--warmup_steps", "15");
+    assert.equal(training.warmup_steps, 15);
+  });
+  withFile("both.yaml", "warmup_ratio: 0.1\nwarmup_steps: 15\n", (path) => {
+    assert.deepEqual(problems(path), [
+      "Cannot use --warmup_ratio with --warmup_steps: expected one of them",
+    ]);
+  });
+});
+
+Deno.test("the example's settings lie under flags that name neither model nor rows", () => {
+  const steps = (...args: string[]): readonly [number, string] => {
+    const parsed = parseTrainArguments(args, { example: "train.jsonc" });
+    assert.ok(!("help" in parsed));
+    return [parsed.training.max_steps, parsed.notes[0] ?? ""];
+  };
+  assert.deepEqual(steps(), [400, "Settings of train.jsonc"]);
+  assert.deepEqual(steps("--seed", "1"), [
+    400,
+    "Settings of train.jsonc, then the flags",
+  ]);
+  const own = "Settings of the flags, then the defaults; train.jsonc is for " +
+    "runs that name neither model nor rows";
+  assert.deepEqual(steps("--model_path", "m"), [-1, own]);
+  assert.deepEqual(steps("--dataset_path", "r.jsonl"), [-1, own]);
+  // a model named as other tools do is one as well: no conflict with the example
+  assert.throws(
+    () =>
+      parseTrainArguments(["--model_name_or_path=m", "--warmup_ratio=0.03"], {
+        example: "train.jsonc",
+      }),
+    { message: "Cannot use --model_name_or_path: did you mean --model_path?" },
+  );
+});
