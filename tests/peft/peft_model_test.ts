@@ -7,6 +7,7 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import type { DType } from "../../lib/formats/dtype.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import {
   getPeftModel,
@@ -176,6 +177,23 @@ Deno.test("getPeftModel() saves the targets that all-linear names as peft does, 
     saved({ target_modules: ["W_pack", "q_proj", "down_proj"] }),
     ["down_proj", "q_proj"],
   );
+});
+
+Deno.test("LoraLinear computes in the type of the hidden states, with float32 matrices", () => {
+  const logits = (torchDtype: DType): Float64Array => {
+    using base = AutoModelForCausalLM.fromPretrained(BASE, { torchDtype });
+    using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+    using _scope = tensorScope();
+    using _frozen = noGrad();
+    const golden = readSafetensors(`${GOLDEN}/trained/golden.safetensors`);
+    const found = base.forward(fromData(golden.get("ids")!));
+    assert.equal(found.dtype, torchDtype);
+    for (const { tensor } of model.trainedParameters()) {
+      assert.equal(tensor.dtype, "float32");
+    }
+    return found.toArray();
+  };
+  assertClose(logits("bfloat16"), logits("float32"), { limit: 0.03 });
 });
 
 Deno.test("LoraLinear scales what dropout leaves, so that its expected output stays", () => {
