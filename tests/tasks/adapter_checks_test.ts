@@ -65,6 +65,26 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
   );
 });
 
+Deno.test("checkAdapter() refuses ranks, expressions and patterns of flags that cannot be used, without weights", () => {
+  const refused = (...flags: string[]): string =>
+    complaint(() => checkAdapter(run(...flagsOfTrained(), ...flags), null));
+  assert.match(
+    refused("--lora_rank", "100000"),
+    /^Cannot inject LoRA of rank 100000 into "model.layers.0.self_attn.o_proj": .* at most 256$/,
+  );
+  assert.match(
+    refused("--target_modules", "(o_proj"),
+    /^Cannot make LoRA: "target_modules" has "\(o_proj": as a regular expression it has missing \) at character 8$/,
+  );
+  assert.match(
+    refused("--rank_pattern", '{"*": 2}'),
+    /^Cannot make LoRA: "rank_pattern" has "\*": as a regular expression it has nothing to repeat at character 1$/,
+  );
+  const started = performance.now();
+  assert.match(refused("--target_modules", "(.+)+x$"), /not found in the base/);
+  assert(performance.now() - started < 2000);
+});
+
 Deno.test("overruledFlags tells of given flags only", () => {
   const goOn = [
     ...["--model_path", "tests/fixtures/models/llama_gqa"],
