@@ -5,6 +5,7 @@
  * @module
  */
 
+import { loraFlag } from "../lib/arguments/lora_settings.ts";
 import {
   type CausalLm,
   InputError,
@@ -18,14 +19,14 @@ import {
   type TrainArguments,
 } from "../mod.ts";
 
-/** Fields that make an adapter's shape and strength, and their flags. */
-const FLAGS = {
-  r: "lora_rank",
-  lora_alpha: "lora_alpha",
-  use_rslora: "use_rslora",
-  rank_pattern: "rank_pattern",
-  alpha_pattern: "alpha_pattern",
-} as const;
+/** Fields that make an adapter's shape and strength. */
+const COMPARED = [
+  "r",
+  "lora_alpha",
+  "use_rslora",
+  "rank_pattern",
+  "alpha_pattern",
+] as const;
 
 /** The adapter of a run: its configuration, and the modules that get it. */
 export interface CheckedAdapter {
@@ -88,10 +89,9 @@ function differences(
   one: LoraConfig,
   other: LoraConfig,
 ): { flag: string; one: string; other: string }[] {
-  const fields = Object.keys(FLAGS) as (keyof typeof FLAGS)[];
-  return fields
+  return COMPARED
     .map((field) => ({
-      flag: FLAGS[field],
+      flag: loraFlag(field),
       one: JSON.stringify(one[field]),
       other: JSON.stringify(other[field]),
     }))

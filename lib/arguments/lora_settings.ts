@@ -302,6 +302,12 @@ function flags(wanted: (row: LoraSetting) => boolean): LoraTable {
   return Object.fromEntries(rows);
 }
 
+/** The flag that sets a field, without its dashes. */
+export function loraFlag(field: keyof Table): string {
+  const row: LoraSetting = LORA_SETTINGS[field];
+  return row.flag ?? field;
+}
+
 /** The values of the flags in {@linkcode LORA_FLAGS}. */
 export type LoraFlagValues = {
   readonly [N in keyof LoraFlags]: SettingValue<LoraFlags[N]>;

@@ -67,7 +67,7 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
 
 Deno.test("checkAdapter() refuses ranks, expressions and patterns of flags that cannot be used, without weights", () => {
   const refused = (...flags: string[]): string =>
-    complaint(() => checkAdapter(run(...flagsOfTrained(), ...flags), null));
+    complaint(() => check(run(...flagsOfTrained(), ...flags), null));
   assert.match(
     refused("--lora_rank", "100000"),
     /^Cannot inject LoRA of rank 100000 into "model.layers.0.self_attn.o_proj": .* at most 256$/,
