@@ -1,5 +1,5 @@
 /**
- * The seed's trainer: its archive stands beside peft's files.
+ * The recipe's trainer: its archive stands beside peft's files.
  *
  * @module
  */

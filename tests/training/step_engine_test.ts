@@ -193,54 +193,106 @@ Deno.test("StepEngine.step() leaves no tensor behind in 60 steps of varying leng
   assert.equal(liveTensors(), atStart);
 });
 
-Deno.test("StepEngine.step() with loss scaling is the step without, and leaves out one that overflows", () => {
-  const run = (
-    lossScaling: boolean,
-    scale?: number,
-  ): {
-    results: StepResult[];
-    values: Float64Array;
-    scale: number | undefined;
-  } => {
-    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
-    using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+Deno.test("StepEngine.step() draws other dropout masks for each micro-batch of a window", () => {
+  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+  base.train();
+  const batch = dataCollator(tinyRows(2), PAD);
+  const lossOf = (batches: Batch[], lora_dropout: number): number => {
+    using model = getPeftModel(
+      base,
+      { r: 4, lora_alpha: 64, lora_dropout, init_lora_weights: false },
+      { seed: 1 },
+    );
+    base.train();
+    using engine = new StepEngine(trainableModel(model), tinyArguments());
+    const input = { learningRate: 0, loss: "tokens", seed: [3] } as const;
+    return engine.step(batches, input).loss;
+  };
+  assertClose([lossOf([batch, batch], 0)], [lossOf([batch], 0)], {
+    limit: 1e-6,
+  });
+  const [once, twice] = [[batch], [batch, batch]].map((each) =>
+    lossOf(each, 0.5)
+  );
+  assert(Math.abs(once! - twice!) > 1e-3, `${once}, ${twice}`);
+});
+
+Deno.test("StepEngine.step() takes gradients that overflow for a matter of the loss scale while there is one", () => {
+  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+  // B is zero: the loss does not see the strength of the adapter, gradients do
+  using model = getPeftModel(base, { r: 2, lora_alpha: 1e25 }, { seed: 1 });
+  const batches = [dataCollator(tinyRows(2), PAD)];
+  const input = { learningRate: 0.01, loss: "tokens", seed: [0] } as const;
+  for (
+    const [scale, failed] of [[65536, false], [1, false], [0.5, true]] as const
+  ) {
     using engine = new StepEngine(
       trainableModel(model),
-      tinyArguments({ max_grad_norm: 0.25 }),
-      { autocast: null, lossScaling },
+      tinyArguments(),
+      { autocast: null, lossScaling: true },
     );
-    if (scale !== undefined) engine.lossScaler = { scale, goodSteps: 3 };
-    const batches = [dataCollator(tinyRows(2), PAD)];
-    const results = [0, 1].map((step) =>
-      engine.step(batches, { learningRate: 0.01, loss: "tokens", seed: [step] })
-    );
-    return {
-      results,
-      values: engine.parameters.values.toArray(),
-      scale: engine.lossScaler?.scale,
-    };
-  };
-  const plain = run(false);
-  // a power of two changes no digit
-  const scaled = run(true);
-  assert.deepEqual(scaled.results, plain.results);
-  assert.deepEqual(scaled.values, plain.values);
-  assert.equal(scaled.scale, 65536);
-  assert(plain.results.every(({ skipped, failed }) => !skipped && !failed));
-  const over = run(true, 2 ** 100);
-  const untouched = run(true, 2 ** 100);
-  assert.deepEqual(
-    over.results.map(({ skipped, failed }) => [skipped, failed]),
-    [
-      [true, false],
-      [true, false],
-    ],
-  );
-  assert.equal(over.scale, 2 ** 98);
-  assert.deepEqual(over.values, untouched.values);
-  assert(
-    over.results.every(({ loss }) =>
-      Math.abs(loss - plain.results[0]!.loss) < 1e-6
-    ),
-  );
+    engine.lossScaler = { scale, goodSteps: 0 };
+    const result = engine.step(batches, input);
+    assert(Number.isFinite(result.loss));
+    assert.deepEqual([result.skipped, result.failed], [true, failed]);
+    assert.equal(engine.optimizer.scalars.step, 0);
+  }
 });
+
+for (const max_grad_norm of [0, 0.25]) {
+  Deno.test(`StepEngine.step() with loss scaling is the step without, and leaves out one that overflows, clipped to ${max_grad_norm}`, () => {
+    const run = (
+      lossScaling: boolean,
+      scale?: number,
+    ): {
+      results: StepResult[];
+      values: Float64Array;
+      scale: number | undefined;
+    } => {
+      using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+      using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+      using engine = new StepEngine(
+        trainableModel(model),
+        tinyArguments({ max_grad_norm }),
+        { autocast: null, lossScaling },
+      );
+      if (scale !== undefined) engine.lossScaler = { scale, goodSteps: 3 };
+      const batches = [dataCollator(tinyRows(2), PAD)];
+      const results = [0, 1].map((step) =>
+        engine.step(batches, {
+          learningRate: 0.01,
+          loss: "tokens",
+          seed: [step],
+        })
+      );
+      return {
+        results,
+        values: engine.parameters.values.toArray(),
+        scale: engine.lossScaler?.scale,
+      };
+    };
+    const plain = run(false);
+    // a power of two changes no digit
+    const scaled = run(true);
+    assert.deepEqual(scaled.results, plain.results);
+    assert.deepEqual(scaled.values, plain.values);
+    assert.equal(scaled.scale, 65536);
+    assert(plain.results.every(({ skipped, failed }) => !skipped && !failed));
+    const over = run(true, 2 ** 100);
+    const untouched = run(true, 2 ** 100);
+    assert.deepEqual(
+      over.results.map(({ skipped, failed }) => [skipped, failed]),
+      [
+        [true, false],
+        [true, false],
+      ],
+    );
+    assert.equal(over.scale, 2 ** 98);
+    assert.deepEqual(over.values, untouched.values);
+    assert(
+      over.results.every(({ loss }) =>
+        Math.abs(loss - plain.results[0]!.loss) < 1e-6
+      ),
+    );
+  });
+}
