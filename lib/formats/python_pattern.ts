@@ -8,10 +8,10 @@
 
 import { parsePattern, type PatternNode } from "./python_pattern_syntax.ts";
 
-/** Steps that one match may take: some hundred times what a sensible one needs. */
-const STEPS_PER_MATCH = 5e6;
-/** Steps that one expression may take in all. */
-const STEPS_IN_ALL = 2e8;
+/** Steps that one match may take; one with a sensible expression takes some hundred. */
+const STEPS_PER_MATCH = 1e6;
+/** Steps that all matches of one expression may take: so many, and more for each match. */
+const STEPS_IN_ALL = { base: 1e7, perMatch: 2000 } as const;
 
 /** A text and what has been spent on it. */
 interface Matching {
@@ -27,7 +27,8 @@ export class PythonPattern {
   /** The expression as it was given. */
   readonly source: string;
   readonly #root: PatternNode;
-  #spent = 0;
+  /** What is left of the steps in all. */
+  #left: number = STEPS_IN_ALL.base;
 
   /**
    * Reads an expression.
@@ -81,8 +82,9 @@ export class PythonPattern {
     const points = Array.from(text, (each) => each.codePointAt(0)!);
     const matching: Matching = { text: points, steps: 0 };
     const ends = follow(this.#root, from, matching);
-    this.#spent += matching.steps;
-    if (this.#spent > STEPS_IN_ALL) throw tooMuchWork();
+    this.#left += STEPS_IN_ALL.perMatch - matching.steps;
+    if (this.#left < 0) throw tooMuchWork();
+
     return ends;
   }
 }

@@ -94,6 +94,15 @@ Deno.test("PythonPattern ends on expressions that a backtracking engine never en
   );
 });
 
+Deno.test("PythonPattern takes so many steps in all, however many names it is asked about", () => {
+  const pattern = new PythonPattern("(?:(?=(?:(?=(?:.*x|.)*).)*).)*x");
+  const name = "a".repeat(42);
+  assert.equal(pattern.fullMatch(name), false);
+  assert.throws(() => {
+    for (let count = 0; count < 1000; count++) pattern.fullMatch(name);
+  }, /^RangeError: it takes too many steps/);
+});
+
 Deno.test("PythonPattern.matchesTail() begins after any dot", () => {
   const tail = (source: string, path: string): boolean =>
     new PythonPattern(source).matchesTail(path);

@@ -17,7 +17,11 @@ import {
   writeSafetensors,
 } from "../../lib/formats/safetensors.ts";
 import { readTorchArchive } from "../../lib/formats/torch_archive.ts";
-import { PeftModel, writeAdapterArchive } from "../../lib/peft/mod.ts";
+import {
+  getPeftModel,
+  PeftModel,
+  writeAdapterArchive,
+} from "../../lib/peft/mod.ts";
 import { liveTensors, toData } from "../../lib/tensor/mod.ts";
 import { complaint, inFolder } from "../formats/temporary.ts";
 
@@ -215,6 +219,18 @@ Deno.test("writeAdapterArchive() writes the names of the safetensors, and loads 
       `${TRAINED}/adapter_config.json`,
       `${folder}/adapter_config.json`,
     );
+    assert.deepEqual(load(folder), load(TRAINED));
+  });
+});
+
+Deno.test("PeftModel.fromPretrained() reads adapter_model.safetensors where there is an adapter_model.bin too", () => {
+  inFolder((folder) => {
+    writeChanged(folder, (tensors) => tensors);
+    using base = AutoModelForCausalLM.fromPretrained(
+      "tests/fixtures/models/llama_gqa",
+    );
+    using other = getPeftModel(base, { r: 4 }, { seed: 3 });
+    writeAdapterArchive(folder, other.stateDict());
     assert.deepEqual(load(folder), load(TRAINED));
   });
 });
