@@ -62,7 +62,7 @@ export function readRope(
     reader.section("rope_scaling"),
     reader.section("rope_parameters"),
   ];
-  const isOlder = reader.value("rope_scaling") !== undefined;
+  const isOlder = Object.keys(older.json).length > 0;
   const scaling = isOlder ? older : current;
   const from = scaling.value("rope_theta") === undefined ? reader : scaling;
   const theta = from.number("rope_theta", sizes.theta ?? 10000, {

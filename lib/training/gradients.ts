@@ -95,6 +95,13 @@ function runLayer(pass: Pass, index: number, hidden: Tensor): Tensor {
   return scope.keep(model.decoderLayers[index]!.forward(hidden, context));
 }
 
+/** Embeds the ids; dropout draws the same masks each time it is done. */
+function embedded({ model, options, ids, context }: Pass): Tensor {
+  const seed = [...options.seed, model.decoderLayers.length];
+  manualSeed(mixSeed(seed), model.device);
+  return model.embed(ids, context);
+}
+
 function trained(module: Module): Tensor[] {
   const found = new Set<Tensor>();
   for (const { tensor: each } of module.namedParameters()) {
@@ -106,7 +113,7 @@ function trained(module: Module): Tensor[] {
 /** Autograd keeps what it needs. */
 function recorded(pass: Pass): number {
   const { model } = pass;
-  let hidden = model.embed(pass.ids, pass.context);
+  let hidden = embedded(pass);
   for (let index = 0; index < model.decoderLayers.length; index++) {
     hidden = runLayer(pass, index, hidden);
   }
@@ -133,8 +140,7 @@ function recomputed(pass: Pass): number {
   }
   if (trainsEmbedding) {
     const parameters = trained(model.inputEmbeddings());
-    const embedded = model.embed(pass.ids, pass.context);
-    aten.backward(embedded, parameters, gradient);
+    aten.backward(embedded(pass), parameters, gradient);
   }
   return loss.item();
 }
@@ -149,7 +155,7 @@ function lowestTrained(model: CausalLm): number {
 /** The inputs of all layers, and the output of the last. */
 function layerInputs(pass: Pass): Tensor[] {
   using _frozen = noGrad();
-  const inputs = [pass.model.embed(pass.ids, pass.context)];
+  const inputs = [embedded(pass)];
   for (let index = 0; index < pass.model.decoderLayers.length; index++) {
     inputs.push(runLayer(pass, index, inputs[index]!));
   }

@@ -15,8 +15,9 @@ import { InputError } from "../../lib/input_error.ts";
 import { liveTensors, tensorScope } from "../../lib/tensor/mod.ts";
 import { inFolder, seeded } from "../formats/temporary.ts";
 
-const MODELS = "tests/fixtures/models";
-const MUTANTS = 1500;
+/** Folders of checkpoints; `families` has files beside them. */
+const FOLDERS = ["tests/fixtures/models", "tests/fixtures/families"];
+const MUTANTS = 3000;
 const SLOWEST_MS = 2000;
 
 /** JSON texts that stand where something else belongs. */
@@ -27,6 +28,7 @@ const VALUES = [
   ...['"__proto__"', '"constructor"', '"toString"', '"32"', '"\\u001b[2J"'],
   ...['"yarn"', '"longrope"', '"dynamic"', '"llama3"', '"linear"'],
   ...['{"__proto__": 1}', '{"rope_type": "__proto__"}', '{"factor": 2}'],
+  ...['"gelu"', '["sliding_attention", "full_attention"]', "[0, 1]", "[1, 0]"],
   ...["[1, 2, 3, 4]", "[null]", `${"[".repeat(20_000)}${"]".repeat(20_000)}`],
 ];
 
@@ -47,6 +49,9 @@ const FIELDS = [
     "quantization_config",
     "max_position_embeddings",
   ],
+  ...["layer_types", "use_sliding_window", "sliding_window_pattern"],
+  ...["attention_dropout", "partial_rotary_factor", "num_key_value_heads"],
+  ...["intermediate_size", "no_rope_layers", "final_logit_softcapping"],
 ];
 
 /** Fields of a rope. */
@@ -110,7 +115,7 @@ function sentenceOf(folder: string): string | null {
 }
 
 Deno.test(`AutoModelForCausalLM.fromPretrained() gives a model or a sentence for ${MUTANTS} broken config.json files`, () => {
-  const names = [...Deno.readDirSync(MODELS)].map(({ name }) => name).sort();
+  const sources = FOLDERS.flatMap(checkpointsIn);
   const random = seeded(7);
   const below = (limit: number): number =>
     Math.floor(random.next().value * limit);
@@ -119,9 +124,9 @@ Deno.test(`AutoModelForCausalLM.fromPretrained() gives a model or a sentence for
   let models = 0;
   inFolder((folder) => {
     for (let count = 0; count < MUTANTS; count++) {
-      const source = `${MODELS}/${names[count % names.length]!}`;
-      const own = `${folder}/${count % names.length}`;
-      if (count < names.length) copyModel(source, own);
+      const source = sources[count % sources.length]!;
+      const own = `${folder}/${count % sources.length}`;
+      if (count < sources.length) copyModel(source, own);
       const text = mutant(
         Deno.readTextFileSync(`${source}/config.json`),
         below,
@@ -151,9 +156,17 @@ Deno.test(`AutoModelForCausalLM.fromPretrained() gives a model or a sentence for
   assert.equal(liveTensors(), before);
 });
 
+/** The folders below `folder`, in order. */
+function checkpointsIn(folder: string): string[] {
+  const folders = [...Deno.readDirSync(folder)].filter((entry) =>
+    entry.isDirectory
+  );
+  return folders.map(({ name }) => `${folder}/${name}`).sort();
+}
+
 function copyModel(source: string, target: string): void {
   Deno.mkdirSync(target);
-  for (const { name } of Deno.readDirSync(source)) {
-    Deno.copyFileSync(`${source}/${name}`, `${target}/${name}`);
+  for (const { name, isFile } of Deno.readDirSync(source)) {
+    if (isFile) Deno.copyFileSync(`${source}/${name}`, `${target}/${name}`);
   }
 }

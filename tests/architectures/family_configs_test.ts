@@ -1,0 +1,250 @@
+/**
+ * What the families' pages read of `config.json` beyond the golden folders: dropout
+ * is applied, what is not computed is refused by name, and fields that contradict
+ * each other are told.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import {
+  AutoModelForCausalLM,
+  readConfig,
+} from "../../lib/architectures/mod.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import { InputError } from "../../lib/input_error.ts";
+import { PeftModel } from "../../lib/peft/mod.ts";
+import { CPU, fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
+import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
+import { assertClose } from "../closeness.ts";
+import { complaint, inFolder } from "../formats/temporary.ts";
+import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
+
+const FOLDER = "tests/fixtures/families";
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The config of a golden folder with some fields changed; `undefined` takes one out. */
+function changed(name: string, fields: Fields): string {
+  const text = Deno.readTextFileSync(`${FOLDER}/${name}/config.json`);
+  return JSON.stringify({ ...JSON.parse(text), ...fields });
+}
+
+/** Runs `use` with a copy of a golden folder whose config has other fields. */
+function withFields(
+  name: string,
+  fields: Fields,
+  use: (folder: string) => void,
+): void {
+  inFolder((folder) => {
+    Deno.copyFileSync(
+      `${FOLDER}/${name}/model.safetensors`,
+      `${folder}/model.safetensors`,
+    );
+    Deno.writeTextFileSync(`${folder}/config.json`, changed(name, fields));
+    use(folder);
+  });
+}
+
+function refusal(name: string, fields: Fields): string {
+  let message = "";
+  withFields(name, fields, (folder) => {
+    message = complaint(() => readConfig(folder)).replaceAll(folder, "F");
+  });
+  return message.replace('Cannot compute model "F": in config.json ', "");
+}
+
+/** Fields of a dropout, and families in whose reference the field does nothing. */
+const DROPOUTS: Readonly<Record<string, readonly string[]>> = {
+  attention_dropout: ["ernie4_5", "minicpm"],
+  attn_pdrop: [],
+  resid_pdrop: [],
+  embd_pdrop: ["phi3"],
+  residual_dropout: [],
+  embedding_dropout: [],
+  hidden_dropout: [],
+  attn_dropout_prob: [],
+  emb_dropout_prob: [],
+};
+
+/** Golden folders of families that have a page. */
+const NAMES: readonly string[] = JSON.parse(
+  Deno.readTextFileSync(`${FOLDER}/families.json`),
+).map(({ name }: { name: string }) => name).filter((name: string) => {
+  try {
+    readConfig(`${FOLDER}/${name}`);
+    return true;
+  } catch (error) {
+    if (error instanceof InputError) return false;
+    throw error;
+  }
+});
+
+interface Step {
+  readonly loss: number;
+  readonly gradients: readonly number[];
+}
+
+/** Loss and gradients of the golden batch with the golden adapter. */
+function stepOf(folder: string, name: string, checkpointing: boolean): Step {
+  const golden = readSafetensors(`${FOLDER}/${name}/golden.safetensors`);
+  const batch = goldenBatch(golden);
+  using base = AutoModelForCausalLM.fromPretrained(folder);
+  using model = PeftModel.fromPretrained(base, `${FOLDER}/${name}/adapter`);
+  using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+  base.train();
+  const loss = accumulateGradients(base, batch, {
+    checkpointing,
+    autocast: null,
+    seed: [1],
+    factor: 1 / batch.targets.labels.length,
+  });
+  const gradients = flat.entries.flatMap(({ view }) => [
+    ...view.grad!.toArray(),
+  ]);
+  return { loss, gradients };
+}
+
+function goldenLogits(
+  folder: string,
+  golden: ReadonlyMap<string, TensorData>,
+): Float64Array {
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  using model = AutoModelForCausalLM.fromPretrained(folder);
+  return model.forward(fromData(golden.get("ids")!)).toArray();
+}
+
+function checkDropout(name: string, fields: Fields): void {
+  withFields(name, fields, (folder) => {
+    const golden = readSafetensors(`${FOLDER}/${name}/golden.safetensors`);
+    const wanted = golden.get("logits_inference") ?? golden.get("logits")!;
+    const what = "logits outside of training";
+    assertClose(goldenLogits(folder, golden), numbersOf(wanted), {
+      limit: 1e-4,
+      what,
+    });
+    const plain = stepOf(`${FOLDER}/${name}`, name, false);
+    const dropped = stepOf(folder, name, false);
+    assert.notEqual(dropped.loss, plain.loss);
+    assert.deepEqual(stepOf(folder, name, false), dropped, "not repeatable");
+    const again = stepOf(folder, name, true);
+    assertClose([again.loss], [dropped.loss], { limit: 1e-5 });
+    assertClose(again.gradients, dropped.gradients, { limit: 1e-5 });
+  });
+}
+
+for (const name of NAMES) {
+  const config = JSON.parse(changed(name, {}));
+  for (const [field, without] of Object.entries(DROPOUTS)) {
+    if (!Object.hasOwn(config, field)) continue;
+    if (without.includes(config.model_type ?? "minicpm")) continue;
+    Deno.test(`${name} applies ${field} in training only, and alike when activations are recomputed`, () =>
+      checkDropout(name, { [field]: 0.4 }));
+  }
+}
+
+Deno.test("Gemma refuses attention in both directions by name", () => {
+  for (const name of ["gemma", "gemma2", "gemma3"]) {
+    assert.equal(
+      refusal(name, { use_bidirectional_attention: true }),
+      "use_bidirectional_attention true is not supported",
+    );
+  }
+});
+
+Deno.test("every family refuses activations and quantised weights it does not compute", () => {
+  for (const name of NAMES) {
+    const config = JSON.parse(changed(name, {}));
+    // Gemma 2 and 3 read the one, all others the other.
+    const isGemma = /^gemma[23]/.test(config.model_type);
+    const field = isGemma ? "hidden_activation" : "hidden_act";
+    if (Object.hasOwn(config, field)) {
+      assert.match(
+        refusal(name, { [field]: "xielu" }),
+        new RegExp(`^${field} "xielu" is not supported`),
+        name,
+      );
+    }
+    assert.equal(
+      refusal(name, { quantization_config: { bits: 4 } }),
+      'quantization_config {"bits":4} is not supported',
+      name,
+    );
+  }
+});
+
+Deno.test("layer_types of another length, with other words or without a window are told", () => {
+  for (const name of ["ministral", "qwen2", "smollm3", "gemma2", "gemma3"]) {
+    for (const layer_types of [["full_attention"], "LLLG", ["a", "b", "c"]]) {
+      assert.match(
+        refusal(name, { layer_types }),
+        /layer_types must be a list of [23] times "full_attention" or "sliding_attention"/,
+        name,
+      );
+    }
+  }
+  for (const name of ["ministral", "qwen2", "gemma2"]) {
+    const { num_hidden_layers } = JSON.parse(changed(name, {}));
+    const layer_types = Array(num_hidden_layers).fill("sliding_attention");
+    assert.equal(
+      refusal(name, { layer_types, sliding_window: null }),
+      'layer_types has "sliding_attention" but there is no sliding_window',
+    );
+  }
+});
+
+Deno.test("Mistral takes 4096 positions as its window where the field is missing, and none where it is null", () => {
+  const windowsOf = (fields: Fields): unknown => {
+    let windows: unknown;
+    withFields("mistral", fields, (folder) => {
+      windows = (readConfig(folder) as unknown as Fields).windows;
+    });
+    return windows;
+  };
+  assert.deepEqual(windowsOf({ sliding_window: undefined }), [4096, 4096]);
+  assert.deepEqual(windowsOf({ sliding_window: null }), [null, null]);
+  assert.deepEqual(windowsOf({ sliding_window: 3 }), [3, 3]);
+});
+
+Deno.test("Phi-3 takes published su ropes, which lack the inner original length", () => {
+  const golden = readSafetensors(`${FOLDER}/phi3_su/golden.safetensors`);
+  const config = JSON.parse(changed("phi3_su", {}));
+  const { original_max_position_embeddings: _, ...rope_scaling } =
+    config.rope_scaling;
+  withFields("phi3_su", { rope_scaling }, (folder) =>
+    assertClose(
+      goldenLogits(folder, golden),
+      numbersOf(golden.get("logits")!),
+      { limit: 1e-4 },
+    ));
+});
+
+Deno.test("a rope_scaling that is there wins over rope_parameters, an empty one does not", () => {
+  const rope_parameters = { rope_type: "linear", factor: 2, rope_theta: 7 };
+  const ropeOf = (rope_scaling: unknown): Fields => {
+    let rope: Fields = {};
+    withFields("mistral", { rope_scaling, rope_parameters }, (folder) => {
+      rope = (readConfig(folder) as unknown as { rope: Fields }).rope;
+    });
+    return rope;
+  };
+  const own = ropeOf({ rope_type: "linear", factor: 4 });
+  assert.deepEqual([own.factor, own.theta], [4, 10000]);
+  for (const none of [null, {}, undefined]) {
+    assert.deepEqual([ropeOf(none).factor, ropeOf(none).theta], [2, 7]);
+  }
+});
+
+Deno.test("a rotated part that is no even number of a head is told", () => {
+  assert.match(
+    refusal("glm_plain", { partial_rotary_factor: 0.1 }),
+    /^partial_rotary_factor 0.1 of head_dim \d+ must give an even number$/,
+  );
+  assert.match(
+    refusal("mistral", { partial_rotary_factor: 0.5 }),
+    /^partial_rotary_factor 0.5 is not supported$/,
+  );
+});
