@@ -153,7 +153,12 @@ export function partialFolder(output: string, step: number): string {
 export function placeCheckpoint(output: string, step: number): string {
   const final = `${output}/checkpoint-${step}`;
   const retired = retire(final);
-  Deno.renameSync(partialFolder(output, step), final);
+  try {
+    Deno.renameSync(partialFolder(output, step), final);
+  } catch (error) {
+    if (retired !== null) Deno.renameSync(retired, final);
+    throw error;
+  }
   if (retired !== null) remove(retired);
   return final;
 }

@@ -329,3 +329,49 @@ Deno.test("Trainer that cannot resume leaves no output folder behind", async () 
     assert.deepEqual(namesIn(folder), []);
   });
 });
+
+Deno.test("OutputLock is not fooled by a lock file that the run before removes at its end", async () => {
+  await inFolder((folder) => {
+    const { prototype } = Deno.FsFile;
+    const tryLockSync = prototype.tryLockSync;
+    let calls = 0;
+    prototype.tryLockSync = function (exclusive?: boolean): boolean {
+      if (calls++ === 0) Deno.removeSync(`${folder}/.lorikeet.lock`);
+      return tryLockSync.call(this, exclusive);
+    };
+    try {
+      using _lock = new OutputLock(folder);
+      assert.equal(calls, 2);
+      assert.throws(() => new OutputLock(folder), InputError);
+    } finally {
+      prototype.tryLockSync = tryLockSync;
+    }
+    return Promise.resolve();
+  });
+});
+
+Deno.test("a checkpoint that cannot take its place leaves the one that had it", async () => {
+  await inFolder(async (folder) => {
+    const args = { max_steps: 1, save_strategy: "steps" } as const;
+    await train({ folder, args });
+    const path = `${folder}/checkpoint-1/resume_state.json`;
+    const before = Deno.readTextFileSync(path);
+    const { renameSync } = Deno;
+    Deno.renameSync = (from, to): void => {
+      if (String(from).endsWith("tmp-checkpoint-1")) {
+        throw new Error("No space left on device (os error 28)");
+      }
+      renameSync(from, to);
+    };
+    try {
+      assert.equal(
+        await refusal({ folder, args }),
+        'Cannot write "F/checkpoint-1": no space left on device',
+      );
+    } finally {
+      Deno.renameSync = renameSync;
+    }
+    assert.equal(Deno.readTextFileSync(path), before);
+    assert.equal(resolveCheckpoint(folder, true), `${folder}/checkpoint-1`);
+  });
+});

@@ -134,9 +134,39 @@ Deno.test("Trainer refuses to resume from weights or moments that are not finite
   });
 });
 
+Deno.test("Trainer refuses to resume from weights of another type, which would be rounded", async () => {
+  await inFolder(async (folder) => {
+    await train({ folder, lora: null, args: TWO_OF_FOUR });
+    const path = `${folder}/checkpoint-4/model.safetensors`;
+    const tensors = readSafetensors(path);
+    const [name, { shape, bytes }] = [...tensors][0]!;
+    const halves = { shape, bytes: bytes.slice(bytes.length / 2) };
+    tensors.set(name, { ...halves, dtype: "bfloat16" });
+    writeSafetensors(path, tensors);
+    assert.equal(
+      await refusal({
+        folder,
+        lora: null,
+        args: TWO_OF_FOUR,
+        train: { resumeFromCheckpoint: true },
+      }),
+      `Cannot resume from "F/checkpoint-4": "${name}" is bfloat16, not float32`,
+    );
+  });
+});
+
 function keysIn(value: PickleValue | undefined): string[] {
   assert(value instanceof Map);
   return [...value.keys()].map(String).sort();
+}
+
+/** The number of updates that `optimizer.pt` says of a parameter. */
+function stepIn(checkpoint: string, state: PickleValue | undefined): number {
+  assert(state instanceof Map);
+  using archive = new TorchArchive(`${checkpoint}/optimizer.pt`);
+  const step = archive.tensorIn(state.get("step"), "step");
+  assert.deepEqual(step?.shape, []);
+  return numbersOf(step!)[0]!;
 }
 
 Deno.test("writeOptimizerFiles() writes the keys that torch's AdamW and LambdaLR and transformers' Trainer look for", async () => {
@@ -153,22 +183,13 @@ Deno.test("writeOptimizerFiles() writes the keys that torch's AdamW and LambdaLR
     const optimizer = open("optimizer.pt");
     const states = optimizer.get("state") as Map<number, PickleValue>;
     assert.deepEqual(keysIn(states.get(0)), ["exp_avg", "exp_avg_sq", "step"]);
+    assert.equal(stepIn(`${folder}/checkpoint-4`, states.get(0)), 4);
     const groups = optimizer.get("param_groups") as Map<string, PickleValue>[];
-    assert.deepEqual(keysIn(groups[0]), [
-      "amsgrad",
-      "betas",
-      "capturable",
-      "decoupled_weight_decay",
-      "differentiable",
-      "eps",
-      "foreach",
-      "fused",
-      "initial_lr",
-      "lr",
-      "maximize",
-      "params",
-      "weight_decay",
-    ]);
+    assert.equal(
+      keysIn(groups[0]).join(" "),
+      "amsgrad betas capturable decoupled_weight_decay differentiable eps foreach " +
+        "fused initial_lr lr maximize params weight_decay",
+    );
     assert.deepEqual(
       groups.map((group) => group.get("weight_decay")),
       [0.3, 0],

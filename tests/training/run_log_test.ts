@@ -5,7 +5,9 @@
  */
 
 import { strict as assert } from "node:assert";
-import { LossLog } from "../../lib/training/run_log.ts";
+import { planTraining } from "../../lib/training/mod.ts";
+import { endRow, LossLog } from "../../lib/training/run_log.ts";
+import { tinyArguments } from "./tiny_run.ts";
 
 Deno.test("LossLog.take() gives the mean since the last row, total stays", () => {
   const log = new LossLog();
@@ -42,4 +44,31 @@ Deno.test("LossLog goes on where its sums left off", () => {
   assert.deepEqual(other.sums, log.sums);
   assert.equal(other.total, 7);
   assert.equal(other.take(), 3);
+});
+
+Deno.test("endRow() counts the steps of this session in its rates, and all steps in the mean loss", () => {
+  const args = tinyArguments({ max_steps: 10 });
+  const run = {
+    args,
+    plan: planTraining(7, args),
+    rows: 7,
+    state: { globalStep: 10, epoch: 5, totalFlos: 99, logHistory: [] },
+    first: 6,
+    seconds: 2,
+    lossSum: 30,
+  };
+  const expected = {
+    train_runtime: 2,
+    train_samples_per_second: 4 * 4 / 2,
+    train_steps_per_second: 2,
+    total_flos: 99,
+    train_loss: 3,
+  };
+  assert.deepEqual(endRow(run), expected);
+  // by epochs, the last batch of an epoch is not full: 7 rows in 2 steps
+  const byEpochs = { ...run, args: { ...args, max_steps: -1 } };
+  assert.deepEqual(endRow(byEpochs), {
+    ...expected,
+    train_samples_per_second: 7 * 4 / 2 / 2,
+  });
 });
