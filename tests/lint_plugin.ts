@@ -57,6 +57,9 @@ function relativePath(filename: string): string {
 /** The path relative to the root that `specifier` means in `file`, if it is ours. */
 function targetOf(specifier: string, file: string): string | undefined {
   if (specifier === OWN_NAME) return "mod.ts";
+  if (specifier.startsWith(`${OWN_NAME}/`)) {
+    return `lib/${specifier.slice(OWN_NAME.length + 1)}/mod.ts`;
+  }
   if (!/^\.{0,2}\//.test(specifier)) return undefined;
   return new URL(specifier, `file:///${file}`).pathname.slice(1);
 }

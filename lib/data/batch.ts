@@ -7,7 +7,7 @@
  */
 
 /** Label of a position that is not trained, as in PyTorch's cross entropy. */
-export const IGNORED_LABEL = -100;
+export const IGNORED_LABEL: number = -100;
 
 /** One row to train on. */
 export interface Feature {

@@ -7,7 +7,8 @@
 
 import { aten, type Tensor, tensor } from "../tensor/mod.ts";
 
-type Apply = (input: Tensor) => Tensor;
+/** Applies an activation element by element. */
+export type Apply = (input: Tensor) => Tensor;
 
 const gelu: Apply = (input) => aten.gelu(input);
 const tanhGelu: Apply = (input) => aten.gelu(input, "tanh");

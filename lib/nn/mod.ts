@@ -8,6 +8,7 @@ export {
   type Activation,
   ACTIVATION_NAMES,
   ACTIVATIONS,
+  type Apply,
 } from "./activations.ts";
 export {
   attention,

@@ -55,6 +55,7 @@ export class TensorScope implements Disposable {
 
 /** A scope whose kept tensors belong to nobody but their holder: for caches. */
 export class DetachedScope extends TensorScope {
+  /** Leaves a kept tensor to its holder. */
   protected override adopt(tensor: Scoped): void {
     tensor.freeWhenDropped();
   }

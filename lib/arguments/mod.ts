@@ -1,0 +1,48 @@
+/**
+ * Flags and settings files: HfArgumentParser, and the tables of settings that
+ * drive flags, help, files and checks.
+ *
+ * @module
+ */
+
+export {
+  CHAT,
+  type ChatArguments,
+  type ChatReading,
+  parseChatArguments,
+  type ParseChatOptions,
+} from "./chat_arguments.ts";
+export {
+  type ArgumentsReading,
+  type Dataclasses,
+  type HelpRequest,
+  HfArgumentParser,
+} from "./hf_argument_parser.ts";
+export type {
+  Bounds,
+  LoraFlagValues,
+  LoraSetting,
+  LoraTable,
+} from "./lora_settings.ts";
+export type {
+  Setting,
+  SettingKinds,
+  SettingsGroup,
+  SettingsOf,
+  SettingsTable,
+  SettingValue,
+} from "./setting.ts";
+export {
+  FINETUNE,
+  type FinetuneArguments,
+  loraFields,
+  TRAINING,
+  type TrainingArguments,
+} from "./settings.ts";
+export {
+  parseTrainArguments,
+  type ParseTrainOptions,
+  type TrainArguments,
+  trainingArgsJson,
+  trainingArguments,
+} from "./train_arguments.ts";

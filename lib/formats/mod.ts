@@ -1,0 +1,17 @@
+/**
+ * Files as bytes: element types, tensors as data, and the formats they lie in.
+ *
+ * @module
+ */
+
+export { type DType, DTYPE_BYTES, type TensorData } from "./dtype.ts";
+export {
+  readSafetensors,
+  writeSafetensors,
+  type WriteSafetensorsOptions,
+} from "./safetensors.ts";
+export type {
+  LazyTensor,
+  NamedTensors,
+  TensorSource,
+} from "./tensor_source.ts";

@@ -1,0 +1,17 @@
+/**
+ * Tokenizers of model folders, chat templates, and text from ids as they come.
+ *
+ * @module
+ */
+
+export {
+  AutoTokenizer,
+  type DecodeOptions,
+  type EncodeOptions,
+} from "./auto_tokenizer.ts";
+export type { ChatMessage, ChatTemplateOptions } from "./chat_template.ts";
+export {
+  TextStream,
+  type TextStreamOptions,
+  type TokenDecoder,
+} from "./text_stream.ts";
