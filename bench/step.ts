@@ -14,7 +14,8 @@ import { type Batch, paddedBatch } from "../lib/data/batch.ts";
 import type { DType } from "../lib/formats/dtype.ts";
 import { getPeftModel } from "../lib/peft/mod.ts";
 import { CPU, type Device, setThreads } from "../lib/tensor/mod.ts";
-import { StepEngine, trainableModel } from "../lib/training/mod.ts";
+import { StepEngine } from "../lib/training/step_engine.ts";
+import { trainableModel } from "../lib/training/trainable_model.ts";
 
 /** The size of the model and the batch; the names are the baseline script's. */
 export interface Shape {

@@ -5,7 +5,7 @@
  */
 
 export { AdamW, type AdamWOptions } from "./adamw.ts";
-export { resolveCheckpoint, type ResumeState } from "./checkpoint.ts";
+export { resolveCheckpoint } from "./checkpoint.ts";
 export {
   type FlatEntry,
   type FlatGroup,
@@ -36,13 +36,7 @@ export {
   scheduleNames,
   type ScheduleSpan,
 } from "./schedules.ts";
-export {
-  type Precision,
-  StepEngine,
-  type StepInput,
-  type StepResult,
-} from "./step_engine.ts";
-export { type TrainableModel, trainableModel } from "./trainable_model.ts";
+export type { Precision, StepResult } from "./step_engine.ts";
 export {
   ModifiedTrainer,
   type ModifiedTrainerOptions,

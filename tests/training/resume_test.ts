@@ -17,10 +17,10 @@ import { getPeftModel } from "../../lib/peft/mod.ts";
 import {
   FlatParameters,
   planTraining,
-  StepEngine,
   type StepReport,
-  trainableModel,
 } from "../../lib/training/mod.ts";
+import { StepEngine } from "../../lib/training/step_engine.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { AdamW } from "../../lib/training/adamw.ts";
 import {
   readCheckpoint,
