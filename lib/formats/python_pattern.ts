@@ -26,6 +26,8 @@ type Positions = readonly number[];
 export class PythonPattern {
   /** The expression as it was given. */
   readonly source: string;
+  /** The characters of an expression of letters and dots, "" for any; else `null`. */
+  readonly #plain: readonly string[] | null;
   readonly #root: PatternNode;
   /** What is left of the steps in all. */
   #left: number = STEPS_IN_ALL.base;
@@ -38,6 +40,12 @@ export class PythonPattern {
   constructor(source: string) {
     this.source = source;
     this.#root = parsePattern(source);
+    this.#plain = plainCharacters(source);
+  }
+
+  /** Whether it is made of letters, digits, `_` and dots only, and matches fast. */
+  get isPlain(): boolean {
+    return this.#plain !== null;
   }
 
   /**
@@ -56,6 +64,7 @@ export class PythonPattern {
    * @throws {RangeError} when the expression asks for too much work.
    */
   matchesTail(path: string): boolean {
+    if (this.#plain !== null) return plainTail(this.#plain, path);
     return this.#ends(path, starts(path)).includes([...path].length);
   }
 
@@ -87,6 +96,23 @@ export class PythonPattern {
 
     return ends;
   }
+}
+
+function plainCharacters(source: string): string[] | null {
+  if (!/^(?:\w|\.|\\\.)+$/.test(source)) return null;
+  return Array.from(
+    source.matchAll(/\\\.|[^]/g),
+    ([each]) => each === "." ? "" : each.slice(-1),
+  );
+}
+
+/** Whether `path` ends with `plain`, from its start or from after a dot. */
+function plainTail(plain: readonly string[], path: string): boolean {
+  const start = path.length - plain.length;
+  if (start < 0 || (start > 0 && path[start - 1] !== ".")) return false;
+  return plain.every((each, index) =>
+    each === "" ? path[start + index] !== "\n" : each === path[start + index]
+  );
 }
 
 /** The start of `path` and every position after a dot. */

@@ -14,7 +14,7 @@ import {
 import { PyFloat } from "../formats/python_json.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { registeredKinds } from "./adapter_kinds.ts";
-import { NamePattern, wrongPattern } from "./name_pattern.ts";
+import { NamePattern, wrongPatterns } from "./name_pattern.ts";
 
 export type { LoraConfig } from "../arguments/lora_settings.ts";
 
@@ -150,9 +150,8 @@ function fieldProblem(row: LoraSetting, value: unknown): string | null {
       return `is ${quoted(value)}, ${expected(wrong)}`;
     }
   }
-  const wrong = expressionsIn(row, value).map(wrongPattern)
-    .find((each) => each !== null);
-  return wrong === undefined ? null : `has ${wrong}`;
+  const wrong = wrongPatterns(expressionsIn(row, value));
+  return wrong === null ? null : `has ${wrong}`;
 }
 
 function fits(row: LoraSetting, value: unknown): boolean {

@@ -70,8 +70,24 @@ function patternProblem(error: Error): string {
     : error.message;
 }
 
+/** Regular expressions that one field may hold; names without signs are not counted. */
+const MOST = 1000;
+
+/** What is wrong with the regular expressions of one field, or `null`. */
+export function wrongPatterns(sources: readonly string[]): string | null {
+  let count = 0;
+  for (const source of sources) {
+    const wrong = wrongPattern(source);
+    if (wrong !== null) return wrong;
+    if (!new PythonPattern(source).isPlain && ++count > MOST) {
+      return `more than ${MOST} regular expressions`;
+    }
+  }
+  return null;
+}
+
 /** What is wrong with `source` as a regular expression, or `null`. */
-export function wrongPattern(source: string): string | null {
+function wrongPattern(source: string): string | null {
   try {
     new PythonPattern(source);
     return null;

@@ -112,6 +112,21 @@ Deno.test("PythonPattern.matchesTail() begins after any dot", () => {
   assert(!tail("q_proj", "model.q_proj.x"));
   assert(tail("^model\\.q_proj$", "model.q_proj"));
   assert(tail("a|q_proj", "model.q_proj"));
+  const names = ["a.b_c", "a\\.b_c", "b_c", "c", "x.c", "..c", "a.b.c", "a_b"];
+  for (const name of names) {
+    const [plain, grouped] = [name, `(?:${name})`]
+      .map((source) => new PythonPattern(source));
+    assert(plain!.isPlain && !grouped!.isPlain);
+    for (
+      const path of ["a.b_c", "x.a.b_c", "axb_c", "b_c", "c", "ab.c", "x.c"]
+    ) {
+      assert.equal(
+        plain!.matchesTail(path),
+        grouped!.matchesTail(path),
+        `${name} on ${path}`,
+      );
+    }
+  }
 });
 
 Deno.test("PythonPattern.listIndex() finds the first number after a list's name", () => {

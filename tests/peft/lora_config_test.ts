@@ -166,6 +166,21 @@ Deno.test("loraConfigFromJson() refuses invalid regular expressions in one sente
   }
 });
 
+Deno.test("loraConfigFromJson() takes any number of names in a pattern, and 1,000 regular expressions", () => {
+  const ranks = (count: number, end: string): Record<string, number> =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, index) => [`m.${index}.q${end}`, 2]),
+    );
+  const read = (rank_pattern: Record<string, number>): unknown =>
+    loraConfigFromJson({ ...golden("trained"), rank_pattern }, "F");
+  read(ranks(20_000, ""));
+  read(ranks(1000, ".*"));
+  assert.equal(
+    complaint(() => read(ranks(1001, ".*"))),
+    'Cannot use adapter "F": "rank_pattern" has more than 1000 regular expressions',
+  );
+});
+
 Deno.test("loraConfigFromJson() takes field names of JavaScript's own objects for what they are", () => {
   const json = JSON.parse('{"peft_type": "LORA", "__proto__": {"r": 3}}');
   assert.match(
