@@ -58,7 +58,9 @@ async function main(args: readonly string[]): Promise<void> {
     device,
     torchDtype: finetune.torch_dtype,
   });
-  console.log(`Loaded ${finetune.model_path} on ${deviceName(device)}`);
+  console.log(
+    printable(`Loaded ${finetune.model_path} on ${deviceName(device)}`),
+  );
   const { chatTemplate } = dataset.promptFormat;
   const question = finetune.sample_question === "auto"
     ? dataset.question
@@ -86,17 +88,25 @@ async function main(args: readonly string[]): Promise<void> {
   trainer.saveModel();
   trainer.saveState();
   if (question !== null) {
-    console.log(`Question: ${question}`);
-    console.log(`  before: ${before}`);
-    console.log(`  after:  ${await answer(base, { ...ask, question })}`);
+    const after = await answer(base, { ...ask, question });
+    for (
+      const line of [
+        `Question: ${question}`,
+        `  before: ${before}`,
+        `  after:  ${after}`,
+      ]
+    ) console.log(printable(line));
   }
-  console.log(
-    `Trained ${output.globalStep} ${
-      output.globalStep === 1 ? "step" : "steps"
-    }, mean loss ${
-      output.trainingLoss.toFixed(4)
-    }; the adapter lies in ${training.output_dir}`,
-  );
+  sayWhatWasTrained(output, training.output_dir);
+}
+
+function sayWhatWasTrained(output: TrainOutput, folder: string): void {
+  const steps = output.globalStep === 1 ? "step" : "steps";
+  const loss = output.trainingLoss.toFixed(4);
+  console.log(printable(
+    `Trained ${output.globalStep} ${steps}, mean loss ${loss}; the adapter ` +
+      `lies in ${folder}`,
+  ));
 }
 
 function showAdapter(model: PeftModel): void {
@@ -128,7 +138,7 @@ function adapterFor(
     const model = PeftModel.fromPretrained(base, finetune.checkpoint, {
       report,
     });
-    console.log(`Loaded adapter ${finetune.checkpoint}`);
+    console.log(printable(`Loaded adapter ${finetune.checkpoint}`));
     return model;
   }
   return getPeftModel(base, loraFields(finetune), {
