@@ -157,8 +157,9 @@ function tooDeepInJson(text: string): number | undefined {
   const scanner = createScanner(text, true);
   const end = text.length;
   let depth = 0;
-  // the scanner's last token is empty
-  for (scanner.scan(); scanner.getTokenLength() > 0; scanner.scan()) {
+  // the position is asked: an unclosed comment moves it past the end for ever
+  while (scanner.getPosition() < end) {
+    scanner.scan();
     const token = text[scanner.getTokenOffset()];
     if (token === "{" || token === "[") depth += 1;
     if (token === "}" || token === "]") depth -= 1;

@@ -277,6 +277,12 @@ Deno.test("a settings file's aliases and tags stand for few and plain values", (
   }
 });
 
+Deno.test("a settings file that ends in an unclosed comment ends the reading too", () => {
+  for (const content of ["/*", "*a/*", '{"seed": 1} /* x', "/", '"']) {
+    assert.match(problemsIn("a.jsonc", content).join(), /^Cannot read "F"/);
+  }
+});
+
 Deno.test("a settings file of more than 64 KiB is refused before it is read", () => {
   for (const name of ["a.yaml", "a.json"]) {
     assert.deepEqual(problemsIn(name, "'".repeat(65537)), [
