@@ -223,29 +223,32 @@ function joined(
   const labels: number[] = [];
   let answerTokens = 0;
   let uncutTokens = 0;
-  const add = (ids: readonly number[], trained: boolean): void => {
-    for (const id of ids) {
+  /** Adds ids, of which those from index `first` on are trained. */
+  const add = (ids: readonly number[], first: number): void => {
+    for (let at = 0; at < ids.length; at++) {
+      const id = ids[at]!;
       input_ids.push(id);
-      labels.push(trained ? id : IGNORED_LABEL);
+      labels.push(at < first ? IGNORED_LABEL : id);
     }
   };
   for (const { promptIds, answerIds, trained, ended } of sections) {
-    const untrained = promptIds.length - (trained ? early : 0);
-    add(promptIds.slice(0, untrained), false);
-    add(promptIds.slice(untrained), true);
+    const first = trained ? 0 : Infinity;
+    add(promptIds, trained ? promptIds.length - early : Infinity);
     const start = input_ids.length;
-    add(answerIds, trained);
+    add(answerIds, first);
     if (trained) {
       const stop = Math.min(maxSeqLength, input_ids.length);
       answerTokens += Math.max(0, stop - start);
       uncutTokens += answerIds.length;
     }
-    if (ended) add(end, trained);
+    if (ended) add(end, first);
   }
   const { length } = input_ids;
+  input_ids.length = Math.min(length, maxSeqLength);
+  labels.length = input_ids.length;
   return {
-    input_ids: input_ids.slice(0, maxSeqLength),
-    labels: labels.slice(0, maxSeqLength),
+    input_ids,
+    labels,
     length,
     answerTokens,
     cut: length <= maxSeqLength
