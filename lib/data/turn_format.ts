@@ -219,29 +219,26 @@ function joined(
   { parts, end, maxSeqLength }: Encoding,
 ): EncodedRow {
   const early = parts.trainsLastPromptId ? 1 : 0;
-  const input_ids: number[] = [];
-  const labels: number[] = [];
+  const input_ids = sections.flatMap(({ promptIds, answerIds, ended }) => [
+    ...promptIds,
+    ...answerIds,
+    ...ended ? end : [],
+  ]);
+  const labels = new Array<number>(input_ids.length).fill(IGNORED_LABEL);
   let answerTokens = 0;
   let uncutTokens = 0;
-  /** Adds ids, of which those from index `first` on are trained. */
-  const add = (ids: readonly number[], first: number): void => {
-    for (let at = 0; at < ids.length; at++) {
-      const id = ids[at]!;
-      input_ids.push(id);
-      labels.push(at < first ? IGNORED_LABEL : id);
-    }
-  };
+  let at = 0;
   for (const { promptIds, answerIds, trained, ended } of sections) {
-    const first = trained ? 0 : Infinity;
-    add(promptIds, trained ? promptIds.length - early : Infinity);
-    const start = input_ids.length;
-    add(answerIds, first);
-    if (trained) {
-      const stop = Math.min(maxSeqLength, input_ids.length);
-      answerTokens += Math.max(0, stop - start);
-      uncutTokens += answerIds.length;
+    const start = at + promptIds.length;
+    const stop = start + answerIds.length;
+    at = stop + (ended ? end.length : 0);
+    if (!trained) continue;
+    const first = start - Math.min(early, promptIds.length);
+    for (let index = first; index < at; index++) {
+      labels[index] = input_ids[index]!;
     }
-    if (ended) add(end, first);
+    answerTokens += Math.max(0, Math.min(maxSeqLength, stop) - start);
+    uncutTokens += answerIds.length;
   }
   const { length } = input_ids;
   input_ids.length = Math.min(length, maxSeqLength);
