@@ -211,6 +211,26 @@ Deno.test("Trainer.train() with a learning rate beyond all bounds keeps the last
   });
 });
 
+Deno.test("Trainer.train() that goes wrong names the checkpoint that it has saved itself", async () => {
+  await inFolder(async (folder) => {
+    const message = await refusal({
+      folder,
+      args: {
+        max_steps: 9,
+        save_strategy: "steps",
+        save_steps: 1,
+        // the first step of a warm-up has rate 0
+        warmup_steps: 2,
+        learning_rate: 1e39,
+      },
+    });
+    assert.match(
+      message,
+      /^Cannot save "F\/checkpoint-2": .*; the last good checkpoint is "F\/checkpoint-1"$/,
+    );
+  });
+});
+
 Deno.test("Trainer.saveModel() refuses weights that are not finite", async () => {
   await inFolder((folder) => {
     using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
