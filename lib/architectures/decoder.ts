@@ -7,6 +7,7 @@
  */
 
 import type { Geometry } from "../data/batch.ts";
+import { InputError } from "../input_error.ts";
 import {
   type AttentionPlace,
   type BatchContext,
@@ -100,11 +101,24 @@ export abstract class Decoder extends CausalLm {
     return dynamic === undefined ? {} : { [LONGEST]: dynamic.longest };
   }
 
-  /** Puts the longest sequence seen back. */
+  /**
+   * Puts the longest sequence seen back.
+   *
+   * @throws {InputError} when `state` tells no length.
+   */
   override restoreRunState(state: RunState | null): void {
     const dynamic = this.#dynamic();
     if (dynamic === undefined) return;
-    dynamic.longest = state?.[LONGEST] ?? dynamic.parameters.maxPositions;
+    const { maxPositions } = dynamic.parameters;
+    const longest = state === null ? maxPositions : state[LONGEST];
+    if (!Number.isInteger(longest) || longest! < 1 || longest! >= 2 ** 31) {
+      throw new InputError(
+        `Cannot resume: the checkpoint's "${LONGEST}" is ${
+          longest ?? "missing"
+        }, a number of tokens is needed`,
+      );
+    }
+    dynamic.longest = longest!;
   }
 
   /** The rotation that follows the longest sequence seen. */

@@ -168,6 +168,14 @@ Deno.test("CausalLm.runState() follows calls in a row as transformers does with 
   assert.deepEqual(reached, [9, 11, 11, 11, 8, 9]);
   model.restoreRunState(null);
   assert.deepEqual(model.runState(), { longest_sequence: 8 });
+  for (const longest_sequence of [0, 1.5, -1, NaN, 1e12]) {
+    assert.throws(() => model.restoreRunState({ longest_sequence }), {
+      name: "InputError",
+      message:
+        `Cannot resume: the checkpoint's "longest_sequence" is ${longest_sequence}, a number of tokens is needed`,
+    });
+  }
+  assert.throws(() => model.restoreRunState({}), /is missing, a number/);
   model.restoreRunState({ longest_sequence: 13 });
   assert.deepEqual(model.runState(), { longest_sequence: 13 });
 });
