@@ -58,9 +58,7 @@ async function main(args: readonly string[]): Promise<void> {
     device,
     torchDtype: finetune.torch_dtype,
   });
-  console.log(
-    printable(`Loaded ${finetune.model_path} on ${deviceName(device)}`),
-  );
+  sayWhatWasLoaded(base);
   const { chatTemplate } = dataset.promptFormat;
   const question = finetune.sample_question === "auto"
     ? dataset.question
@@ -98,6 +96,16 @@ async function main(args: readonly string[]): Promise<void> {
     ) console.log(printable(line));
   }
   sayWhatWasTrained(output, training.output_dir);
+}
+
+function sayWhatWasLoaded(base: CausalLm): void {
+  const types = new Set(
+    Array.from(base.namedParameters(), ({ tensor }) => tensor.dtype),
+  );
+  console.log(printable(
+    `Loaded ${base.config.path} on ${deviceName(base.device)}, weights in ` +
+      [...types].join(" and "),
+  ));
 }
 
 function sayWhatWasTrained(output: TrainOutput, folder: string): void {

@@ -5,6 +5,10 @@
  */
 
 import { strict as assert } from "node:assert";
+import {
+  AutoModelForCausalLM,
+  saveModel,
+} from "../../lib/architectures/mod.ts";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
 import { suitedTo } from "../../tasks/device_settings.ts";
 import { complaint } from "../formats/temporary.ts";
@@ -29,4 +33,33 @@ Deno.test("suitedTo() leaves fp16 to a CUDA device", () => {
   assert(!("help" in parsed));
   assert.equal(suitedTo(CUDA, parsed).fp16, true);
   assert.equal(suitedTo(CPU, parsed).fp16, false);
+});
+
+Deno.test("train --bf16 computes in bfloat16 and leaves the base as its checkpoint stores it", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom", {
+      torchDtype: "float32",
+    });
+    saveModel(base, folder);
+    for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+      Deno.copyFileSync(`models/tiny-atom/${name}`, `${folder}/${name}`);
+    }
+    const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: [
+        ...["run", "-q", "-P", "--no-prompt", "tasks/train.ts"],
+        ...["--model_path", folder, "--bf16", "--max_steps", "1"],
+        ...["--per_device_train_batch_size", "1", "--target_modules", "q_proj"],
+        ...["--sample_question", "none", "--output_dir", `${folder}/output`],
+      ],
+      env: { NO_COLOR: "1" },
+    }).output();
+    assert.equal(code, 0, new TextDecoder().decode(stderr));
+    assert.match(
+      new TextDecoder().decode(stdout),
+      /\nLoaded .* on cpu, weights in float32\n/,
+    );
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
 });
