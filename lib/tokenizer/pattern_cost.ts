@@ -16,6 +16,8 @@ import {
 
 /** Steps back that one match may take: Oniguruma's limit with a margin. */
 const MOST_STEPS = 9_000_000;
+/** Steps back in a whole text: some seconds. */
+const MOST_STEPS_IN_ALL = 200_000_000;
 const LONGEST_PATTERN = 20_000;
 /** A pattern that cannot be matched against so short a text is refused. */
 const SHORTEST_LIMIT = 100;
@@ -89,12 +91,19 @@ function longestTextFor(cost: Cost): number {
   if (cost.length === 1 && cost[0]! <= MOST_STEPS) return Infinity;
   let longest = 0;
   for (let step = 2 ** 23; step >= 1; step /= 2) {
-    if (stepsAt(cost, longest + step) <= MOST_STEPS) longest += step;
+    if (isSafe(cost, longest + step)) longest += step;
   }
   if (longest >= SHORTEST_LIMIT) return longest;
   throw new SyntaxError(
     "it can take a time without end on a short text, repetitions must not stand inside repetitions",
   );
+}
+
+/** A match may be tried anew from every character; in time this counts where it is cubic. */
+function isSafe(cost: Cost, length: number): boolean {
+  const steps = stepsAt(cost, length);
+  const inAll = cost.length > 2 ? steps * length : 0;
+  return steps <= MOST_STEPS && inAll <= MOST_STEPS_IN_ALL;
 }
 
 function alternativesOf(pattern: string): readonly AlternativeNode[] {

@@ -138,7 +138,7 @@ function change(place: Place, places: readonly Place[], dice: Dice): void {
       return;
     case 5:
       if (Array.isArray(value)) {
-        value.push(...structuredClone(value).slice(0, 3));
+        value.push(...value.slice(0, 3));
       } else holder[place.key] = dice.pick(ODD);
       return;
     default:
