@@ -1,302 +1,98 @@
 /**
- * lorikeet: LoRA fine-tuning of Llama-family chat models, straight on libtorch.
- * Importing this file opens nothing and needs no permission; the first tensor
- * opens libtorch.
+ * lorikeet: LoRA fine-tuning of chat models, straight on libtorch. These are the
+ * names that a training script needs; more are in the subpaths `/tensor`, `/nn`,
+ * `/architectures`, `/peft`, `/data`, `/tokenizer`, `/generation`, `/training`,
+ * `/arguments` and `/formats`. Importing this file opens nothing and needs no
+ * permission; the first tensor opens libtorch.
  *
  * @module
  */
 
-// tensors
+// what everything rests on
 export {
-  type Aten,
   aten,
-  CPU,
   type Device,
   deviceName,
   deviceNamed,
-  empty,
-  enableGrad,
   ensureLibtorch,
-  type FetchOptions,
-  fromData,
-  full,
-  type HandleOwner,
-  type Libtorch,
   LibtorchNotFoundError,
-  liveTensors,
   manualSeed,
-  type Nested,
   noGrad,
-  type OperatorOf,
-  OPERATORS,
-  type Place,
-  type Scoped,
-  setThreads,
   Tensor,
   tensor,
-  type TensorHandle,
-  type TensorOptions,
-  TensorScope,
   tensorScope,
-  to,
-  toData,
   TorchError,
-  zeros,
 } from "./lib/tensor/mod.ts";
-export {
-  type DType,
-  DTYPE_BYTES,
-  type TensorData,
-} from "./lib/formats/dtype.ts";
+export { type DType } from "./lib/formats/mod.ts";
 export { InputError } from "./lib/input_error.ts";
 
-// data and tokenizer
+// models
+export {
+  AutoModelForCausalLM,
+  CausalLm,
+  type FromPretrainedOptions,
+  type ModelConfig,
+  type ModelFamily,
+  registerFamily,
+  saveModel,
+} from "./lib/architectures/mod.ts";
+
+// adapters
+export {
+  type AdapterKind,
+  getPeftModel,
+  type LoraConfig,
+  PeftModel,
+  registerAdapterKind,
+} from "./lib/peft/mod.ts";
+
+// rows
+export {
+  AutoTokenizer,
+  type ChatMessage,
+  TextStream,
+} from "./lib/tokenizer/mod.ts";
 export {
   type Batch,
   dataCollator,
   type Dataset,
   type DatasetOptions,
   describePreflight,
-  type EncodedRow,
-  type EosConfig,
-  type Example,
   type Feature,
-  type FormatTokenizer,
-  type Geometry,
   loadDataset,
   type Message,
-  type PadTokens,
-  type Piece,
-  type Preflight,
   type PromptFormat,
-  type PromptFormatEntry,
-  type PromptFormatOptions,
-  readExamples,
   registerPromptFormat,
-  type RowLimit,
-  type Segment,
-  type Targets,
-  turnFormat,
-  type TurnFormatParts,
-  type TurnPlace,
 } from "./lib/data/mod.ts";
-export {
-  AutoTokenizer,
-  type DecodeOptions,
-  type EncodeOptions,
-} from "./lib/tokenizer/auto_tokenizer.ts";
-export type {
-  ChatMessage,
-  ChatTemplateOptions,
-} from "./lib/tokenizer/chat_template.ts";
-export {
-  TextStream,
-  type TextStreamOptions,
-  type TokenDecoder,
-} from "./lib/tokenizer/text_stream.ts";
 
-// models and adapters
+// answers
 export {
-  addBranch,
-  AutoModelForCausalLM,
-  type Branch,
-  CausalLm,
-  checkWeights,
-  type ConfigJson,
-  ConfigReader,
-  Decoder,
-  DecoderBody,
-  type DecoderConfig,
-  type DecoderDefaults,
-  type DecoderForm,
-  DecoderLayer,
-  type DecoderParts,
-  defaultTargets,
-  type ForwardOptions,
-  type FromPretrainedOptions,
-  initializeWeights,
-  layerList,
-  type LayerType,
-  type LlamaConfig,
-  llamaConfig,
-  LlamaForCausalLm,
-  type ModelConfig,
-  type ModelFamily,
-  NamedDecoder,
-  type NamedDecoderOptions,
-  type NumberBounds,
-  PreNormLayer,
-  type PreNormOptions,
-  readConfig,
-  readDecoderConfig,
-  readLayerTypes,
-  readRope,
-  registerFamily,
-  type ResidualForm,
-  rmsNorms,
-  type RopeSizes,
-  type RunState,
-  saveModel,
-  type SaveModelOptions,
-} from "./lib/architectures/mod.ts";
-export {
-  type Activation,
-  attendHeads,
-  attention,
-  type AttentionForm,
-  type AttentionInput,
-  type AttentionPlace,
-  BatchContext,
-  type BatchContextOptions,
-  CentredRmsNorm,
-  Embedding,
-  FusedGatedMlp,
-  gated,
-  GatedMlp,
-  type HeadForm,
-  type HeadNorms,
-  type HeadShape,
-  type HeadSizes,
-  KeyValueCache,
-  LayerNorm,
-  type LayerNormOptions,
-  Linear,
-  type LinearOptions,
-  type MlpOptions,
-  Module,
-  moduleAt,
-  ModuleList,
-  type NamedParameter,
-  type NamedParameterSpec,
-  Norm,
-  type Pairing,
-  type ParameterSpec,
-  type Projected,
-  Projection,
-  RmsNorm,
-  type RopeParameters,
-  RotaryEmbedding,
-  rotate,
-  type RotateOptions,
-  SelfAttention,
-  type SelfAttentionOptions,
-  splitFused,
-  type Visibility,
-} from "./lib/nn/mod.ts";
-export {
-  type AdapterKind,
-  type AdapterLayer,
-  type AdapterParameter,
-  AdapterPlace,
-  describeTargets,
-  getPeftModel,
-  type LoraConfig,
-  loraConfig,
-  LoraLinear,
-  type LoraLinearOptions,
-  loraLinearOptions,
-  type LoraMatrix,
-  matchTargets,
-  type ParameterCount,
-  PeftModel,
-  type PeftOptions,
-  type PlacedLayer,
-  registerAdapterKind,
-  type TargetReport,
-  type TargetTree,
-  targetTree,
-} from "./lib/peft/mod.ts";
-
-// generation
-export {
-  CHAT_TEMPLATE_FILE,
-  type ChatPrompt,
   chatPrompt,
-  type ChatPromptOptions,
-  type ChatPromptSource,
   Conversation,
-  type ConversationParts,
   generate,
   type GenerateOptions,
-  type SamplingOptions,
 } from "./lib/generation/mod.ts";
 
 // training
 export {
-  parseTrainArguments,
-  type ParseTrainOptions,
-  type TrainArguments,
-  trainingArgsJson,
-  trainingArguments,
-} from "./lib/arguments/train_arguments.ts";
-export {
-  CHAT,
-  type ChatArguments,
-  type ChatReading,
-  parseChatArguments,
-  type ParseChatOptions,
-} from "./lib/arguments/chat_arguments.ts";
-export {
-  type ArgumentsReading,
-  type Dataclasses,
-  type HelpRequest,
-  HfArgumentParser,
-} from "./lib/arguments/hf_argument_parser.ts";
-export {
-  FINETUNE,
-  type FinetuneArguments,
-  loraFields,
-  TRAINING,
-  type TrainingArguments,
-} from "./lib/arguments/settings.ts";
-export type {
-  Bounds,
-  LoraFlagValues,
-  LoraSetting,
-  LoraTable,
-} from "./lib/arguments/lora_settings.ts";
-export type {
-  Setting,
-  SettingKinds,
-  SettingsGroup,
-  SettingsOf,
-  SettingsTable,
-  SettingValue,
-} from "./lib/arguments/setting.ts";
-export {
-  checkOutputFolder,
-  epochBatches,
-  type FlatEntry,
-  type FlatGroup,
-  FlatParameters,
   type LogRow,
   ModifiedTrainer,
-  type ModifiedTrainerOptions,
   type Optimizer,
-  type OptimizerDefinition,
-  optimizerNames,
-  type OptimizerSetting,
-  OutputLock,
-  type PlanArguments,
-  planTraining,
   registerOptimizer,
   registerSchedule,
-  resolveCheckpoint,
-  type SamplerOptions,
-  type Schedule,
-  scheduleFactor,
-  type ScheduleFormula,
-  scheduleNames,
-  type ScheduleSpan,
   type StepReport,
-  type StepResult,
   Trainer,
   type TrainerCallback,
   type TrainerControl,
   type TrainerOptions,
   type TrainerState,
-  type TrainingPlan,
   type TrainOptions,
   type TrainOutput,
-  viewOf,
 } from "./lib/training/mod.ts";
+export {
+  HfArgumentParser,
+  parseTrainArguments,
+  type TrainArguments,
+  type TrainingArguments,
+  trainingArguments,
+} from "./lib/arguments/mod.ts";

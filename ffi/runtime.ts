@@ -15,7 +15,7 @@ import type { Device } from "./tensor_handle.ts";
  *
  * @example
  * ```ts
- * import { full, setThreads } from "@lorikeet/lorikeet";
+ * import { full, setThreads } from "@lorikeet/lorikeet/tensor";
  *
  * setThreads(1);
  * using x = full([2], { value: 1 });

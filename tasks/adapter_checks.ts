@@ -10,14 +10,16 @@ import {
   type CausalLm,
   InputError,
   type LoraConfig,
-  loraConfig,
-  loraFields,
-  matchTargets,
   PeftModel,
-  type TargetReport,
-  targetTree,
   type TrainArguments,
 } from "../mod.ts";
+import { loraFields } from "../lib/arguments/mod.ts";
+import {
+  loraConfig,
+  matchTargets,
+  type TargetReport,
+  targetTree,
+} from "../lib/peft/mod.ts";
 
 /** Fields that make an adapter's shape and strength. */
 const COMPARED = [

@@ -8,17 +8,19 @@
 import {
   AutoModelForCausalLM,
   AutoTokenizer,
-  type ChatArguments,
-  type ChatPrompt,
   chatPrompt,
-  type ChatReading,
   Conversation,
   deviceName,
   deviceNamed,
   type GenerateOptions,
-  parseChatArguments,
   PeftModel,
 } from "../mod.ts";
+import {
+  type ChatArguments,
+  type ChatReading,
+  parseChatArguments,
+} from "../lib/arguments/mod.ts";
+import type { ChatPrompt } from "../lib/generation/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import {
   baseModelOf,

@@ -6,7 +6,8 @@
  * @module
  */
 
-import { HfArgumentParser, type SettingsTable } from "../mod.ts";
+import { HfArgumentParser } from "../mod.ts";
+import type { SettingsTable } from "../lib/arguments/mod.ts";
 import { runCommand } from "./report_error.ts";
 
 const SETTINGS = {

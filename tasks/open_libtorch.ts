@@ -5,7 +5,8 @@
  * @module
  */
 
-import { ensureLibtorch, type Libtorch } from "../mod.ts";
+import { ensureLibtorch } from "../mod.ts";
+import type { Libtorch } from "../lib/tensor/mod.ts";
 import { showLine } from "./progress_bar.ts";
 import { warn } from "./report_error.ts";
 

@@ -8,10 +8,10 @@
 import {
   type AutoTokenizer,
   type CausalLm,
-  type ChatPrompt,
   generate,
   TextStream,
 } from "../mod.ts";
+import type { ChatPrompt } from "../lib/generation/mod.ts";
 
 const MAX_NEW_TOKENS = 64;
 

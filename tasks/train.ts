@@ -8,26 +8,30 @@
 import {
   AutoModelForCausalLM,
   type CausalLm,
-  CHAT_TEMPLATE_FILE,
   chatPrompt,
   describePreflight,
-  describeTargets,
   deviceName,
   deviceNamed,
   getPeftModel,
-  type HelpRequest,
-  loraFields,
   ModifiedTrainer,
-  optimizerNames,
-  OutputLock,
   parseTrainArguments,
   PeftModel,
-  scheduleNames,
   type TrainArguments,
-  trainingArgsJson,
   type TrainingArguments,
   type TrainOutput,
 } from "../mod.ts";
+import {
+  type HelpRequest,
+  loraFields,
+  trainingArgsJson,
+} from "../lib/arguments/mod.ts";
+import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
+import { describeTargets } from "../lib/peft/mod.ts";
+import {
+  optimizerNames,
+  OutputLock,
+  scheduleNames,
+} from "../lib/training/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import { type CheckedAdapter, overruledFlags } from "./adapter_checks.ts";
 import { suitedTo } from "./device_settings.ts";

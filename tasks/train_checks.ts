@@ -9,18 +9,19 @@ import {
   AutoModelForCausalLM,
   AutoTokenizer,
   type CausalLm,
-  checkOutputFolder,
-  checkWeights,
   dataCollator,
   type Dataset,
   InputError,
   loadDataset,
-  planTraining,
-  readConfig,
-  resolveCheckpoint,
   type TrainArguments,
   type TrainingArguments,
 } from "../mod.ts";
+import { checkWeights, readConfig } from "../lib/architectures/mod.ts";
+import {
+  checkOutputFolder,
+  planTraining,
+  resolveCheckpoint,
+} from "../lib/training/mod.ts";
 import { isFile } from "../lib/formats/file_info.ts";
 import { quoted } from "../lib/input_error.ts";
 import { listCheckpoints } from "../lib/training/output_folder.ts";

@@ -16,19 +16,16 @@ import {
   type AdapterKind,
   AutoModelForCausalLM,
   type CausalLm,
-  CPU,
-  fromData,
   generate,
   getPeftModel,
-  liveTensors,
   type LoraConfig,
   noGrad,
   PeftModel,
   registerAdapterKind,
-  type TargetReport,
   tensorScope,
-  toData,
 } from "../mod.ts";
+import type { TargetReport } from "../lib/peft/mod.ts";
+import { CPU, fromData, liveTensors, toData } from "../lib/tensor/mod.ts";
 import { DORA, MODULES_TO_SAVE } from "./adapter_kinds.ts";
 import { assertClose } from "./closeness.ts";
 import { complaint } from "./formats/temporary.ts";

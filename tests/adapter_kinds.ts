@@ -8,20 +8,21 @@
 
 import {
   type AdapterKind,
-  type AdapterParameter,
-  type AdapterPlace,
   aten,
   type Device,
-  Linear,
-  LoraLinear,
-  type LoraLinearOptions,
-  loraLinearOptions,
-  type Module,
   noGrad,
   type Tensor,
   tensor,
   tensorScope,
 } from "../mod.ts";
+import { Linear, type Module } from "../lib/nn/mod.ts";
+import {
+  type AdapterParameter,
+  type AdapterPlace,
+  LoraLinear,
+  type LoraLinearOptions,
+  loraLinearOptions,
+} from "../lib/peft/mod.ts";
 
 /** DoRA (Liu et al., arXiv:2402.09353): what `use_dora` asks for. */
 export const DORA: AdapterKind = {

@@ -9,27 +9,13 @@
 import { strict as assert } from "node:assert";
 import {
   aten,
-  attention,
   AutoModelForCausalLM,
-  type BatchContext,
   CausalLm,
-  checkWeights,
-  type ConfigReader,
-  DecoderLayer,
-  Embedding,
   generate,
   getPeftModel,
-  initializeWeights,
-  type KeyValueCache,
-  Linear,
   type ModelConfig,
-  Module,
-  ModuleList,
   noGrad,
-  type ParameterSpec,
   PeftModel,
-  type Projection,
-  readConfig,
   registerFamily,
   saveModel,
   type Tensor,
@@ -37,6 +23,24 @@ import {
   tensorScope,
   Trainer,
 } from "../mod.ts";
+import {
+  checkWeights,
+  type ConfigReader,
+  DecoderLayer,
+  initializeWeights,
+  readConfig,
+} from "../lib/architectures/mod.ts";
+import {
+  attention,
+  type BatchContext,
+  Embedding,
+  type KeyValueCache,
+  Linear,
+  Module,
+  ModuleList,
+  type ParameterSpec,
+  type Projection,
+} from "../lib/nn/mod.ts";
 import { assertClose } from "./closeness.ts";
 import { complaint } from "./formats/temporary.ts";
 import { inFolder, PAD, tinyArguments, tinyRows } from "./training/tiny_run.ts";

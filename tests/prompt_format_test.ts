@@ -9,7 +9,6 @@ import { strict as assert } from "node:assert";
 import {
   AutoModelForCausalLM,
   AutoTokenizer,
-  CHAT_TEMPLATE_FILE,
   chatPrompt,
   Conversation,
   type Dataset,
@@ -19,8 +18,9 @@ import {
   PeftModel,
   registerPromptFormat,
   trainingArguments,
-  turnFormat,
 } from "../mod.ts";
+import { turnFormat } from "../lib/data/mod.ts";
+import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 
 const MODEL = "models/tiny-atom";
 const ASKED = "<|im_start|>user\n你是谁？<|im_end|>\n<|im_start|>assistant\n";

@@ -55,7 +55,8 @@ export abstract class AutoModelForCausalLM {
    *
    * @example
    * ```ts
-   * import { AutoModelForCausalLM, readConfig } from "@lorikeet/lorikeet";
+   * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+   * import { readConfig } from "@lorikeet/lorikeet/architectures";
    *
    * const config = readConfig("models/tiny-atom");
    * const model = AutoModelForCausalLM.fromConfig(config);
@@ -88,7 +89,7 @@ function treeOfStored(source: string | ModelConfig): CausalLm {
  *
  * @example
  * ```ts
- * import { readConfig } from "@lorikeet/lorikeet";
+ * import { readConfig } from "@lorikeet/lorikeet/architectures";
  *
  * const config = readConfig("models/tiny-atom");
  * if (config.vocabSize < 1) throw new Error("unexpected size");

@@ -36,12 +36,12 @@ const families: ModelFamily[] = [...FAMILIES];
  *
  * @example
  * ```ts
+ * import { registerFamily } from "@lorikeet/lorikeet";
  * import {
  *   llamaConfig,
  *   LlamaForCausalLm,
  *   readConfig,
- *   registerFamily,
- * } from "@lorikeet/lorikeet";
+ * } from "@lorikeet/lorikeet/architectures";
  *
  * registerFamily({
  *   name: "Kea",
@@ -122,7 +122,10 @@ function classNames(json: ConfigJson): unknown[] {
  *
  * @example
  * ```ts
- * import { defaultTargets, readConfig } from "@lorikeet/lorikeet";
+ * import {
+ *   defaultTargets,
+ *   readConfig,
+ * } from "@lorikeet/lorikeet/architectures";
  *
  * const targets = defaultTargets(readConfig("models/tiny-atom"));
  * if (targets?.join() !== "q_proj,v_proj") throw new Error("unexpected targets");

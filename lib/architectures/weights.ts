@@ -83,7 +83,8 @@ export function checkDepth({ path, layers }: ModelConfig): void {
  *
  * @example
  * ```ts
- * import { AutoModelForCausalLM, checkWeights } from "@lorikeet/lorikeet";
+ * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+ * import { checkWeights } from "@lorikeet/lorikeet/architectures";
  *
  * checkWeights(AutoModelForCausalLM.fromConfig("models/tiny-atom"));
  * ```
@@ -217,7 +218,8 @@ function ownType(model: CausalLm, stored: StoredTensor): DType {
  *
  * @example
  * ```ts
- * import { AutoModelForCausalLM, initializeWeights } from "@lorikeet/lorikeet";
+ * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+ * import { initializeWeights } from "@lorikeet/lorikeet/architectures";
  *
  * using model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
  * initializeWeights(model, { seed: 42 });

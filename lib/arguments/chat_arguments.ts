@@ -130,7 +130,7 @@ export interface ParseChatOptions {
  *
  * @example
  * ```ts
- * import { parseChatArguments } from "@lorikeet/lorikeet";
+ * import { parseChatArguments } from "@lorikeet/lorikeet/arguments";
  *
  * const parsed = parseChatArguments(["--no_do_sample", "--prompt", "hello"]);
  * if ("help" in parsed) throw new Error("no help was asked for");

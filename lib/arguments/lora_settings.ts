@@ -318,7 +318,8 @@ export type LoraFlagValues = {
  *
  * @example
  * ```ts
- * import { loraFields, parseTrainArguments } from "@lorikeet/lorikeet";
+ * import { parseTrainArguments } from "@lorikeet/lorikeet";
+ * import { loraFields } from "@lorikeet/lorikeet/arguments";
  *
  * const parsed = parseTrainArguments(["--lora_rank", "4"]);
  * if ("help" in parsed) throw new Error("no help was asked for");

@@ -274,7 +274,8 @@ export function trainingArguments(
  *
  * @example
  * ```ts
- * import { parseTrainArguments, trainingArgsJson } from "@lorikeet/lorikeet";
+ * import { parseTrainArguments } from "@lorikeet/lorikeet";
+ * import { trainingArgsJson } from "@lorikeet/lorikeet/arguments";
  *
  * const parsed = parseTrainArguments(["--max_steps", "10"]);
  * if ("help" in parsed) throw new Error("no help was asked for");

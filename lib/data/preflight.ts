@@ -90,7 +90,11 @@ export function selectRows(
  *
  * @example
  * ```ts
- * import { AutoTokenizer, describePreflight, loadDataset } from "@lorikeet/lorikeet";
+ * import {
+ *   AutoTokenizer,
+ *   describePreflight,
+ *   loadDataset,
+ * } from "@lorikeet/lorikeet";
  *
  * const { preflight } = await loadDataset("tests/fixtures/data/rows.jsonl", {
  *   tokenizer: await AutoTokenizer.fromPretrained("tests/fixtures/data/legacy"),

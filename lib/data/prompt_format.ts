@@ -89,7 +89,8 @@ const FORMATS = new Map<string, PromptFormatEntry>([[RECIPE.name, RECIPE]]);
  *
  * @example
  * ```ts
- * import { registerPromptFormat, turnFormat } from "@lorikeet/lorikeet";
+ * import { registerPromptFormat } from "@lorikeet/lorikeet";
+ * import { turnFormat } from "@lorikeet/lorikeet/data";
  *
  * registerPromptFormat(turnFormat({
  *   name: "plain",

@@ -39,7 +39,7 @@ const LINE_FEED = 0x0a;
  *
  * @example
  * ```ts
- * import { readExamples } from "@lorikeet/lorikeet";
+ * import { readExamples } from "@lorikeet/lorikeet/data";
  * import { strict as assert } from "node:assert";
  *
  * const [first] = readExamples("tests/fixtures/data/rows.jsonl");

@@ -55,7 +55,8 @@ export interface TurnFormatParts {
  *
  * @example
  * ```ts
- * import { registerPromptFormat, turnFormat } from "@lorikeet/lorikeet";
+ * import { registerPromptFormat } from "@lorikeet/lorikeet";
+ * import { turnFormat } from "@lorikeet/lorikeet/data";
  *
  * registerPromptFormat(turnFormat({
  *   name: "example",

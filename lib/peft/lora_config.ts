@@ -31,7 +31,7 @@ function fieldTable(): LoraTable {
  *
  * @example
  * ```ts
- * import { loraConfig } from "@lorikeet/lorikeet";
+ * import { loraConfig } from "@lorikeet/lorikeet/peft";
  *
  * const config = loraConfig({ r: 4, target_modules: ["q_proj"] });
  * if (config.lora_alpha !== 8) throw new Error("unexpected default");

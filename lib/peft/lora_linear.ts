@@ -58,7 +58,9 @@ export const LORA: AdapterKind = {
  *
  * @example
  * ```ts
- * import { type AdapterKind, LoraLinear, loraLinearOptions, Projection } from "@lorikeet/lorikeet";
+ * import { type AdapterKind } from "@lorikeet/lorikeet";
+ * import { Projection } from "@lorikeet/lorikeet/nn";
+ * import { LoraLinear, loraLinearOptions } from "@lorikeet/lorikeet/peft";
  *
  * const kind: AdapterKind = {
  *   name: "LoRA of rank 1",

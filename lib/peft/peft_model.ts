@@ -91,7 +91,11 @@ export class PeftModel implements Disposable {
    *
    * @example
    * ```ts
-   * import { AutoModelForCausalLM, getPeftModel, PeftModel } from "@lorikeet/lorikeet";
+   * import {
+   *   AutoModelForCausalLM,
+   *   getPeftModel,
+   *   PeftModel,
+   * } from "@lorikeet/lorikeet";
    *
    * const folder = Deno.makeTempDirSync();
    * {
@@ -263,7 +267,8 @@ export function getPeftModel(
  *
  * @example
  * ```ts
- * import { AutoModelForCausalLM, targetTree } from "@lorikeet/lorikeet";
+ * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+ * import { targetTree } from "@lorikeet/lorikeet/peft";
  *
  * const model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
  * const { linearPaths, outputPath } = targetTree(model);

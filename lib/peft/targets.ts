@@ -45,7 +45,7 @@ export interface TargetTree {
  *
  * @example
  * ```ts
- * import { loraConfig, matchTargets } from "@lorikeet/lorikeet";
+ * import { loraConfig, matchTargets } from "@lorikeet/lorikeet/peft";
  *
  * const tree = {
  *   allPaths: ["model", "model.q_proj", "model.k_proj"],
@@ -227,7 +227,7 @@ function lastNames(paths: readonly string[]): string[] {
  *
  * @example
  * ```ts
- * import { describeTargets } from "@lorikeet/lorikeet";
+ * import { describeTargets } from "@lorikeet/lorikeet/peft";
  *
  * const [line] = describeTargets({
  *   targeted: ["model.q_proj"],

@@ -70,7 +70,8 @@ export function noGrad(): Disposable {
  *
  * @example
  * ```ts
- * import { aten, enableGrad, noGrad, tensor, tensorScope } from "@lorikeet/lorikeet";
+ * import { aten, noGrad, tensor, tensorScope } from "@lorikeet/lorikeet";
+ * import { enableGrad } from "@lorikeet/lorikeet/tensor";
  *
  * using _scope = tensorScope();
  * const w = tensor([3]).requireGrad();

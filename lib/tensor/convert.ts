@@ -68,7 +68,8 @@ function shapeOfNested(values: Nested): number[] {
  *
  * @example
  * ```ts
- * import { tensor, to } from "@lorikeet/lorikeet";
+ * import { tensor } from "@lorikeet/lorikeet";
+ * import { to } from "@lorikeet/lorikeet/tensor";
  *
  * using x = tensor([1.5]);
  * using half = to(x, { dtype: "bfloat16" });
@@ -88,7 +89,8 @@ export function to(source: Tensor, options: TensorOptions): Tensor {
  *
  * @example
  * ```ts
- * import { tensor, toData } from "@lorikeet/lorikeet";
+ * import { tensor } from "@lorikeet/lorikeet";
+ * import { toData } from "@lorikeet/lorikeet/tensor";
  *
  * using x = tensor([[1, 2]]);
  * const { shape, bytes } = toData(x);

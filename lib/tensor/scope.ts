@@ -67,7 +67,8 @@ export class DetachedScope extends TensorScope {
  *
  * @example
  * ```ts
- * import { aten, liveTensors, tensor, tensorScope } from "@lorikeet/lorikeet";
+ * import { aten, tensor, tensorScope } from "@lorikeet/lorikeet";
+ * import { liveTensors } from "@lorikeet/lorikeet/tensor";
  *
  * const before = liveTensors();
  * function total(): number {

@@ -50,7 +50,7 @@ const net = new FinalizationRegistry<TensorHandle>((handle) => {
  *
  * @example
  * ```ts
- * import { liveTensors, zeros } from "@lorikeet/lorikeet";
+ * import { liveTensors, zeros } from "@lorikeet/lorikeet/tensor";
  *
  * const before = liveTensors();
  * {
@@ -274,7 +274,7 @@ export interface TensorOptions {
  *
  * @example
  * ```ts
- * import { empty } from "@lorikeet/lorikeet";
+ * import { empty } from "@lorikeet/lorikeet/tensor";
  *
  * using x = empty([2, 3], { dtype: "int64" });
  * if (x.shape.join() !== "2,3") throw new Error("unexpected shape");
@@ -293,7 +293,7 @@ export function empty(
  *
  * @example
  * ```ts
- * import { full } from "@lorikeet/lorikeet";
+ * import { full } from "@lorikeet/lorikeet/tensor";
  *
  * using x = full([2], { value: 0.5 });
  * if (x.toArray().join() !== "0.5,0.5") throw new Error("unexpected values");
@@ -311,7 +311,7 @@ export function full(
  *
  * @example
  * ```ts
- * import { zeros } from "@lorikeet/lorikeet";
+ * import { zeros } from "@lorikeet/lorikeet/tensor";
  *
  * using x = zeros([3]);
  * if (x.toArray().join() !== "0,0,0") throw new Error("unexpected values");
@@ -329,7 +329,7 @@ export function zeros(
  *
  * @example
  * ```ts
- * import { fromData } from "@lorikeet/lorikeet";
+ * import { fromData } from "@lorikeet/lorikeet/tensor";
  *
  * const bytes = new Uint8Array(new Float32Array([1, 2]).buffer);
  * using x = fromData({ dtype: "float32", shape: [2], bytes });

@@ -262,7 +262,8 @@ function fill(
  *
  * @example
  * ```ts
- * import { InputError, resolveCheckpoint } from "@lorikeet/lorikeet";
+ * import { InputError } from "@lorikeet/lorikeet";
+ * import { resolveCheckpoint } from "@lorikeet/lorikeet/training";
  *
  * const folder = Deno.makeTempDirSync();
  * try {

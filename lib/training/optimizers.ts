@@ -67,12 +67,8 @@ const table = new Map<string, OptimizerDefinition>(
  *
  * @example
  * ```ts
- * import {
- *   aten,
- *   optimizerNames,
- *   registerOptimizer,
- *   tensorScope,
- * } from "@lorikeet/lorikeet";
+ * import { aten, registerOptimizer, tensorScope } from "@lorikeet/lorikeet";
+ * import { optimizerNames } from "@lorikeet/lorikeet/training";
  *
  * registerOptimizer({
  *   names: ["sgd_plain"],

@@ -22,7 +22,8 @@ export const RESUME_STATE = "resume_state.json";
  *
  * @example
  * ```ts
- * import { InputError, OutputLock } from "@lorikeet/lorikeet";
+ * import { InputError } from "@lorikeet/lorikeet";
+ * import { OutputLock } from "@lorikeet/lorikeet/training";
  *
  * const folder = Deno.makeTempDirSync();
  * {

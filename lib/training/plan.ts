@@ -52,7 +52,8 @@ export interface TrainingPlan {
  *
  * @example
  * ```ts
- * import { planTraining, trainingArguments } from "@lorikeet/lorikeet";
+ * import { trainingArguments } from "@lorikeet/lorikeet";
+ * import { planTraining } from "@lorikeet/lorikeet/training";
  *
  * const args = trainingArguments({
  *   output_dir: "out",

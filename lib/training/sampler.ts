@@ -24,7 +24,7 @@ export interface SamplerOptions {
  *
  * @example
  * ```ts
- * import { epochBatches } from "@lorikeet/lorikeet";
+ * import { epochBatches } from "@lorikeet/lorikeet/training";
  *
  * const batches = epochBatches(11, { epoch: 0, seed: 42, batchSize: 4 });
  * if (batches[0]!.join() !== "6,8,9,2") throw new Error("unexpected order");

@@ -62,7 +62,8 @@ const table = new Map<string, ScheduleFormula>([
  *
  * @example
  * ```ts
- * import { registerSchedule, scheduleFactor } from "@lorikeet/lorikeet";
+ * import { registerSchedule } from "@lorikeet/lorikeet";
+ * import { scheduleFactor } from "@lorikeet/lorikeet/training";
  *
  * registerSchedule("halving", (step) => 0.5 ** step);
  * const schedule = { name: "halving", warmupSteps: 0, maxSteps: 10 };
@@ -97,7 +98,7 @@ export function scheduleNamed(name: string): ScheduleFormula {
  *
  * @example
  * ```ts
- * import { scheduleFactor } from "@lorikeet/lorikeet";
+ * import { scheduleFactor } from "@lorikeet/lorikeet/training";
  *
  * const schedule = { name: "linear", warmupSteps: 2, maxSteps: 10 };
  * if (scheduleFactor(schedule, 1) !== 0.5) throw new Error("unexpected factor");

@@ -8,11 +8,11 @@
 import { strict as assert } from "node:assert";
 import {
   AutoModelForCausalLM,
-  loraConfig,
   parseTrainArguments,
   PeftModel,
   type TrainArguments,
 } from "../../mod.ts";
+import { loraConfig } from "../../lib/peft/mod.ts";
 import {
   checkAdapter,
   type CheckedAdapter,
