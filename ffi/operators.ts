@@ -5,7 +5,11 @@
  * @module
  */
 
-/** Schema texts by the name under which `lib/tensor` offers them. */
+/**
+ * Schema texts by the name under which `lib/tensor` offers them.
+ *
+ * @internal
+ */
 export const OPERATORS = {
   // arithmetic
   mul: "aten::mul.Tensor(Tensor self, Tensor other) -> Tensor",

@@ -9,13 +9,21 @@
 
 import type { DType } from "../lib/formats/dtype.ts";
 
-/** Anything that owns a tensor handle; `lib/tensor` has the class for it. */
+/**
+ * Anything that owns a tensor handle; `lib/tensor` has the class for it.
+ *
+ * @internal
+ */
 export interface HandleOwner {
   /** The native handle, valid until the owner is disposed. */
   readonly unsafeHandle: TensorHandle;
 }
 
-/** An `AtenTensorHandle`; the brand keeps other integers out. */
+/**
+ * An `AtenTensorHandle`; the brand keeps other integers out.
+ *
+ * @internal
+ */
 export type TensorHandle = bigint & { readonly brand: "AtenTensorHandle" };
 
 /** What a caller passes for each schema type. */
@@ -104,6 +112,8 @@ type FunctionOf<Values extends unknown[], Returned> = [Values] extends [never]
 /**
  * The typed function that a schema text describes. `T` is what stands for a
  * tensor in results. A text the compiler cannot read gives `never`.
+ *
+ * @internal
  */
 export type OperatorOf<S extends string, T> = S extends
   `aten::${string}(${infer Arguments}) -> ${infer Returned}`
