@@ -155,7 +155,7 @@ export class ConfigReader {
   }
 
   /** Token ids: one, several, or none where the field is `null`. */
-  ids(field: string, fallback: number | null): number[] {
+  ids(field: string, fallback: number | readonly number[] | null): number[] {
     const value = Object.hasOwn(this.json, field) ? this.json[field] : fallback;
     if (value === null) return [];
     const ids: unknown[] = Array.isArray(value) ? value : [value];

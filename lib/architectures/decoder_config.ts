@@ -73,7 +73,7 @@ export interface DecoderDefaults {
   /** The rotated part of a head; families that give none rotate all of it. */
   readonly partialRotaryFactor?: number;
   /** Default 2; `null` for none. */
-  readonly eosTokenId?: number | null;
+  readonly eosTokenId?: number | readonly number[] | null;
   /** Default 1; `null` for none. */
   readonly bosTokenId?: number | null;
 }

@@ -35,7 +35,7 @@ function readGlmConfig(
     normEps: 1.5625e-7,
     attentionBias: true,
     partialRotaryFactor: 0.5,
-    eosTokenId: null,
+    eosTokenId: [151329, 151336, 151338],
     bosTokenId: null,
   });
 }

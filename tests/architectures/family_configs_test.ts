@@ -8,14 +8,26 @@
 
 import { strict as assert } from "node:assert";
 import {
+  addBranch,
   AutoModelForCausalLM,
   readConfig,
 } from "../../lib/architectures/mod.ts";
+import { rectangle } from "../../lib/data/batch.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { InputError } from "../../lib/input_error.ts";
 import { PeftModel } from "../../lib/peft/mod.ts";
-import { CPU, fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
+import {
+  aten,
+  CPU,
+  fromData,
+  manualSeed,
+  noGrad,
+  tensor,
+  tensorScope,
+  to,
+  zeros,
+} from "../../lib/tensor/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
@@ -207,6 +219,136 @@ Deno.test("Mistral takes 4096 positions as its window where the field is missing
   assert.deepEqual(windowsOf({ sliding_window: undefined }), [4096, 4096]);
   assert.deepEqual(windowsOf({ sliding_window: null }), [null, null]);
   assert.deepEqual(windowsOf({ sliding_window: 3 }), [3, 3]);
+});
+
+Deno.test("Mistral takes 8 key and value heads where the field is missing, and all where it is null", () => {
+  const headsOf = (num_key_value_heads: unknown): unknown => {
+    let heads: unknown;
+    const fields = { num_attention_heads: 16, num_key_value_heads };
+    withFields("mistral", fields, (folder) => {
+      heads = (readConfig(folder) as unknown as Fields).keyValueHeads;
+    });
+    return heads;
+  };
+  assert.deepEqual([headsOf(undefined), headsOf(null), headsOf(4)], [8, 16, 4]);
+});
+
+/** How our names say what `family_defaults.json` has. */
+const READ_AS: Readonly<Record<string, string>> = {
+  vocab_size: "vocabSize",
+  hidden_size: "hiddenSize",
+  intermediate_size: "intermediateSize",
+  num_hidden_layers: "layers",
+  num_attention_heads: "heads",
+  num_key_value_heads: "keyValueHeads",
+  head_dim: "headSize",
+  max_position_embeddings: "maxPositions",
+  attention_dropout: "attentionDropout",
+  initializer_range: "initializerRange",
+  tie_word_embeddings: "tieWordEmbeddings",
+  bos_token_id: "bosTokenId",
+  norm_eps: "normEps",
+  activation: "activation",
+};
+
+/** Families that have a page, and what transformers takes where a config says nothing. */
+const DEFAULTS: readonly [string, Fields][] = Object.entries<Fields>(
+  JSON.parse(Deno.readTextFileSync("tests/fixtures/family_defaults.json")),
+).filter(([type]) => modelTypes().includes(type));
+
+function modelTypes(): readonly string[] {
+  return NAMES.map((name) => JSON.parse(changed(name, {})).model_type);
+}
+
+for (const [model_type, defaults] of DEFAULTS) {
+  Deno.test(`${model_type} takes transformers' defaults where its config says nothing`, () => {
+    inFolder((folder) => {
+      Deno.writeTextFileSync(
+        `${folder}/config.json`,
+        JSON.stringify({ model_type }),
+      );
+      const config = readConfig(folder) as unknown as Fields & {
+        readonly rope: { readonly theta: number; readonly headSize: number };
+      };
+      for (const [field, name] of Object.entries(READ_AS)) {
+        if (field === "head_dim" && !defaults[field]) continue;
+        if (!Object.hasOwn(defaults, field)) continue;
+        assert.deepEqual(config[name], defaults[field], field);
+      }
+      const ends = [defaults.eos_token_id ?? []].flat();
+      assert.deepEqual(config.eosTokenIds, ends);
+      assert.equal(config.rope.theta, defaults.rope_theta);
+      assert.equal(
+        config.rope.headSize / (config.headSize as number),
+        defaults.partial_rotary_factor,
+      );
+    });
+  });
+}
+
+Deno.test("Phi-3 calls longrope what older files call su and yarn, from 4096 positions where none are given", () => {
+  const factors = { short_factor: [1, 1, 1], long_factor: [2, 3, 4] };
+  for (const type of ["su", "yarn", "longrope"]) {
+    const fields = {
+      rope_scaling: { type, ...factors },
+      original_max_position_embeddings: undefined,
+    };
+    withFields("phi4_mini", fields, (folder) => {
+      const { rope } = readConfig(folder) as unknown as { rope: Fields };
+      assert.deepEqual(rope.longFactor, [2, 3, 4]);
+      assert.equal(rope.type, "longrope");
+      assert.equal(rope.originalMaxPositions, 4096);
+    });
+  }
+});
+
+Deno.test("a family is found by the class in auto_map where model_type is missing", () => {
+  const auto_map = {
+    AutoConfig: "configuration_x.XConfig",
+    AutoModelForCausalLM: "modeling_mistral.MistralForCausalLM",
+  };
+  const fields = { model_type: undefined, architectures: ["X"], auto_map };
+  withFields("mistral", fields, (folder) => {
+    assert.equal(readConfig(folder).modelType, "mistral");
+  });
+  assert.match(
+    refusal("mistral", { ...fields, auto_map: { AutoModel: 3 } }),
+    /its model_type is missing \("X"\), known are "llama"/,
+  );
+});
+
+Deno.test("Gemma in half precision multiplies embeddings with √hidden rounded to it", () => {
+  using _scope = tensorScope();
+  using _frozen = noGrad();
+  using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/gemma`, {
+    torchDtype: "bfloat16",
+  });
+  const ids = tensor([5], { dtype: "int64" });
+  const plain = aten.indexSelect(
+    model.inputEmbeddings().parameter("weight")!,
+    0,
+    ids,
+  );
+  const scale = to(tensor(Math.sqrt(32)), { dtype: "bfloat16" });
+  assert.notEqual(scale.item(), Math.fround(Math.sqrt(32)));
+  const embedded = model.embed(ids, model.context(rectangle(1, 1)));
+  assert.equal(embedded.dtype, "bfloat16");
+  assert.deepEqual(
+    embedded.toArray(),
+    aten.mul(plain, scale).toArray(),
+  );
+});
+
+Deno.test("addBranch() keeps the mean of a branch that it drops parts of", () => {
+  using _scope = tensorScope();
+  manualSeed(2);
+  const zero = zeros([100, 100]);
+  const ones = aten.exp(zero);
+  const form = { scale: 3, dropout: 0.25, training: true };
+  const left = addBranch(zero, ones, form).toArray();
+  const mean = left.reduce((sum, each) => sum + each, 0) / left.length;
+  assert(Math.abs(mean - 3) < 0.1, `mean ${mean}`);
+  assert.equal(new Set(left).size, 2);
 });
 
 Deno.test("Phi-3 takes published su ropes, which lack the inner original length", () => {
