@@ -135,6 +135,13 @@ Deno.test("llamaConfig() refuses ropes whose numbers are none, by name and all a
     /factor must be more than 0, got 0$/,
   );
   assert.match(
+    complaintOf({
+      head_dim: 2,
+      rope_scaling: { rope_type: "dynamic", factor: 2 },
+    }),
+    /rope_type "dynamic" needs a head_dim of 4 or more, got 2$/,
+  );
+  assert.match(
     complaintOf({ rope_theta: -5 }),
     /rope_theta must be more than 0/,
   );
