@@ -106,6 +106,23 @@ for (const dtype of ["float32", "bfloat16"] as const) {
   });
 }
 
+Deno.test("CentredRmsNorm of bfloat16 rounds each number once", () => {
+  using _scope = tensorScope();
+  manualSeed(1);
+  const input = random([500, SIZE], "bfloat16");
+  const norm = new CentredRmsNorm(SIZE, EPS);
+  norm.weight = random([SIZE], "bfloat16");
+  const weight = norm.weight.toArray();
+  const expected = byRow(
+    input,
+    (row) => row.map((x, i) => x / rms(row) * (1 + weight[i]!)),
+  );
+  norm.forward(input).toArray().forEach((made, at) => {
+    const error = Math.abs(made / expected[at]! - 1);
+    assert(error < 1.001 * 2 ** -8, `${made} is not ${expected[at]}`);
+  });
+});
+
 /** The tanh form of GELU. */
 function tanhGelu(x: number): number {
   const inner = Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3);
