@@ -123,7 +123,9 @@ export abstract class Decoder extends CausalLm {
 
   /** The rotation that follows the longest sequence seen. */
   #dynamic(): RotaryEmbedding | undefined {
-    return this.#ropes.find(({ parameters }) => parameters.type === "dynamic");
+    return this.#ropes.find(({ parameters: { type, keepsLongest = true } }) =>
+      type === "dynamic" && keepsLongest
+    );
   }
 
   /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */

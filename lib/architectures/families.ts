@@ -4,12 +4,17 @@
  * @module
  */
 
+import { BAICHUAN } from "./baichuan.ts";
+import { CHATGLM } from "./chatglm.ts";
 import { GEMMA } from "./gemma.ts";
 import { GEMMA2 } from "./gemma2.ts";
 import { GEMMA3 } from "./gemma3.ts";
 import { GLM, GLM4 } from "./glm.ts";
 import { GRANITE } from "./granite.ts";
+import { INTERNLM } from "./internlm.ts";
+import { INTERNLM2 } from "./internlm2.ts";
 import { LLAMA } from "./llama.ts";
+import { MINICPM } from "./minicpm.ts";
 import { MINISTRAL, MISTRAL } from "./mistral.ts";
 import { OLMO2 } from "./olmo2.ts";
 import { PHI3 } from "./phi3.ts";
@@ -34,4 +39,9 @@ export const FAMILIES: readonly ModelFamily[] = [
   SMOLLM3,
   GRANITE,
   OLMO2,
+  BAICHUAN,
+  INTERNLM,
+  INTERNLM2,
+  CHATGLM,
+  MINICPM,
 ];

@@ -28,7 +28,7 @@ import {
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 
 /** Stored names that older checkpoints have and no model needs. */
-const DERIVED = /rotary_emb\.(inv_freq|cos_cached|sin_cached)$/;
+const DERIVED = /rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)$/;
 
 /** The parameters that a file must bring: all but a head that is the embedding. */
 function neededParameters(model: CausalLm): NamedParameterSpec[] {

@@ -51,6 +51,7 @@ export {
   Norm,
   RmsNorm,
 } from "./norms.ts";
+export { NormHead, type NormHeadOptions } from "./norm_head.ts";
 export { type RopeParameters } from "./rope_scaling.ts";
 export {
   type HeadShape,

@@ -24,6 +24,11 @@ export interface RopeParameters {
   readonly maxPositions: number;
   /** `original_max_position_embeddings`, where the config has one. */
   readonly originalMaxPositions?: number;
+  /**
+   * Whether `dynamic` frequencies stay those of the longest sequence seen, as in
+   * transformers; otherwise each sequence has those of its own length. Default yes.
+   */
+  readonly keepsLongest?: boolean;
   /** `factor` */
   readonly factor?: number;
   /** `attention_factor` */

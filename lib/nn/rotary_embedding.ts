@@ -71,12 +71,14 @@ export class RotaryEmbedding implements Disposable {
 
   /** The length to compute frequencies for, moving {@linkcode longest} as transformers does. */
   #basis(end: number): number {
-    const { type, maxPositions, originalMaxPositions } = this.parameters;
+    const { type, maxPositions, originalMaxPositions, keepsLongest } =
+      this.parameters;
     if (type === "longrope") {
       const original = originalMaxPositions ?? maxPositions;
       return end > original ? original + 1 : 0;
     }
     if (type !== "dynamic") return 0;
+    if (!(keepsLongest ?? true)) return Math.max(end, maxPositions);
     const before = this.longest;
     if (end > before) this.longest = end;
     if (end < maxPositions && before > maxPositions) {

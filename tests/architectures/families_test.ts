@@ -54,19 +54,7 @@ const WITHOUT_PAGE = new Set([
   "ernie4_5_biases",
   "seed_oss",
   "seed_oss_biases",
-  "baichuan_7b",
-  "baichuan_13b",
-  "baichuan2_7b",
-  "baichuan2_13b",
-  "internlm",
-  "internlm_20b",
-  "internlm2",
-  "internlm2_dynamic",
-  "chatglm3",
-  "glm4_chat",
   "qwen",
-  "minicpm",
-  "minicpm_untied",
 ]);
 
 /** Mixtures of experts, where peft's "all-linear" means experts and router too. */
