@@ -1,7 +1,8 @@
 /**
- * The gate to libtorch: arguments are written on one stack, the dispatcher is
- * called, its status is checked, results are read back. Calls are synchronous:
- * the stack, grad mode and error text belong to the one thread.
+ * Calls libtorch's operators: writes the arguments on a stack, calls the
+ * dispatcher, checks the status it returns, and reads the results back. Calls are
+ * synchronous, because the stack, grad mode and the error text belong to one
+ * thread.
  *
  * @module
  */
@@ -18,10 +19,11 @@ import {
 } from "./schema.ts";
 import { TorchError } from "./torch_error.ts";
 
-// A later libtorch may append an argument: it then reads a zero, which is "none".
-const STACK_WORDS = 64;
-const words = new BigUint64Array(STACK_WORDS);
-const doubles = new Float64Array(words.buffer);
+// A newer libtorch may add an argument at the end: it then reads zero, which
+// means "none".
+const STACK_SLOTS = 64;
+const stack = new BigUint64Array(STACK_SLOTS);
+const doubles = new Float64Array(stack.buffer);
 const scratch = new BigUint64Array(1);
 const scratchDouble = new Float64Array(scratch.buffer);
 const scratchInt = new Int32Array(scratch.buffer);
@@ -31,9 +33,9 @@ let scratchPointer: Deno.PointerValue;
 
 function stackSlots(): Deno.PointerValue[] {
   if (slots === undefined) {
-    const base = Deno.UnsafePointer.of(words)!;
+    const base = Deno.UnsafePointer.of(stack)!;
     slots = Array.from(
-      words,
+      stack,
       (_, index) => Deno.UnsafePointer.offset(base, index * 8),
     );
     scratchPointer = Deno.UnsafePointer.of(scratch);
@@ -42,15 +44,16 @@ function stackSlots(): Deno.PointerValue[] {
 }
 
 /**
- * Throws libtorch's own words when `status` is not zero.
+ * Throws a {@linkcode TorchError} with libtorch's error message when `status` is
+ * not zero.
  *
  * @throws {TorchError}
  */
 export function check(status: number, call: string): void {
-  if (status !== 0) throw new TorchError(call, lastWords());
+  if (status !== 0) throw new TorchError(call, lastErrorMessage());
 }
 
-function lastWords(): string {
+function lastErrorMessage(): string {
   const { torch } = libraries();
   const pointer = torch.torch_exception_get_what_without_backtrace?.() ?? null;
   return pointer === null
@@ -96,7 +99,7 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
     doubles[slot] = value as number;
   },
   "bool": (slot, value) => {
-    words[slot] = value ? 1n : 0n;
+    stack[slot] = value ? 1n : 0n;
   },
   "str": (slot, value) => {
     const text = new TextEncoder().encode(value as string);
@@ -108,10 +111,10 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
     check(status, "torch_new_string_handle");
   },
   "ScalarType": (slot, value) => {
-    words[slot] = BigInt(dtypeCode(value as DType));
+    stack[slot] = BigInt(dtypeCode(value as DType));
   },
   "Device": (slot, value) => {
-    words[slot] = value as bigint;
+    stack[slot] = value as bigint;
   },
   "MemoryFormat": writeInt,
   "Layout": writeInt,
@@ -119,7 +122,7 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
 };
 
 function writeInt(slot: number, value: unknown): void {
-  words[slot] = BigInt.asUintN(64, BigInt(value as number));
+  stack[slot] = BigInt.asUintN(64, BigInt(value as number));
 }
 
 function writeList<T>(
@@ -137,28 +140,31 @@ function writeList<T>(
   );
   for (const item of items) {
     check(
-      torch.torch_list_push_back(words[slot]!, word(item)),
+      torch.torch_list_push_back(stack[slot]!, word(item)),
       "torch_list_push_back",
     );
   }
 }
 
-/** A present optional travels in an 8-byte cell that the call frees. */
+/**
+ * An optional argument that is present is passed in an 8-byte cell, which the
+ * call frees.
+ */
 function writeOptional(write: Write): Write {
   return (slot, value) => {
     if (value === null) {
-      words[slot] = 0n;
+      stack[slot] = 0n;
       return;
     }
     write(slot, value);
     const { libc } = libraries();
     const cell = libc.malloc(8n);
-    libc.memcpy(cell, words.subarray(slot, slot + 1), 8n);
-    words[slot] = Deno.UnsafePointer.value(cell);
+    libc.memcpy(cell, stack.subarray(slot, slot + 1), 8n);
+    stack[slot] = Deno.UnsafePointer.value(cell);
   };
 }
 
-/** Reads one result word; a tensor's handle goes through `own`. */
+/** Reads one result slot; a tensor's handle is passed to `own`. */
 type Read<T> = (word: bigint, own: (handle: TensorHandle) => T) => unknown;
 
 function reader<T>(type: OperatorSchema["results"][number]): Read<T> {
@@ -199,11 +205,11 @@ function cString(text: string): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Makes the typed function of one schema text. Nothing is opened until the
- * function is called.
+ * Builds the typed function that one schema text describes. libtorch is opened at
+ * its first call, not before.
  *
- * @param own turns a handle that a call gives back into the caller's tensor.
- * @throws {SyntaxError} when the text cannot be read.
+ * @param own wraps a returned handle in the caller's tensor type.
+ * @throws {SyntaxError} when the text cannot be parsed.
  */
 export function operator<const S extends string, T>(
   text: S,
@@ -227,11 +233,11 @@ export function operator<const S extends string, T>(
       const value = values[slot];
       writers[slot]!(slot, value === undefined ? fallbacks[slot] : value);
     }
-    // Results of an earlier call with more words must not read as arguments.
-    words.fill(0n, writers.length);
+    // A call with more arguments may have left values in these slots.
+    stack.fill(0n, writers.length);
     check(torch.torch_call_dispatcher(name, overload, base, version), call);
-    if (readers.length === 1) return readers[0]!(words[0]!, own);
-    const results = words.slice(0, readers.length);
+    if (readers.length === 1) return readers[0]!(stack[0]!, own);
+    const results = stack.slice(0, readers.length);
     return readers.length === 0
       ? undefined
       : readers.map((read, index) => read(results[index]!, own));
@@ -239,8 +245,8 @@ export function operator<const S extends string, T>(
   return invoke as OperatorOf<S, T>;
 }
 
-/** Runs a C function that writes one word, and gives the word. */
-export function outWord(
+/** Calls a C function that writes one 64-bit value, and returns the value. */
+export function outValue(
   call: string,
   run: (out: BigUint64Array<ArrayBuffer>) => number,
 ): bigint {
@@ -248,7 +254,7 @@ export function outWord(
   return scratch[0]!;
 }
 
-/** Runs a C function that writes one `int32_t`, and gives the number. */
+/** Calls a C function that writes one `int32_t`, and returns it. */
 export function outInt(
   call: string,
   run: (out: BigUint64Array<ArrayBuffer>) => number,

@@ -1,7 +1,7 @@
 /**
- * Gets libtorch once where a machine has none: pip installs PyTorch into the
- * cache, and of it the libraries are kept. Which index pip asks is the user's
- * settings for pip; no address is known here.
+ * Downloads libtorch where no copy is installed: pip installs PyTorch into the
+ * cache folder, and only the libraries are kept. The package index is the one
+ * that the user's pip settings name; no address is written here.
  *
  * @module
  */
@@ -24,15 +24,18 @@ import { type Pip, runPip } from "./pip.ts";
 
 /** Options of {@linkcode fetchLibtorch} and {@linkcode ensureLibtorch}. */
 export interface FetchOptions {
-  /** Gets a line of text whenever there is something to tell. */
+  /** Called with a line of text at every sign of progress. */
   readonly onProgress?: (line: string) => void;
-  /** Gets a sentence when something is not as asked for: `LIBTORCH` will not do. */
+  /**
+   * Called with a sentence when something is not as asked for, such as an
+   * unusable `LIBTORCH`.
+   */
   readonly onWarning?: (message: string) => void;
   /** Whether to fetch the CUDA libraries too. Default: whether there is an NVIDIA driver. */
   readonly gpu?: boolean;
 }
 
-/** A libtorch that opens. */
+/** A libtorch that opens successfully. */
 export interface Libtorch {
   /** The folder of its libraries. */
   readonly folder: string;
@@ -42,15 +45,15 @@ export interface Libtorch {
   readonly cuda: boolean;
 }
 
-/** Libraries that a CPU never opens, and Python's own. */
+/** Libraries that are never opened on a CPU, and those for Python only. */
 const SPARE = /^torch\/.*(cuda|nvshmem|nvrtc|torch_python|libshm)|nvperf/;
 const DAY = 24 * 60 * 60 * 1000;
 
 /**
- * Finds and opens libtorch, fetching it first where no place has one.
+ * Finds and opens libtorch, and downloads it first when it is found nowhere.
  *
  * @throws {LibtorchNotFoundError} when one was found or fetched but will not open.
- * @throws {Error} when it cannot be fetched, with pip's last words.
+ * @throws {Error} when it cannot be downloaded, with the end of pip's output.
  *
  * @example
  * ```ts
@@ -85,11 +88,11 @@ export async function ensureLibtorch(
 }
 
 /**
- * Installs PyTorch into the cache with the pip of the Python on PATH and gives
- * the folder. What is installed appears there complete or not at all.
+ * Installs PyTorch into the cache folder with the pip of the Python on PATH, and
+ * returns the folder. An installation appears there complete or not at all.
  *
- * @throws {InputError} when there is no pip or no place for the cache, or with
- * pip's last words.
+ * @throws {InputError} when there is no pip or no folder for the cache, or when
+ *   pip fails; the message then ends with pip's last lines.
  */
 export async function fetchLibtorch(
   options: FetchOptions = {},
@@ -137,7 +140,10 @@ async function install(pip: Pip, gpu: boolean): Promise<string> {
   return pip.site;
 }
 
-/** Opens a library in another process, since this one may yet open another copy. */
+/**
+ * Opens a library in another process, because this process may have to open
+ * another copy.
+ */
 async function tryToOpen(path: string): Promise<void> {
   const code = "import ctypes, sys; ctypes.CDLL(sys.argv[1])";
   for (const python of ["python3", "python"]) {
@@ -146,9 +152,9 @@ async function tryToOpen(path: string): Promise<void> {
         args: [ISOLATED, "-c", code, path],
       }).output();
       if (success) return;
-      const words = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
+      const reason = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
       throw new InputError(
-        `Cannot use the PyTorch that pip installed: it does not open (${words})`,
+        `Cannot use the PyTorch that pip installed: it does not open (${reason})`,
       );
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
@@ -157,8 +163,8 @@ async function tryToOpen(path: string): Promise<void> {
 }
 
 /**
- * What a CUDA build's `libtorch_cpu` needs to open without a GPU, as a requirement
- * with the version that torch itself asks for; `null` for a CPU build.
+ * The package, with its exact version, that the `libtorch_cpu` of a CUDA build
+ * needs to open on a machine without a GPU; `null` for a CPU build.
  */
 function cudaToolkitOf(site: string): string | null {
   if (Deno.build.os !== "linux") return null;
@@ -173,7 +179,10 @@ function cudaToolkitOf(site: string): string | null {
   return null;
 }
 
-/** Moves what a CPU needs from `site` to `kept`: libraries, licences and versions. */
+/**
+ * Moves what is needed on a CPU from `site` to `kept`: libraries, licences and
+ * version files.
+ */
 function keepCpu(site: string, kept: string): string {
   for (const path of filesBelow(site)) {
     if (!isForCpu(path)) continue;
@@ -202,12 +211,12 @@ function moveInto(folder: string, final: string): void {
   try {
     Deno.renameSync(folder, final);
   } catch (error) {
-    // Another run that finished first has put the same there.
+    // Another process finished first and has put the same files there.
     if (fileInfo(final) === null) throw error;
   }
 }
 
-/** Removes what a run that was killed long ago has left. */
+/** Removes what downloads that were killed more than a day ago left behind. */
 function removeStale(): void {
   const cache = cacheFolder();
   if (cache === null || fileInfo(cache) === null) return;

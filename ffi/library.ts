@@ -1,5 +1,5 @@
 /**
- * Opens libtorch once, when the first tensor needs it. Importing this file costs
+ * Opens libtorch once, when the first tensor needs it. Importing this file opens
  * nothing and needs no permission.
  *
  * @module
@@ -26,18 +26,18 @@ export interface Libraries {
   readonly torch: Deno.DynamicLibrary<typeof TORCH_SYMBOLS>["symbols"];
   readonly c10: Deno.DynamicLibrary<typeof C10_SYMBOLS>["symbols"];
   readonly libc: Deno.DynamicLibrary<typeof LIBC_SYMBOLS>["symbols"];
-  /** Places that were looked in before, and would not do. */
+  /** Places searched before this one that had no usable libtorch. */
   readonly passedOver: readonly Place[];
-  /** libtorch's version word, which the dispatcher wants back. */
+  /** libtorch's version number, which the dispatcher expects with every call. */
   readonly version: bigint;
 }
 
-/** libtorch is nowhere to be found or will not open. */
+/** libtorch was not found, or it does not open. */
 export class LibtorchNotFoundError extends Error {
   /** The class's name, as messages show it. */
   override readonly name = "LibtorchNotFoundError";
 
-  /** Makes the message from every place that was tried. */
+  /** Builds the message from all places that were searched. */
   constructor(readonly places: readonly Place[], options?: ErrorOptions) {
     const tried = places.map((each) => `  ${each.origin}: ${each.problem}`);
     super(
@@ -61,7 +61,7 @@ let cuda: Deno.DynamicLibrary<typeof CUDA_SYMBOLS>["symbols"] | undefined;
 /**
  * The opened libraries; the first call finds and opens them.
  *
- * @throws {LibtorchNotFoundError} naming every place tried.
+ * @throws {LibtorchNotFoundError} naming every place that was searched.
  */
 export function libraries(): Libraries {
   opened ??= openLibraries();
@@ -97,9 +97,10 @@ function openFolder(folder: string): Omit<Libraries, "passedOver"> {
 }
 
 /**
- * Opens `libtorch_cuda` beside libtorch, which registers the CUDA kernels.
+ * Opens `libtorch_cuda` next to libtorch, which registers the CUDA kernels.
  *
- * @throws {Error} with the loader's words when there is none or it needs what is not there.
+ * @throws {Error} with the loader's message when the library, or one that it
+ *   needs, is missing.
  */
 export function openCuda(): Deno.DynamicLibrary<
   typeof CUDA_SYMBOLS

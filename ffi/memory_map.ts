@@ -1,8 +1,9 @@
 /**
- * Files mapped into memory: weights are read by the page when they are first
- * used, shared between processes, and never copied on a CPU. The price: a page
- * that another process cuts off while it is in use ends this one (SIGBUS), so
- * whoever uses a map asks `assertUnchanged()` before each piece of work.
+ * Files mapped into memory: weights are read page by page when they are first
+ * used, shared between processes, and never copied on a CPU. The price: when
+ * another process shortens the file, touching a page that is gone ends this
+ * process (SIGBUS). So code that uses a map calls `assertUnchanged()` before each
+ * piece of work.
  *
  * @module
  */
@@ -15,7 +16,7 @@ const PROT_READ = 1;
 const MAP_PRIVATE = 2;
 const MAP_FAILED = 0xffffffffffffffffn;
 
-/** A file in memory, for reading; unmapped when disposed. */
+/** A file mapped into memory for reading; unmapped when disposed. */
 export class MemoryMap implements Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
@@ -34,7 +35,7 @@ export class MemoryMap implements Disposable {
     try {
       this.#opened = this.#file.statSync();
       this.#base = mapFile(path, this.#opened.size);
-      // What was mapped was opened by its name a second time.
+      // The map was opened by name, a second time: make sure it is the same file.
       if (!isSame(this.#opened, Deno.statSync(path))) throw changed(path);
     } catch (error) {
       this.#file.close();
@@ -43,9 +44,10 @@ export class MemoryMap implements Disposable {
   }
 
   /**
-   * The address of the `length` bytes from `offset` on.
+   * The address of the `length` bytes that start at `offset`.
    *
-   * @throws {InputError} when the file has fewer, or is not as it was when it was mapped.
+   * @throws {InputError} when the file has fewer bytes, or has changed since it
+   *   was mapped.
    */
   at(offset: number, length: number): Deno.PointerObject {
     this.assertUnchanged();
@@ -61,16 +63,17 @@ export class MemoryMap implements Disposable {
   }
 
   /**
-   * Makes sure that the file still is what was mapped. A file that takes its name
-   * by a rename does not matter: the mapped one lives on.
+   * Makes sure that the file is unchanged. A new file that replaces it by a
+   * rename does no harm: the mapped file lives on.
    *
-   * @throws {InputError} when another process has cut it, or written into it.
+   * @throws {InputError} when another process has shortened the file or written
+   *   into it.
    */
   assertUnchanged(): void {
     if (!isSame(this.#opened, this.#file.statSync())) throw changed(this.#path);
   }
 
-  /** Gives the memory back; tensors over it must be gone. */
+  /** Unmaps the file; tensors over it must have been freed. */
   [Symbol.dispose](): void {
     if (!this.#mapped) return;
     this.#mapped = false;
@@ -106,7 +109,10 @@ function mapFile(path: string, size: number): Deno.PointerObject {
   return base;
 }
 
-/** By device and inode the same file, by size and time of the last change the same content. */
+/**
+ * Same device and inode: the same file. Same size and modification time: the
+ * same content.
+ */
 function isSame(one: Deno.FileInfo, other: Deno.FileInfo): boolean {
   return one.ino === other.ino && one.dev === other.dev &&
     one.size === other.size && one.mtime?.getTime() === other.mtime?.getTime();

@@ -1,6 +1,6 @@
 /**
- * The border to libtorch, and the only folder that opens a library or touches a
- * pointer. `lib/tensor` is its one user.
+ * The interface to libtorch: the only folder that opens a library or touches a
+ * pointer. Only `lib/tensor` imports it.
  *
  * @module
  */

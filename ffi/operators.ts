@@ -1,12 +1,12 @@
 /**
- * The ATen operators that lorikeet calls: one line each, PyTorch's schema
- * without alias marks and `*`. To use one more operator, add its line.
+ * The ATen operators that lorikeet calls, one line each: PyTorch's schema without
+ * alias marks and `*`. To use another operator, add a line.
  *
  * @module
  */
 
 /**
- * Schema texts by the name under which `lib/tensor` offers them.
+ * Schema texts by the name that `lib/tensor` gives them.
  *
  * @internal
  */

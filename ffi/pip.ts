@@ -1,5 +1,5 @@
 /**
- * Runs the pip of the Python on PATH and tells how far it is. It knows nothing of
+ * Runs the pip of the Python on PATH and reports its progress. Knows nothing of
  * what is installed.
  *
  * @module
@@ -8,13 +8,13 @@
 import { InputError } from "../lib/input_error.ts";
 import { ISOLATED } from "./search.ts";
 
-/** Where pip works, and who hears of it. */
+/** Where pip works, and who is told of its progress. */
 export interface Pip {
   /** The folder to install into, an absolute path. */
   readonly site: string;
   /** The folder for downloads, on the same disk; an absolute path. */
   readonly tmp: string;
-  /** Gets a line of text whenever there is something to tell. */
+  /** Called with a line of text at every sign of progress. */
   readonly onProgress: (line: string) => void;
 }
 
@@ -24,15 +24,17 @@ const COMMANDS: readonly (readonly [string, ...string[]])[] = [
   ["pip3"],
   ["pip"],
 ];
-// Wheels carry the same libraries for every Python; this one has them for years.
+// Wheels carry the same libraries for every Python version; this version has had
+// wheels for years.
 const ANY_PYTHON = ["--python-version", "3.12", "--only-binary=:all:"];
-const LAST_WORDS = 8;
+const LAST_LINES = 8;
 const POLL_MS = 1000;
 
 /**
  * Installs `requirements` into `pip.site`.
  *
- * @throws {Error} when there is no pip, or with pip's last words.
+ * @throws {Error} when there is no pip, or when pip fails, with the end of its
+ *   output.
  */
 export async function runPip(
   pip: Pip,
@@ -49,13 +51,13 @@ export async function runPip(
     failed = await attempt(pip, [...all, ...requirements]);
   }
   if (failed === null) return;
-  const words = failed.trim().split("\n").slice(-LAST_WORDS);
+  const lastLines = failed.trim().split("\n").slice(-LAST_LINES);
   throw new InputError(
     [
       `Cannot fetch ${requirements.at(-1)} with "${command.join(" ")}": pip ` +
       "failed, check the network and pip's settings, or set LIBTORCH to a " +
       "libtorch or the torch folder of a Python",
-      ...words.map((line) => `  ${line}`),
+      ...lastLines.map((line) => `  ${line}`),
     ].join("\n"),
   );
 }
@@ -95,13 +97,13 @@ function installArguments(pip: Pip): string[] {
   ];
 }
 
-/** Whether the index has the release, but not for the Python that asked. */
+/** Whether the index has this release, but not for the Python version that asked. */
 function isForOtherPythons(output: string): boolean {
   return /No matching distribution/.test(output) &&
     !/Retrying \(|No such option/.test(output);
 }
 
-/** Gives what pip wrote when it failed, `null` when it did not. */
+/** Returns pip's output when it failed, `null` when it succeeded. */
 async function attempt(
   pip: Pip,
   command: readonly string[],
@@ -109,7 +111,8 @@ async function attempt(
   const [program = "", ...args] = command;
   const child = new Deno.Command(program, {
     args,
-    // pip and what it starts read settings and modules of the folder they stand in
+    // pip and the programs it starts read settings and modules from their working
+    // folder
     cwd: pip.tmp,
     env: { TMPDIR: pip.tmp, PIP_USER: "0", PIP_REQUIRE_VIRTUALENV: "0" },
     stdin: "null",
@@ -142,7 +145,7 @@ async function collect(
   return all;
 }
 
-/** Turns pip's output and the size of its downloads into lines. */
+/** Turns pip's output and the size of its downloads into progress lines. */
 class Progress {
   readonly #pip: Pip;
   #output = "";
@@ -194,7 +197,7 @@ function sizeBelow(folder: string): number {
       bytes += isDirectory ? sizeBelow(path) : Deno.statSync(path).size;
     }
   } catch (error) {
-    // pip removes its files while they are counted.
+    // pip may remove its files while they are being counted.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   return bytes;

@@ -1,6 +1,6 @@
 /**
- * libtorch's per-process and per-thread switches: threads, grad mode, autocast
- * and the seeds of the default generators.
+ * libtorch's settings for the process and the thread: number of threads, grad
+ * mode, autocast, and the seeds of the default generators.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export function gradModeIsEnabled(): boolean {
   return libraries().torch.aoti_torch_grad_mode_is_enabled();
 }
 
-/** Turns recording on or off. */
+/** Turns the recording of operators on or off. */
 export function setGradMode(enabled: boolean): void {
   libraries().torch.aoti_torch_grad_mode_set_enabled(enabled);
 }

@@ -1,8 +1,9 @@
 /**
- * ATen operator schemas, read twice from one line of text: by the TypeScript
- * compiler, which derives the typed arguments and results, and at the first
- * call, which derives how each argument is written on the dispatcher's stack.
- * The text is PyTorch's (`native_functions.yaml`) without alias marks and `*`.
+ * ATen operator schemas. Each is read twice from the same line of text: by the
+ * TypeScript compiler, which derives the types of arguments and results, and at
+ * the first call, which derives how each argument is written on the dispatcher's
+ * stack. The texts are PyTorch's (`native_functions.yaml`) without alias marks
+ * and `*`.
  *
  * @module
  */
@@ -10,7 +11,7 @@
 import type { DType } from "../lib/formats/dtype.ts";
 
 /**
- * Anything that owns a tensor handle; `lib/tensor` has the class for it.
+ * Any object that owns a tensor handle; the class is in `lib/tensor`.
  *
  * @internal
  */
@@ -20,7 +21,7 @@ export interface HandleOwner {
 }
 
 /**
- * An `AtenTensorHandle`; the brand keeps other integers out.
+ * An `AtenTensorHandle`; the brand keeps other integers from being passed as one.
  *
  * @internal
  */
@@ -42,7 +43,7 @@ interface ArgumentTypes {
   "Generator": never;
 }
 
-/** What a call gives back for each schema type; `T` stands for a tensor. */
+/** What a call returns for each schema type; `T` stands for a tensor. */
 interface ResultTypes<T> {
   "Tensor": T;
   "Tensor[]": T[];
@@ -51,7 +52,10 @@ interface ResultTypes<T> {
   "bool": boolean;
 }
 
-/** A device as the dispatcher takes it: type in the upper, index in the lower half. */
+/**
+ * A device in the dispatcher's encoding: its type in the upper half, its index
+ * in the lower.
+ */
 export type DeviceCode = bigint;
 
 type Spelled<S extends string> = S extends `SymInt${infer Rest}` ? `int${Rest}`
@@ -64,7 +68,8 @@ type ArgumentOf<S extends string> =
   | (BaseOf<S> extends keyof ArgumentTypes ? ArgumentTypes[BaseOf<S>] : never)
   | (S extends `${string}?` ? null : never);
 
-// An unknown type makes the whole list `never`, which spreading carries along.
+// An unknown type turns the whole list into `never`, since spreading `never`
+// gives `never`.
 type Parameter<S extends string> = S extends `${infer Type} ${infer Name}`
   ? BaseOf<Type> extends keyof ArgumentTypes
     ? Name extends `${string}=${string}` ? [value?: ArgumentOf<Type>]
@@ -91,7 +96,7 @@ type ResultTuple<S extends string, T> = S extends `${infer Head}, ${infer Tail}`
   : ResultOf<S, T>;
 
 /**
- * The type of what stands behind a schema's arrow.
+ * The type of the part after a schema's arrow.
  *
  * @internal
  */
@@ -100,7 +105,8 @@ type Result<S extends string, T> = S extends "()" ? void
   : ResultOf<S, T>[0];
 
 /**
- * The function from `Values` to `Returned`, or `never` where either is.
+ * The function from `Values` to `Returned`, or `never` where either of them is
+ * `never`.
  *
  * @internal
  */
@@ -110,8 +116,8 @@ type FunctionOf<Values extends unknown[], Returned> = [Values] extends [never]
   : (...values: Values) => Returned;
 
 /**
- * The typed function that a schema text describes. `T` is what stands for a
- * tensor in results. A text the compiler cannot read gives `never`.
+ * The typed function that a schema text describes. Results of type tensor have
+ * type `T`. A text that the compiler cannot parse gives `never`.
  *
  * @internal
  */
@@ -120,9 +126,9 @@ export type OperatorOf<S extends string, T> = S extends
   ? FunctionOf<Parameters<Arguments>, Result<Returned, T>>
   : never;
 
-/** One argument of a schema, ready for writing. */
+/** One argument of a schema, ready to be written. */
 export interface ArgumentSpec {
-  /** The schema type without `?`, `SymInt` spelled `int`. */
+  /** The schema type without `?`; `SymInt` is spelled `int`. */
   readonly type: keyof ArgumentTypes;
   /** Whether `null` may be passed. */
   readonly optional: boolean;
@@ -132,7 +138,7 @@ export interface ArgumentSpec {
   readonly fallback: unknown;
 }
 
-/** A schema text taken apart. */
+/** The parts of a schema text. */
 export interface OperatorSchema {
   /** `aten::name` */
   readonly name: string;
@@ -143,7 +149,7 @@ export interface OperatorSchema {
 }
 
 /**
- * Takes a schema text apart.
+ * Splits a schema text into its parts.
  *
  * @throws {SyntaxError} when `text` is not of the form `aten::name[.overload](…) -> …`.
  */

@@ -1,18 +1,20 @@
 /**
- * Where libtorch may lie, in the order in which it is looked for. Every place
- * tried is remembered with the reason why it would not do.
+ * The places where libtorch may be, in the order in which they are searched.
+ * Every place that was searched is kept, with the reason why it could not be
+ * used.
  *
  * @module
  */
 
-/** The PyTorch release that lorikeet is built and tested on, and fetches. */
+/** The PyTorch release that lorikeet is built for, tested with, and downloads. */
 export const TORCH_VERSION = "2.13.0";
 const OLDEST = [2, 11] as const;
 const NO_TORCH = "is not installed";
-/** Python with nothing of the working folder or of PYTHON… variables on its path. */
+/** Runs Python without the working folder and without PYTHON… variables. */
 export const ISOLATED = "-I";
-// Isolation also leaves out two folders where people keep PyTorch; the working
-// folder, an empty or a relative entry of PYTHONPATH, stays out.
+// `-I` also leaves out two folders where people install PyTorch; these are added
+// again. The working folder, and an empty or relative entry of PYTHONPATH, stay
+// out.
 const WHERE_IS_TORCH = `
 import importlib.util, os, site, sys
 paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
@@ -41,20 +43,20 @@ export function libraryNames(os: string = Deno.build.os): LibraryNames {
   };
 }
 
-/** A place where libtorch was looked for. */
+/** A place that was searched for libtorch. */
 export interface Place {
-  /** Why one would look there, for messages. */
+  /** Where the place comes from, for messages. */
   readonly origin: string;
   /** The folder with the libraries, when the place has one. */
   readonly folder: string | null;
-  /** What was wrong with it, or `null` when it can be opened. */
+  /** Why it cannot be used, or `null` when it can be opened. */
   readonly problem: string | null;
 }
 
 /**
- * The folder of fetched libtorch builds: `LORIKEET_CACHE` or the user's cache.
- * `null` where nothing says whose: never the working folder, from which a
- * stranger's library could be loaded.
+ * The folder of downloaded libtorch builds: `LORIKEET_CACHE` or the user's cache
+ * folder. `null` where neither is known: the working folder is never used, since
+ * a library planted there by somebody else would be loaded.
  */
 export function cacheFolder(): string | null {
   const own = Deno.env.get("LORIKEET_CACHE");
@@ -72,15 +74,18 @@ export function cacheFolder(): string | null {
     : `${home}/.cache/lorikeet`;
 }
 
-/** Where a fetched libtorch is installed; `null` where there is no {@linkcode cacheFolder}. */
+/**
+ * Where a downloaded libtorch is installed; `null` where there is no {@linkcode
+ * cacheFolder}.
+ */
 export function fetchedFolder(): string | null {
   const cache = cacheFolder();
   return cache === null ? null : `${cache}/torch-${TORCH_VERSION}`;
 }
 
 /**
- * Looks in every place in order: `LIBTORCH`, the torch of the Python on PATH,
- * what an earlier run fetched.
+ * Searches every place in order: `LIBTORCH`, the torch of the Python on PATH,
+ * what an earlier run downloaded.
  */
 export function* searchLibtorch(): Generator<Place> {
   const own = Deno.env.get("LIBTORCH");
@@ -114,7 +119,7 @@ function examine(origin: string, folders: readonly string[]): Place {
   return { origin, folder, problem };
 }
 
-/** Asks a Python where its torch lies, without importing torch. */
+/** Asks a Python where its torch is, without importing torch. */
 function examinePython(python: string): Place {
   const origin = `the torch of ${python} on PATH`;
   try {
@@ -130,13 +135,16 @@ function examinePython(python: string): Place {
     const problem = error instanceof Deno.errors.NotFound
       ? "there is no such Python"
       : error instanceof Deno.errors.NotCapable
-      ? `may not be asked without --allow-run=${python}`
+      ? `cannot be asked without --allow-run=${python}`
       : `could not be asked (${(error as Error).message})`;
     return { origin, folder: null, problem };
   }
 }
 
-/** The version that a build says of itself: a wheel's `version.py`, an archive's `build-version`. */
+/**
+ * The version that a build states: `version.py` of a wheel, `build-version` of
+ * an archive.
+ */
 function versionOf(folder: string): string | null {
   for (const file of ["../version.py", "../build-version"]) {
     try {
@@ -144,7 +152,7 @@ function versionOf(folder: string): string | null {
       const match = /\d+\.\d+\.\d+[\w+.]*/.exec(text);
       if (match) return match[0];
     } catch {
-      // the other kind of build
+      // this kind of build has the other file
     }
   }
   return null;

@@ -1,16 +1,19 @@
 /**
  * The C functions that lorikeet calls, as data: libtorch's stable C ABI
  * (`torch/csrc/stable/c/shim.h`, `torch/csrc/inductor/aoti_torch/c/shim.h` and
- * its generated `c_shim_aten.h`), the few C++ functions that have no C twin and
- * cannot throw, and libc. A tensor handle is a `u64`: it lives in stack words.
+ * its generated `c_shim_aten.h`), a few C++ functions that have no C counterpart
+ * and cannot throw, and libc. A tensor handle is a `u64`, as stack slots are.
  *
  * @module
  */
 
-/** How C++ names spell `uint64_t`: `unsigned long`, on macOS `unsigned long long`. */
+/**
+ * How mangled C++ names spell `uint64_t`: `unsigned long`, on macOS `unsigned
+ * long long`.
+ */
 const UINT64 = Deno.build.os === "darwin" ? "y" : "m";
 
-/** libtorch's functions; `optional` ones came after 2.11 or need a newer build. */
+/** libtorch's functions; those marked `optional` are missing from some builds. */
 export const TORCH_SYMBOLS = {
   aoti_torch_abi_version: { parameters: [], result: "u64" },
 
@@ -144,7 +147,7 @@ export const TORCH_SYMBOLS = {
   _ZN2at8autocast11clear_cacheEv: { parameters: [], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** libc10's one function: where a tensor keeps its gradient. */
+/** libc10's only function: where a tensor keeps its gradient. */
 export const C10_SYMBOLS = {
   _ZN3c1010TensorImpl12mutable_gradEv: {
     parameters: ["pointer"], // c10::TensorImpl* this

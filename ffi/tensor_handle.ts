@@ -1,21 +1,21 @@
 /**
- * What can be asked of a tensor handle and how one is made or freed. Owners in
- * `lib/tensor` decide when; nothing here keeps a handle.
+ * What can be asked of a tensor handle, and how handles are made and freed. When
+ * to do so is decided by their owners in `lib/tensor`; no handle is kept here.
  *
  * @module
  */
 
 import type { DType } from "../lib/formats/dtype.ts";
 import { DTYPE_BYTES } from "../lib/formats/dtype.ts";
-import { check, dtypeCode, outInt, outWord } from "./dispatch.ts";
+import { check, dtypeCode, outInt, outValue } from "./dispatch.ts";
 import { libraries } from "./library.ts";
 import type { DeviceCode, TensorHandle } from "./schema.ts";
 
-/** A device as lorikeet spells it: its kind, and an index that is 0 on a CPU. */
+/** A device: its kind, and an index that is 0 on a CPU. */
 export interface Device {
   /** What kind of processor it is. */
   readonly type: "cpu" | "cuda";
-  /** Which one of its kind, the first being 0. */
+  /** Which device of this kind, counted from 0. */
   readonly index: number;
 }
 
@@ -38,19 +38,20 @@ function deviceTypeCode(type: Device["type"]): number {
   return type === "cpu" ? 0 : libraries().torch.aoti_torch_device_type_cuda();
 }
 
-/** The word by which the dispatcher knows `device`. */
+/** The dispatcher's encoding of `device`. */
 export function deviceCode(device: Device): DeviceCode {
   const index = device.type === "cpu" ? 0xffffffffn : BigInt(device.index);
   return (BigInt(deviceTypeCode(device.type)) << 32n) | index;
 }
 
-// libtorch's own limit. Arrays made per call would be freed by the garbage collector
-// only, and until then split the memory that freed tensors leave.
+// libtorch's own limit. The arrays are made once: arrays made for each call would
+// be freed only by the garbage collector, and until then split up the memory that
+// freed tensors leave.
 const MAX_RANK = 64;
 const sizes = new BigInt64Array(MAX_RANK);
 const strides = new BigInt64Array(MAX_RANK);
 
-/** Writes `shape` and its row-major strides where the next C call reads them. */
+/** Writes `shape` and its row-major strides into `sizes` and `strides`. */
 function writeLayout(shape: readonly number[]): void {
   if (shape.length > MAX_RANK) {
     throw new RangeError(
@@ -65,14 +66,14 @@ function writeLayout(shape: readonly number[]): void {
   }
 }
 
-/** A contiguous tensor of `shape` whose elements are not set. */
+/** A contiguous tensor of `shape` with uninitialised elements. */
 export function newEmpty(
   shape: readonly number[],
   options: { readonly dtype: DType; readonly device: Device },
 ): TensorHandle {
   const { torch } = libraries();
   writeLayout(shape);
-  return outWord(
+  return outValue(
     "aoti_torch_empty_strided",
     (out) =>
       torch.aoti_torch_empty_strided(
@@ -95,7 +96,7 @@ export function borrowMemory(
   const { torch } = libraries();
   const { shape, dtype } = options;
   writeLayout(shape);
-  return outWord(
+  return outValue(
     "aoti_torch_create_tensor_from_blob",
     (out) =>
       torch.aoti_torch_create_tensor_from_blob(
@@ -112,7 +113,7 @@ export function borrowMemory(
   ) as TensorHandle;
 }
 
-/** Frees a handle; the tensor lives on while others hold it. */
+/** Frees a handle; the tensor lives on while other handles refer to it. */
 export function deleteHandle(handle: TensorHandle): void {
   check(
     libraries().torch.aoti_torch_delete_tensor_object(handle),
@@ -124,14 +125,14 @@ export function deleteHandle(handle: TensorHandle): void {
 export function shapeOf(handle: TensorHandle): number[] {
   const { torch } = libraries();
   const rank = Number(
-    outWord(
+    outValue(
       "aoti_torch_get_dim",
       (out) => torch.aoti_torch_get_dim(handle, out),
     ),
   );
   return Array.from({ length: rank }, (_, axis) =>
     Number(
-      outWord("aoti_torch_get_size", (out) =>
+      outValue("aoti_torch_get_size", (out) =>
         torch.aoti_torch_get_size(handle, BigInt(axis), out)),
     ));
 }
@@ -147,7 +148,7 @@ export function dtypeOf(handle: TensorHandle): DType {
   );
 }
 
-/** Whether the elements are whole numbers or truth values. */
+/** Whether the elements are integers or booleans. */
 export function isWhole(handle: TensorHandle): boolean {
   const { torch } = libraries();
   const code = outInt(
@@ -158,7 +159,7 @@ export function isWhole(handle: TensorHandle): boolean {
   return code <= 4 || code === 11;
 }
 
-/** Where the elements lie. */
+/** The device that holds the elements. */
 export function deviceOf(handle: TensorHandle): Device {
   const { torch } = libraries();
   const type = outInt(
@@ -188,7 +189,7 @@ export function memoryOf(
   byteLength: number,
 ): Uint8Array<ArrayBuffer> {
   const { torch } = libraries();
-  const address = outWord(
+  const address = outValue(
     "aoti_torch_get_data_ptr",
     (out) => torch.aoti_torch_get_data_ptr(handle, out),
   );
@@ -200,7 +201,7 @@ export function memoryOf(
     );
 }
 
-/** Marks a leaf so that autograd follows it, or stops that. */
+/** Turns the recording of gradients on or off for a leaf. */
 export function setRequiresGrad(handle: TensorHandle, value: boolean): void {
   check(
     libraries().torch.torch_set_requires_grad(handle, value),
@@ -208,7 +209,10 @@ export function setRequiresGrad(handle: TensorHandle, value: boolean): void {
   );
 }
 
-/** Where a tensor keeps its gradient: a borrowed handle of a possibly undefined tensor. */
+/**
+ * Where a tensor keeps its gradient: a borrowed handle of a tensor that may be
+ * undefined.
+ */
 function gradientSlot(handle: TensorHandle): Deno.PointerObject {
   const owner = Deno.UnsafePointer.create(handle)!;
   const implementation = new Deno.UnsafePointerView(owner).getPointer();
@@ -243,14 +247,17 @@ export function setGradient(
   );
 }
 
-/** `self + alpha · other`, recorded by autograd; `add` has no C twin, `sub` has. */
+/**
+ * `self + alpha · other`, recorded by autograd; `add` has no C function for
+ * tensors, `sub` has.
+ */
 export function addScaled(
   self: TensorHandle,
   term: { readonly other: TensorHandle; readonly alpha: number },
 ): TensorHandle {
   const { torch } = libraries();
   const { other, alpha } = term;
-  return outWord(
+  return outValue(
     "aten::add.Tensor",
     (out) => torch.aoti_torch_aten_subtract_Tensor(self, other, -alpha, out),
   ) as TensorHandle;

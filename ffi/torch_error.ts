@@ -1,5 +1,5 @@
 /**
- * The one error class for what libtorch refuses, with libtorch's own words.
+ * The only class for errors that libtorch reports, with libtorch's own message.
  *
  * @module
  */
@@ -21,9 +21,9 @@ export class TorchError extends Error {
   /** The class's name, as messages show it. */
   override readonly name = "TorchError";
 
-  /** Makes an error that says which `call` failed and libtorch's `words`. */
-  constructor(readonly call: string, words: string) {
-    super(`Cannot call ${call}: ${words}`);
+  /** Makes an error that names the failed `call` and gives libtorch's `reason`. */
+  constructor(readonly call: string, reason: string) {
+    super(`Cannot call ${call}: ${reason}`);
   }
 
   /** Whether memory ran out, on the CPU or on a CUDA device. */
