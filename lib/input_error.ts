@@ -1,21 +1,23 @@
 /**
- * The error for everything a user can put right: flags, data, files, folders.
+ * The error for everything a user can correct: flags, data, files, folders.
  * Commands print its message without a stack trace and exit with its code. Names
- * and values from files go into messages through `quoted()` and `printable()`, so
- * that none of them can move a terminal's cursor or change its colours.
+ * and values from files are put into messages through `quoted()` and
+ * `printable()`, so that they cannot move a terminal's cursor or change its
+ * colours.
  *
  * @module
  */
 
-// Control and format characters, line separators, halves of surrogate pairs. Kept:
-// what our own messages use (\n, \t) and the two joiners that words and emoji need.
+// Control and format characters, line separators, halves of surrogate pairs.
+// Kept: line feeds and tabs, which our own messages use, and the two joiners that
+// some scripts and emoji need.
 const UNPRINTABLE = /(?![\n\t\u200c\u200d])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu;
 const LONGEST_MESSAGE = 20_000;
 const LONGEST_VALUE = 200;
 
 /**
- * `text` with every control and format character spelled out, as `\u001b`. Line
- * feeds and tabs stay.
+ * `text` with every control and format character escaped, as `\u001b`. Line feeds
+ * and tabs stay.
  */
 export function printable(text: string): string {
   return text.replace(UNPRINTABLE, (character) => {
@@ -24,7 +26,7 @@ export function printable(text: string): string {
   });
 }
 
-/** `text` without its middle where it is longer than `limit`. */
+/** `text` with its middle left out where it is longer than `limit`. */
 function shortened(text: string, limit: number): string {
   if (text.length <= limit) return text;
   const tail = Math.floor(limit / 3);
@@ -32,9 +34,9 @@ function shortened(text: string, limit: number): string {
 }
 
 /**
- * A name, path or other value as it stands in a message: as JSON, so a string in
- * double quotes with its control characters spelled out, and never longer than
- * some `limit` characters (200 unless told), its middle left out.
+ * A name, path or other value for a message: as JSON, so that a string is in
+ * double quotes with its control characters escaped. Of a value that is longer
+ * than about `limit` characters (default 200), the middle is left out.
  */
 export function quoted(value: unknown, limit: number = LONGEST_VALUE): string {
   if (typeof value === "string") {
@@ -62,7 +64,7 @@ export interface InputErrorOptions extends ErrorOptions {
 }
 
 /**
- * What a user gave cannot be used; the message is one clear sentence.
+ * Something that a user gave cannot be used; the message is one clear sentence.
  *
  * @example
  * ```ts
@@ -80,7 +82,7 @@ export class InputError extends Error {
 
   /**
    * Makes an error with `message` and, for flags, exit code 2. Control characters
-   * in the message are spelled out, but line feeds and tabs.
+   * in the message are escaped, except line feeds and tabs.
    */
   constructor(message: string, options: InputErrorOptions = {}) {
     super(printable(shortened(message, LONGEST_MESSAGE)), options);

@@ -1,7 +1,7 @@
 /**
- * Self-attention over heads, with keys and values shared between groups of heads
- * (Ainslie et al., arXiv:2305.13245), and the cache used when generating. Which
- * token sees which key is the batch's to say.
+ * Self-attention with several heads, in which groups of query heads share keys
+ * and values (Ainslie et al., arXiv:2305.13245), and the cache used for
+ * generation. Which keys a token sees is decided by the batch context.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export class KeyValueCache implements Disposable {
     return this.#keys?.shape[2] ?? 0;
   }
 
-  /** Appends keys and values of new positions and gives all of them. */
+  /** Appends keys and values of new positions, and returns those of all positions. */
   append(keys: Tensor, values: Tensor): { keys: Tensor; values: Tensor } {
     const all = this.#keys === null || this.#values === null
       ? { keys, values }
@@ -32,7 +32,7 @@ export class KeyValueCache implements Disposable {
     return all;
   }
 
-  /** Copies belong to the cache alone, whatever scope the caller has open. */
+  /** The copies belong to the cache alone, whatever scope is open. */
   #hold(keys: Tensor, values: Tensor): void {
     using scope = new DetachedScope();
     const held = [
@@ -51,27 +51,33 @@ export class KeyValueCache implements Disposable {
   }
 }
 
-/** How scores are made of products, and what may be seen. */
+/** How scores are computed from products, and which keys are visible. */
 export interface AttentionForm extends Visibility {
-  /** What products of queries and keys are multiplied with. Default `1 / √headSize`. */
+  /** Factor of the products of queries and keys. Default `1 / √headSize`. */
   readonly scale?: number | undefined;
-  /** Scores `s` become `c · tanh(s / c)` of this `c`. Default as they are. */
+  /**
+   * Where given, a score `s` becomes `c · tanh(s / c)`. Default: scores are not
+   * changed.
+   */
   readonly softcap?: number | null | undefined;
-  /** Share of the weights that is set to zero. Default 0. */
+  /** Share of the attention weights that dropout sets to zero. Default 0. */
   readonly dropout?: number | undefined;
 }
 
-/** What attention computes with. */
+/** The input of {@linkcode attention}. */
 export interface AttentionInput extends AttentionForm {
   /** `[rows, heads, length, headSize]` */
   readonly query: Tensor;
-  /** `[rows, keyHeads, cached + length, headSize]`; each head serves a group of query heads. */
+  /**
+   * `[rows, keyHeads, cached + length, headSize]`; each key head serves a group
+   * of query heads.
+   */
   readonly keys: Tensor;
-  /** Of the shape of the keys. */
+  /** The same shape as the keys. */
   readonly values: Tensor;
 }
 
-/** The input with one key head for each query head. */
+/** The input, with each key head repeated for the query heads that share it. */
 type Parts = AttentionInput & { readonly scale: number };
 
 /**
@@ -95,7 +101,10 @@ export function attention(
     : fusedAttention(parts, context);
 }
 
-/** Longest sequence for which the plain formula is faster on a CPU than the fused kernel. */
+/**
+ * Up to this sequence length the plain formula is faster on a CPU than the
+ * fused kernel.
+ */
 const SHORT = 128;
 
 function isShort(query: Tensor, context: BatchContext): boolean {
@@ -105,8 +114,9 @@ function isShort(query: Tensor, context: BatchContext): boolean {
 }
 
 /**
- * The formula as it stands, with weights in float32: the fused CPU kernel cuts short
- * sequences into blocks too small, and no kernel caps scores.
+ * The formula itself, with float32 weights. It is used for short sequences, which
+ * the fused CPU kernel splits into blocks that are too small, and for capped
+ * scores, which no kernel has.
  */
 function plainAttention(parts: Parts, context: BatchContext): Tensor {
   const { query, keys, values, scale, softcap } = parts;
@@ -128,14 +138,14 @@ function dropped(weights: Tensor, p = 0): Tensor {
   return aten.mul(kept, tensor(scale, { device: weights.device }));
 }
 
-/** PyTorch's kernel: with its own causal mask where that is what the batch needs. */
+/** PyTorch's kernel, with its own causal mask where the batch needs no other. */
 function fusedAttention(parts: Parts, context: BatchContext): Tensor {
   const { query, keys, values, scale, slopes } = parts;
   const ordinary = context.isRectangle && slopes === undefined &&
     !context.hides(parts.window);
   // The kernel's causal mask counts tokens from the first key.
   const isCausal = ordinary && context.cached === 0;
-  // A token that comes alone after the cached ones sees every key.
+  // A single token after the cached ones sees every key.
   const seesAll = ordinary && context.length === 1;
   const mask = (): Tensor =>
     slopes === undefined

@@ -1,6 +1,7 @@
 /**
- * What layers need to know of a batch, made once and handed down to all of them:
- * where tokens stand, which of them see each other, and the caches of a generation.
+ * What layers need to know of a batch, made once and passed to all of them: the
+ * positions of its tokens, which tokens see each other, and the caches of a
+ * generation.
  *
  * @module
  */
@@ -24,54 +25,60 @@ import type { RotaryEmbedding } from "./rotary_embedding.ts";
 
 /** Options of a {@linkcode BatchContext}. */
 export interface BatchContextOptions {
-  /** Where the batch is computed. */
+  /** The device on which the batch is computed. */
   readonly device: Device;
-  /** One cache per layer when generating; the tokens come after what they hold. */
+  /** One cache per layer, for generation; the tokens follow those that the caches hold. */
   readonly caches?: readonly KeyValueCache[] | undefined;
-  /** The model's rotations; most models have one. */
+  /** The model's rotary embeddings; most models have one. */
   readonly ropes?: readonly RotaryEmbedding[];
 }
 
-/** What an attention lets tokens see, beyond the batch's own order. */
+/** What limits which tokens are visible, in addition to the order of the batch. */
 export interface Visibility {
   /** A token sees this many positions, its own included. Default all. */
   readonly window?: number | null | undefined;
-  /** Per head, what each position of distance takes from a score (Press et al., arXiv:2108.12409). */
+  /**
+   * Per head: how much a score is lowered for each position of distance (Press
+   * et al., arXiv:2108.12409).
+   */
   readonly slopes?: readonly number[] | undefined;
 }
 
 /**
- * The geometry of a batch as layers ask for it. Tensors are made when first asked
- * for, and belong to the scope that was open when the context was made.
+ * The geometry of a batch, as layers ask for it. Tensors are made at the first
+ * request, and belong to the scope that was open when the context was made.
  *
  * Rows of one length are computed as a rectangle `[rows, length]`, in which each
  * token sees the tokens of its row up to itself. Every other geometry is computed
  * as one row of all tokens with a mask.
  */
 export class BatchContext {
-  /** Where the batch is computed. */
+  /** The device on which the batch is computed. */
   readonly device: Device;
-  /** One cache per layer when generating. */
+  /** One cache per layer, for generation. */
   readonly caches: readonly KeyValueCache[] | undefined;
-  /** Rows that attention computes. */
+  /** Number of rows that attention computes. */
   readonly rows: number;
-  /** Tokens of each of those rows. */
+  /** Number of tokens in each of those rows. */
   readonly length: number;
-  /** Whether each row is a sequence of its own, without padding in front. */
+  /** Whether each row is one sequence, without padding in front. */
   readonly isRectangle: boolean;
   /** Positions of the tokens of one row, the same in all rows: `[length]`. */
   readonly rowPositions: Int32Array;
-  /** Keys that a cache holds already, of the positions before the tokens'. */
+  /** Number of keys in the cache, whose positions come before those of the tokens. */
   readonly cached: number;
-  /** For each rotation of the model those of a row's positions: complex `[length, 1, size/2]`. */
+  /**
+   * For each rotary embedding of the model, the rotations of a row's positions:
+   * complex `[length, 1, size/2]`.
+   */
   readonly rotations: readonly Tensor[];
   readonly #scope = currentScope();
   readonly #made = new Map<string, Tensor>();
 
   /**
-   * Takes over `geometry`.
+   * Makes the context of `geometry`.
    *
-   * @throws {RangeError} when there are caches and the batch is no rectangle.
+   * @throws {RangeError} when there are caches and the rows differ in length.
    * @throws {InputError} when another process has changed a file of weights.
    */
   constructor(readonly geometry: Geometry, options: BatchContextOptions) {
@@ -109,13 +116,13 @@ export class BatchContext {
       }));
   }
 
-  /** Whether `window` hides anything of this batch. */
+  /** Whether `window` hides any token of this batch. */
   hides(window: number | null | undefined): window is number {
-    return typeof window === "number" && this.#reach() >= window;
+    return typeof window === "number" && this.#longestDistance() >= window;
   }
 
   /** The largest distance between two positions. */
-  #reach(): number {
+  #longestDistance(): number {
     if (this.isRectangle) return this.cached + this.length - 1;
     return this.rowPositions.reduce((most, each) => Math.max(most, each), 0);
   }
@@ -136,7 +143,7 @@ export class BatchContext {
     });
   }
 
-  /** Position of each token less that of each key: `[length, cached + length]`. */
+  /** Position of each token minus position of each key: `[length, cached + length]`. */
   #distances(): Tensor {
     return this.#once("distances", () => {
       const first = this.isRectangle ? this.cached : 0;
@@ -154,8 +161,9 @@ export class BatchContext {
   }
 
   /**
-   * What is added to scores: 0 where a token may see a key and minus infinity
-   * elsewhere, of the shape of the mask; with slopes `[heads, length, cached + length]`.
+   * What is added to the scores: 0 where a token may see a key, minus infinity
+   * elsewhere. Of the mask's shape; with slopes `[heads, length, cached +
+   * length]`.
    */
   bias(dtype: DType, visibility: Visibility = {}): Tensor {
     const { slopes } = visibility;
@@ -184,7 +192,10 @@ export class BatchContext {
   }
 }
 
-/** Whether all segments are whole rows of one length whose positions are the same. */
+/**
+ * Whether every segment is a whole row, and all rows have the same length and
+ * the same positions.
+ */
 function isRectangle({ positions, segments }: Geometry): boolean {
   const length = segments[0]?.length ?? 0;
   return segments.every((each, row) =>
@@ -193,13 +204,16 @@ function isRectangle({ positions, segments }: Geometry): boolean {
   ) && positions.every((position, at) => position === positions[at % length]);
 }
 
-/** True where the token at a row may see a key, `cached` keys being before all tokens. */
+/** True where a row's token may see a key; `cached` keys come before all tokens. */
 function lateMask(length: number, cached: number, device: Device): Tensor {
   const ones = full([length, cached + length], { value: 1, device });
   return aten.toDtype(aten.tril(ones, cached), "bool");
 }
 
-/** True where a token may see another: those of its segment up to itself, and all above. */
+/**
+ * True where a token may see another: one of its segment up to itself, or any
+ * of the segments above.
+ */
 function segmentMask(segments: readonly Segment[], tokens: number): Tensor {
   const seen = new Uint8Array(tokens * tokens);
   for (const segment of segments) {

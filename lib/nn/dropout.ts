@@ -1,6 +1,6 @@
 /**
- * Dropout (Srivastava et al., 2014) whose masks cost less than half of PyTorch's on
- * a CPU: one 64-bit draw from PyTorch's stream decides four elements.
+ * Dropout (Srivastava et al., 2014) with masks that cost less than half of
+ * PyTorch's on a CPU: one 64-bit random number decides for four elements.
  *
  * @module
  */
@@ -11,18 +11,18 @@ const LANES = 4;
 const LEVELS = 2 ** 16;
 const LOWEST_INT64 = -(2 ** 63);
 
-/** What is left of a tensor, and what makes up for the rest. */
+/** The elements that dropout leaves, and the factor that makes up for the others. */
 export interface Dropped {
-  /** The input with elements set to zero; not scaled yet. */
+  /** The input with some elements set to zero; not scaled yet. */
   readonly kept: Tensor;
-  /** `1 / (1 - p)`, to be multiplied in where it costs least. */
+  /** `1 / (1 - p)`, for the caller to multiply where it costs least. */
   readonly scale: number;
 }
 
 /**
- * Sets each element of `input` to zero with probability `p`, drawn from the default
+ * Sets each element of `input` to zero with probability `p`, using the default
  * generator of its device. On a CPU `p` is rounded to a multiple of 2⁻¹⁶, and
- * `scale` fits the rounded one.
+ * `scale` is computed from the rounded value.
  */
 export function dropout(input: Tensor, p: number): Dropped {
   if (input.device.type !== "cpu") {

@@ -12,19 +12,25 @@ export class Embedding extends Module {
   /** `[count, size]` */
   declare weight: Tensor;
 
-  /** Makes a table of `count` rows of `size` without weights. */
+  /**
+   * Makes a table of `count` rows with `size` elements each; the weight is
+   * loaded later.
+   */
   constructor(readonly count: number, readonly size: number) {
     super();
   }
 
-  /** The table. */
+  /** The weight. */
   override parameterSpecs(): readonly ParameterSpec[] {
     return [
       { name: "weight", shape: [this.count, this.size], init: "normal" },
     ];
   }
 
-  /** The rows of `ids` (`int64`), one dimension more than `ids` has. */
+  /**
+   * The table's rows for `ids` (`int64`): the shape of `ids` with a last
+   * dimension added.
+   */
   forward(ids: Tensor): Tensor {
     return aten.embedding(this.weight, ids);
   }

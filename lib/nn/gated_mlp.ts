@@ -1,5 +1,5 @@
 /**
- * Gated MLPs (Shazeer, arXiv:2002.05202), with gate and input as two projections or
+ * Gated MLPs (Shazeer, arXiv:2002.05202): gate and input are two projections, or
  * fused into one.
  *
  * @module
@@ -14,9 +14,9 @@ import { Module } from "./module.ts";
 export interface MlpOptions {
   /** Width of the hidden states. */
   readonly hiddenSize: number;
-  /** Width between the projections. */
+  /** Width of the intermediate layer. */
   readonly intermediateSize: number;
-  /** What the gate goes through. */
+  /** The activation of the gate. */
   readonly activation: Activation;
   /** Whether the projections have biases. Default no. */
   readonly mlpBias?: boolean | undefined;
@@ -24,15 +24,15 @@ export interface MlpOptions {
 
 /** `residual + down(act(gate(x)) ∘ up(x))`. */
 export class GatedMlp extends Module {
-  /** Makes the gate: `[tokens, hidden]` to `[tokens, intermediate]`. */
+  /** Computes the gate: `[tokens, hidden]` to `[tokens, intermediate]`. */
   gate_proj: Projection;
-  /** Makes what is gated, of the shape of the gate. */
+  /** Computes what the gate is multiplied with; the same shape as the gate. */
   up_proj: Projection;
-  /** Brings the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
+  /** Maps the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
   down_proj: Projection;
   readonly #activate: (gate: Tensor) => Tensor;
 
-  /** Makes the three projections without weights. */
+  /** Makes the three projections; their weights are loaded later. */
   constructor(options: MlpOptions) {
     super();
     const { hiddenSize, intermediateSize, mlpBias: bias = false } = options;
@@ -61,15 +61,15 @@ export class GatedMlp extends Module {
   }
 }
 
-/** `down(act(gate) ∘ up)` where one projection gives `[gate | up]`. */
+/** `down(act(gate) ∘ up)`, where one projection gives `[gate | up]`. */
 export class FusedGatedMlp extends Module {
-  /** Makes both: `[tokens, hidden]` to `[tokens, 2·intermediate]`, the gate first. */
+  /** Computes both: `[tokens, hidden]` to `[tokens, 2·intermediate]`, the gate first. */
   gate_up_proj: Projection;
-  /** Brings the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
+  /** Maps the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
   down_proj: Projection;
   readonly #options: MlpOptions;
 
-  /** Makes the two projections without weights. */
+  /** Makes the two projections; their weights are loaded later. */
   constructor(options: MlpOptions) {
     super();
     const { hiddenSize, intermediateSize, mlpBias: bias = false } = options;

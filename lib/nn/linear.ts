@@ -1,5 +1,5 @@
 /**
- * `y = x Wᵀ + b`, and the seam that adapters wrap.
+ * `y = x Wᵀ + b`, and `Projection`, the class of layers that adapters can wrap.
  *
  * @module
  */
@@ -7,7 +7,7 @@
 import { aten, autocastIsOn, type Tensor } from "../tensor/mod.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
-/** A layer that maps the last dimension, with the residual sum built in. */
+/** A layer that maps the last dimension, and can add a residual. */
 export abstract class Projection extends Module {
   /** Size of the last dimension of the input. */
   abstract readonly inFeatures: number;
@@ -16,8 +16,8 @@ export abstract class Projection extends Module {
 
   /**
    * Maps `input` of shape `[rows, inFeatures]` to `[rows, outFeatures]` and adds
-   * `residual` of that shape: one matrix product with a start value costs less
-   * than a product and a sum.
+   * `residual`, which has that shape: a matrix product that starts from a value
+   * costs less than a product and a sum.
    */
   abstract forward(input: Tensor, residual?: Tensor | null): Tensor;
 }
@@ -32,20 +32,20 @@ export interface LinearOptions {
   readonly bias?: boolean;
 }
 
-/** `torch.nn.Linear`; the weights are put in when a checkpoint is loaded. */
+/** `torch.nn.Linear`; weights are set when a checkpoint is loaded. */
 export class Linear extends Projection {
   /** Size of the last dimension of the input. */
   override readonly inFeatures: number;
   /** Size of the last dimension of the output. */
   override readonly outFeatures: number;
-  /** Whether a checkpoint must bring a bias. */
+  /** Whether the layer has a bias. */
   readonly hasBias: boolean;
   /** `[outFeatures, inFeatures]` */
   declare weight: Tensor;
   /** `[outFeatures]` */
   declare bias: Tensor | undefined;
 
-  /** Makes a layer without weights. */
+  /** Makes a layer; its weights are loaded later. */
   constructor(options: LinearOptions) {
     super();
     this.inFeatures = options.inFeatures;
@@ -77,9 +77,9 @@ export class Linear extends Projection {
 }
 
 /**
- * `start + input weightᵀ` in one product. While autocast is on it is a product and
- * a sum: autocast would round the start value, and with it a float32 residual
- * stream, to half precision.
+ * `start + input weightᵀ` in one product. While autocast is on, it is a product
+ * and a sum: autocast would round `start`, and so a float32 residual stream, to
+ * half precision.
  */
 export function linearPlus(
   input: Tensor,

@@ -1,5 +1,5 @@
 /**
- * Layers: a module tree whose names are the checkpoint's.
+ * Layers, and the module tree, whose names are those of the checkpoint.
  *
  * @module
  */

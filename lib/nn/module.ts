@@ -1,14 +1,14 @@
 /**
  * The module tree. Fields that hold a `Module`, a `ModuleList` or a `Tensor` are
- * children and parameters; their names are the checkpoint's, so a path such as
- * `model.layers.0.self_attn.q_proj` means the same here and on disk.
+ * children and parameters. Their names are those of the checkpoint, so a path
+ * such as `model.layers.0.self_attn.q_proj` means the same in code and on disk.
  *
  * @module
  */
 
 import { Tensor } from "../tensor/mod.ts";
 
-/** A parameter and the place where it hangs. */
+/** A parameter and its place in the tree. */
 export interface NamedParameter {
   /** Path from the root, such as `model.norm.weight`. */
   readonly path: string;
@@ -22,27 +22,33 @@ export interface NamedParameter {
 
 /** A parameter that a layer needs. */
 export interface ParameterSpec {
-  /** The field that holds it, and its name in checkpoints. */
+  /** The field that holds it, which is also its name in checkpoints. */
   readonly name: string;
   /** Sizes of the dimensions. */
   readonly shape: readonly number[];
-  /** How it begins in a fresh model; `normal` has mean 0 and the model's deviation. */
+  /**
+   * How it is initialised in a new model; `normal` has mean 0 and the standard
+   * deviation of the model's config.
+   */
   readonly init: "normal" | "ones" | "zeros";
 }
 
-/** A parameter that is needed and the place where it belongs; there may be no tensor yet. */
+/**
+ * A parameter that a layer needs, and its place in the tree; its tensor may not
+ * be loaded yet.
+ */
 export interface NamedParameterSpec {
   /** Path from the root, such as `model.norm.weight`. */
   readonly path: string;
   /** The module that needs it. */
   readonly owner: Module;
-  /** The field of `owner` that shall hold it. */
+  /** The field of `owner` for its tensor. */
   readonly field: string;
-  /** What it must look like. */
+  /** Name, shape and initialisation. */
   readonly spec: ParameterSpec;
 }
 
-/** A node of the tree. Buffers that are not saved live in `#private` fields. */
+/** A node of the tree. Tensors that are not saved live in `#private` fields. */
 export abstract class Module {
   /** Whether dropout is active; set by {@linkcode Module.train}. */
   training = false;
@@ -54,7 +60,10 @@ export abstract class Module {
     );
   }
 
-  /** This module and all below it with their paths, parents first, as PyTorch walks. */
+  /**
+   * This module and all modules below it, with their paths; parents first, in
+   * PyTorch's order.
+   */
   *namedModules(prefix = ""): Generator<[string, Module]> {
     yield [prefix, this];
     for (const [name, child] of this.children()) {
@@ -78,7 +87,7 @@ export abstract class Module {
     return [];
   }
 
-  /** All parameters that are needed below this module, in the order of the tree. */
+  /** All parameters that this module and those below it need, in the order of the tree. */
   *namedParameterSpecs(): Generator<NamedParameterSpec> {
     for (const [path, owner] of this.namedModules()) {
       for (const spec of owner.parameterSpecs()) {
@@ -88,30 +97,30 @@ export abstract class Module {
     }
   }
 
-  /** The tensor in the parameter field `field`, if there is one. */
+  /** The tensor in the field `field`, if there is one. */
   parameter(field: string): Tensor | undefined {
     const value = (this as unknown as Record<string, unknown>)[field];
     return value instanceof Tensor ? value : undefined;
   }
 
-  /** Puts `tensor` into the parameter field `field`. */
+  /** Puts `tensor` into the field `field`. */
   setParameter(field: string, tensor: Tensor): void {
     (this as unknown as Record<string, Tensor>)[field] = tensor;
   }
 
-  /** Puts `child` in the place of the child `name`. */
+  /** Replaces the child called `name` by `child`. */
   replaceChild(name: string, child: Module): void {
     (this as unknown as Record<string, Module>)[name] = child;
   }
 
-  /** Turns dropout on or off, here and below; gives the module back. */
+  /** Turns dropout on or off in this module and all below it, and returns the module. */
   train(mode = true): this {
     for (const [, module] of this.namedModules()) module.training = mode;
     return this;
   }
 }
 
-/** Children that are numbered. */
+/** Children with numbers as names. */
 export class ModuleList<T extends Module> extends Module {
   readonly #items: T[];
 
@@ -126,18 +135,18 @@ export class ModuleList<T extends Module> extends Module {
     return this.#items;
   }
 
-  /** The items, named by their place from 0. */
+  /** The items, named by their index. */
   override children(): [string, Module][] {
     return this.#items.map((item, index) => [String(index), item]);
   }
 
-  /** Puts `child` in the place that `name` counts. */
+  /** Replaces the item with the index `name` by `child`. */
   override replaceChild(name: string, child: Module): void {
     this.#items[Number(name)] = child as T;
   }
 }
 
-/** `name` below `prefix`; the root's path is empty. */
+/** `name` below `prefix`; the path of the root is empty. */
 export function joinPath(prefix: string, name: string): string {
   return prefix === "" ? name : `${prefix}.${name}`;
 }
@@ -145,7 +154,7 @@ export function joinPath(prefix: string, name: string): string {
 /**
  * The module at `path` below `root`.
  *
- * @throws {RangeError} when there is none.
+ * @throws {RangeError} when there is no such module.
  */
 export function moduleAt(root: Module, path: string): Module {
   let module = root;

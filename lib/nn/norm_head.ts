@@ -1,6 +1,6 @@
 /**
- * The head whose rows are brought to length 1, so that the size of a word's vector
- * does not weigh on its logit.
+ * The output layer whose rows are normalised to length 1, so that the length of a
+ * token's vector has no influence on its logit.
  *
  * @module
  */
@@ -22,21 +22,21 @@ export interface NormHeadOptions {
   readonly outFeatures: number;
 }
 
-/** Rows whose lengths are computed at a time; squares of a whole head would take as much as it. */
+/** Rows whose lengths are computed at a time: the squares of all rows would need as much memory as the layer. */
 const ROWS = 8192;
-/** The shortest length that a row is divided by, as in `torch.nn.functional.normalize`. */
+/** A row is divided by at least this length, as in `torch.nn.functional.normalize`. */
 const SHORTEST = 1e-12;
 
 /**
- * `y = x (W / ‖W‖)ᵀ` with the length of each row of `W`. It is no `Projection`: peft
- * knows it as no linear layer.
+ * `y = x (W / ‖W‖)ᵀ` with the length of each row of `W`. It is not a `Projection`,
+ * because peft does not treat it as a linear layer.
  */
 export class NormHead extends Module {
   /** `[outFeatures, inFeatures]` */
   declare weight: Tensor;
   #known: { readonly weight: Tensor; readonly scales: Tensor } | null = null;
 
-  /** Makes a head without weights. */
+  /** Makes the layer; its weights are loaded later. */
   constructor(readonly options: NormHeadOptions) {
     super();
   }

@@ -1,5 +1,5 @@
 /**
- * Norms over the last dimension: root mean square (Zhang and Sennrich,
+ * Normalisation over the last dimension: root mean square (Zhang and Sennrich,
  * arXiv:1910.07467) and layer norm (Ba et al., arXiv:1607.06450).
  *
  * @module
@@ -8,18 +8,18 @@
 import { aten, type Tensor, tensor } from "../tensor/mod.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
-/** A layer that norms the last dimension. */
+/** A layer that normalises the last dimension. */
 export abstract class Norm extends Module {
-  /** Norms the last dimension of `input`. */
+  /** Normalises the last dimension of `input`. */
   abstract forward(input: Tensor): Tensor;
 }
 
-/** `y = w ∘ x / √(mean(x²) + ε)` over the last dimension, in `float32` inside. */
+/** `y = w ∘ x / √(mean(x²) + ε)` over the last dimension, computed in `float32`. */
 export class RmsNorm extends Norm {
   /** `[size]` */
   declare weight: Tensor;
 
-  /** Makes a norm over `size` elements without weights. */
+  /** Makes a norm over `size` elements; the weight is loaded later. */
   constructor(readonly size: number, readonly eps: number) {
     super();
   }
@@ -31,18 +31,18 @@ export class RmsNorm extends Norm {
 
   /** Normalises the last dimension of `input`. */
   override forward(input: Tensor): Tensor {
-    // PyTorch's fused kernel wants both in one type.
+    // PyTorch's fused kernel needs both in one type.
     const weight = aten.toDtype(this.weight, input.dtype);
     return aten.rmsNorm(input, [this.size], weight, this.eps);
   }
 }
 
 /**
- * `y = (1 + w) ∘ x / √(mean(x²) + ε)`: the stored weight is centred on zero, as in
- * Gemma. All of it is computed in `float32` and rounded once.
+ * `y = (1 + w) ∘ x / √(mean(x²) + ε)`: the stored weight is centred on zero, as
+ * in Gemma. Everything is computed in `float32` and rounded once.
  */
 export class CentredRmsNorm extends RmsNorm {
-  /** The weight of each element, less one. */
+  /** The weight of each element, minus one. */
   override parameterSpecs(): readonly ParameterSpec[] {
     return [{ name: "weight", shape: [this.size], init: "zeros" }];
   }
@@ -57,7 +57,7 @@ export class CentredRmsNorm extends RmsNorm {
   }
 }
 
-/** Numbers of a {@linkcode LayerNorm}. */
+/** Options of a {@linkcode LayerNorm}. */
 export interface LayerNormOptions {
   /** Added to the variance. */
   readonly eps: number;
@@ -65,18 +65,18 @@ export interface LayerNormOptions {
   readonly bias?: boolean;
 }
 
-/** `y = w ∘ (x − mean(x)) / √(var(x) + ε) + b`, in `float32` inside. */
+/** `y = w ∘ (x − mean(x)) / √(var(x) + ε) + b`, computed in `float32`. */
 export class LayerNorm extends Norm {
-  /** `[size]`, or the shape of all trailing dimensions that have weights of their own. */
+  /** `[size]`, or the shape of the trailing dimensions that have their own weights. */
   declare weight: Tensor;
-  /** Of the shape of the weight. */
+  /** The same shape as the weight. */
   declare bias: Tensor | undefined;
-  /** Shape of the weight; only its last dimension is normed over. */
+  /** Shape of the weight; only the last dimension is normalised. */
   readonly shape: readonly number[];
 
   /**
-   * Makes a norm without weights. With a `shape` of two dimensions, `[heads, size]`,
-   * each head has weights of its own.
+   * Makes a norm; its weights are loaded later. With a `shape` of two dimensions,
+   * `[heads, size]`, each head has its own weights.
    */
   constructor(
     shape: number | readonly number[],

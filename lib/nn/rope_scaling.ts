@@ -1,12 +1,12 @@
 /**
  * The inverse frequencies of rotary embeddings, plain and scaled, as
- * `transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS` computes them. Only
- * arithmetic; no tensors.
+ * `transformers.modeling_rope_utils.ROPE_INIT_FUNCTIONS` computes them. Plain
+ * arithmetic, without tensors.
  *
  * @module
  */
 
-/** What `config.json` says of the rotation, with defaults filled in. */
+/** The rotary parameters of a `config.json`, with defaults filled in. */
 export interface RopeParameters {
   /** `rope_type`. */
   readonly type:
@@ -18,7 +18,7 @@ export interface RopeParameters {
     | "llama3";
   /** `rope_theta`: the base of the frequencies. */
   readonly theta: number;
-  /** Size of the turned part of an attention head; even. */
+  /** Size of the part of a head that is rotated; even. */
   readonly headSize: number;
   /** `max_position_embeddings`. */
   readonly maxPositions: number;
@@ -26,7 +26,8 @@ export interface RopeParameters {
   readonly originalMaxPositions?: number;
   /**
    * Whether `dynamic` frequencies stay those of the longest sequence seen, as in
-   * transformers; otherwise each sequence has those of its own length. Default yes.
+   * transformers. Otherwise each sequence has the frequencies of its own length.
+   * Default yes.
    */
   readonly keepsLongest?: boolean;
   /** `factor` */
@@ -103,7 +104,10 @@ function dynamicFrequencies(
   return plainFrequencies(parameters, base);
 }
 
-/** YaRN (Peng et al., arXiv:2309.00071): interpolate slow, keep fast frequencies. */
+/**
+ * YaRN (Peng et al., arXiv:2309.00071): interpolates low frequencies and keeps
+ * high ones.
+ */
 function yarnFrequencies(
   parameters: RopeParameters,
   plain: Float32Array,
@@ -147,7 +151,7 @@ function longFrequencies(
   );
 }
 
-/** Llama 3.1: keep short wavelengths, stretch long ones, blend between. */
+/** Llama 3.1: keeps short wavelengths, stretches long ones, and blends between them. */
 function llama3Frequencies(
   parameters: RopeParameters,
   plain: Float32Array,
@@ -166,7 +170,7 @@ function llama3Frequencies(
   });
 }
 
-/** What `cos` and `sin` are multiplied with: 1 but for yarn and longrope. */
+/** The factor of `cos` and `sin`: 1 except with yarn and longrope. */
 export function rotationScale(parameters: RopeParameters): number {
   if (parameters.type === "yarn") return yarnScale(parameters);
   if (parameters.type === "longrope") return longScale(parameters);

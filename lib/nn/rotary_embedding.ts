@@ -1,7 +1,7 @@
 /**
  * Rotary position embedding (Su et al., arXiv:2104.09864) with the scalings of
- * `transformers.modeling_rope_utils`. Angles are tables made in TypeScript; the
- * rotation is one complex product: `(x₁ + i x₂)(cos + i sin)`.
+ * `transformers.modeling_rope_utils`. The tables of angles are computed in
+ * TypeScript; the rotation is one complex product: `(x₁ + i x₂)(cos + i sin)`.
  *
  * @module
  */
@@ -25,20 +25,20 @@ import {
 export class RotaryEmbedding implements Disposable {
   #table: { key: string; end: number; pairs: Tensor } | null = null;
   /**
-   * The length that `dynamic` frequencies are made for. transformers keeps the
-   * longest length seen until a sequence fits the original length again, so it is
-   * part of what a resumed run must know.
+   * The sequence length that `dynamic` frequencies are computed for. Like
+   * transformers, it keeps the longest length seen until a sequence fits the
+   * original length again; so a checkpoint has to save it.
    */
   longest: number;
 
-  /** Makes the rotation that `parameters` describe. */
+  /** Makes the rotary embedding that `parameters` describe. */
   constructor(readonly parameters: RopeParameters) {
     this.longest = parameters.maxPositions;
   }
 
   /**
    * `cos + i sin` of `positions`: complex `[positions, 1, headSize/2]`. One table
-   * of all positions is kept, and grows by doubling.
+   * of all positions is kept; it grows by doubling.
    */
   table(positions: Int32Array, device: Device): Tensor {
     const [start = 0] = positions;
@@ -56,7 +56,7 @@ export class RotaryEmbedding implements Disposable {
     return aten.indexSelect(pairs, 0, to(index, { device }));
   }
 
-  /** A table of at least `end` positions. */
+  /** A table for at least `end` positions. */
   #upTo(end: number, device: Device): Tensor {
     const basis = this.#basis(end);
     const key = `${deviceName(device)} ${basis}`;
@@ -69,7 +69,10 @@ export class RotaryEmbedding implements Disposable {
     return pairs;
   }
 
-  /** The length to compute frequencies for, moving {@linkcode longest} as transformers does. */
+  /**
+   * The length to compute frequencies for; updates {@linkcode longest} as
+   * transformers does.
+   */
   #basis(end: number): number {
     const { type, maxPositions, originalMaxPositions, keepsLongest } =
       this.parameters;
@@ -118,29 +121,32 @@ export class RotaryEmbedding implements Disposable {
 }
 
 /**
- * Which numbers of a head are turned together: each of the first half with its
- * place in the second half, or each even place with the one after it.
+ * Which elements of a head are rotated together: each element of the first half
+ * with its counterpart in the second half, or each even element with the next.
  */
 export type Pairing = "halves" | "neighbours";
 
-/** How {@linkcode rotate} turns. */
+/** Options of {@linkcode rotate}. */
 export interface RotateOptions {
-  /** `cos + i sin` from {@linkcode RotaryEmbedding.table}; as wide as half the turned part. */
+  /**
+   * `cos + i sin` from {@linkcode RotaryEmbedding.table}; half as wide as the
+   * part that is rotated.
+   */
   readonly table: Tensor;
-  /** How the projection splits. */
+  /** How the projection is split into heads. */
   readonly shape: HeadShape;
-  /** Which numbers are turned together. Default `"halves"`. */
+  /** Which elements are rotated together. Default `"halves"`. */
   readonly pairing?: Pairing;
-  /** Whether halves are put back in their places. Default no. */
+  /** Whether the two halves are put back in their order. Default no. */
   readonly keepsOrder?: boolean;
 }
 
 /**
  * Rotates each head of `projected`, `[rows·length, heads·headSize]`, by its
- * position: `[rows, length, heads, headSize]`. Where the table is narrower than the
- * heads, only their first part is turned. The two halves come out interleaved
- * unless `keepsOrder`; queries and keys do so alike, so that their products are the
- * same.
+ * position: `[rows, length, heads, headSize]`. Where the table is narrower than
+ * the heads, only the first part of each head is rotated. Without `keepsOrder`
+ * the two halves come out interleaved, which changes no product of a query and a
+ * key, because both are interleaved.
  */
 export function rotate(projected: Tensor, options: RotateOptions): Tensor {
   const { rows, length, heads, headSize } = options.shape;
@@ -162,7 +168,7 @@ function turn(heads: Tensor, options: RotateOptions): Tensor {
   const paired = neighbours
     ? aten.view(heads, [...outer, headSize / 2, 2])
     : aten.transpose(aten.view(heads, [...outer, 2, headSize / 2]), 3, 4);
-  // Complex numbers exist in float32 only; half precision is widened here.
+  // Complex numbers exist in float32 only; half precision is converted.
   const wide = aten.toDtype(paired, "float32");
   const pairs = aten.viewAsComplex(aten.contiguous(wide));
   const turned = aten.viewAsReal(aten.mul(pairs, options.table));
@@ -172,13 +178,13 @@ function turn(heads: Tensor, options: RotateOptions): Tensor {
   return aten.toDtype(merged, heads.dtype);
 }
 
-/** How a projection splits into rows and heads. */
+/** How a projection is split into rows and heads. */
 export interface HeadShape {
-  /** Rows that attention computes. */
+  /** Number of rows that attention computes. */
   readonly rows: number;
-  /** Tokens of each row. */
+  /** Number of tokens in each row. */
   readonly length: number;
-  /** Heads of the projection. */
+  /** Number of heads in the projection. */
   readonly heads: number;
   /** Width of one head. */
   readonly headSize: number;

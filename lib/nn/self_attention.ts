@@ -1,6 +1,6 @@
 /**
- * What families' attention layers share: from projected queries, keys and values to
- * mixed values, and the layer with four separate projections.
+ * What the attention layers of all families share: from projected queries, keys
+ * and values to attention's output, and the layer with four separate projections.
  *
  * @module
  */
@@ -17,37 +17,40 @@ import { Module } from "./module.ts";
 import type { Norm } from "./norms.ts";
 import { type Pairing, rotate } from "./rotary_embedding.ts";
 
-/** Where a layer's attention stands. */
+/** What an attention layer is given with its input. */
 export interface AttentionPlace {
-  /** The batch. */
+  /** The batch context. */
   readonly context: BatchContext;
-  /** Keys and values of earlier positions, when generating. */
+  /** Keys and values of earlier positions, for generation. */
   readonly cache?: KeyValueCache | undefined;
 }
 
-/** How many heads of which size there are. */
+/** Number and size of the heads. */
 export interface HeadSizes {
-  /** Query heads. */
+  /** Number of query heads. */
   readonly heads: number;
-  /** Key and value heads; divides `heads`. */
+  /** Number of key and value heads; divides `heads`. */
   readonly keyValueHeads: number;
   /** Width of one head. */
   readonly headSize: number;
 }
 
-/** Norms of each head's queries and keys, over the size of a head. */
+/** Norms for the queries and the keys of each head, over the size of a head. */
 export interface HeadNorms {
-  /** Of the queries. */
+  /** For the queries. */
   readonly query: Norm;
-  /** Of the keys. */
+  /** For the keys. */
   readonly key: Norm;
 }
 
-/** How heads are turned and mixed. */
+/** How heads are normalised, rotated and attended. */
 export interface HeadForm extends AttentionForm {
-  /** Which rotation of the context turns them, `null` for none. Default the first. */
+  /**
+   * Index of the context's rotary embedding, or `null` for no rotation. Default
+   * the first.
+   */
   readonly rope?: number | null;
-  /** Which numbers of a head are turned together. Default `"halves"`. */
+  /** Which elements of a head are rotated together. Default `"halves"`. */
   readonly pairing?: Pairing;
   /** Norms before the rotation. */
   readonly norms?: HeadNorms | undefined;
@@ -55,19 +58,20 @@ export interface HeadForm extends AttentionForm {
   readonly lateNorms?: HeadNorms | undefined;
 }
 
-/** Projected hidden states. */
+/** Queries, keys and values of all heads. */
 export interface Projected {
   /** `[tokens, heads·headSize]` */
   readonly query: Tensor;
   /** `[tokens, keyValueHeads·headSize]` */
   readonly key: Tensor;
-  /** Of the shape of the keys. */
+  /** The same shape as the keys. */
   readonly value: Tensor;
 }
 
 /**
- * Splits queries, keys and values into heads, turns queries and keys by their
- * positions, appends to the cache and mixes: `[tokens, heads·headSize]`.
+ * Splits queries, keys and values into heads, rotates queries and keys by their
+ * positions, appends to the cache and computes attention: `[tokens,
+ * heads·headSize]`.
  */
 export function attendHeads(
   projected: Projected,
@@ -103,7 +107,7 @@ export function attendHeads(
   return aten.reshape(mixed, [rows * length, heads * headSize]);
 }
 
-/** Heads of queries or keys, normed and turned: `[rows, heads, length, headSize]`. */
+/** Heads of queries or keys, normalised and rotated: `[rows, heads, length, headSize]`. */
 function turnedHeads(
   projected: Tensor,
   form: HeadSizes & HeadForm & { readonly which: keyof HeadNorms },
@@ -122,7 +126,7 @@ function turnedHeads(
       table: context.rotations[rope]!,
       shape: { rows, length, heads, headSize },
       pairing: form.pairing ?? "halves",
-      // A norm's weights are in the order of the checkpoint.
+      // The weights of a norm are in the checkpoint's order.
       keepsOrder: lateNorms !== undefined,
     });
   }
@@ -130,30 +134,30 @@ function turnedHeads(
   return aten.transpose(split, 1, 2);
 }
 
-/** Sizes of a {@linkcode SelfAttention} and its biases. */
+/** Sizes of a {@linkcode SelfAttention}, and whether it has biases. */
 export interface SelfAttentionOptions extends HeadSizes {
   /** Width of the hidden states. */
   readonly hiddenSize: number;
-  /** Share of the attention's weights that is zeroed in training. Default 0. */
+  /** Share of the attention weights that dropout sets to zero in training. Default 0. */
   readonly attentionDropout?: number | undefined;
   /** Whether queries, keys and values have biases. Default no. */
   readonly attentionBias?: boolean | undefined;
-  /** Whether the output has one. Default as the others. */
+  /** Whether the output projection has a bias. Default as the others. */
   readonly outputBias?: boolean | undefined;
 }
 
 /** Attention with one projection each for queries, keys, values and the output. */
 export class SelfAttention extends Module {
-  /** Makes queries: `[tokens, hidden]` to `[tokens, heads·headSize]`. */
+  /** Computes queries: `[tokens, hidden]` to `[tokens, heads·headSize]`. */
   q_proj: Projection;
-  /** Makes keys: `[tokens, hidden]` to `[tokens, keyValueHeads·headSize]`. */
+  /** Computes keys: `[tokens, hidden]` to `[tokens, keyValueHeads·headSize]`. */
   k_proj: Projection;
-  /** Makes values, of the shape of the keys. */
+  /** Computes values, in the shape of the keys. */
   v_proj: Projection;
-  /** Brings the heads together: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
+  /** Combines the heads: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
   o_proj: Projection;
 
-  /** Makes the four projections without weights. */
+  /** Makes the four projections; their weights are loaded later. */
   constructor(
     readonly sizes: SelfAttentionOptions,
     readonly form: HeadForm = {},
@@ -173,7 +177,10 @@ export class SelfAttention extends Module {
     });
   }
 
-  /** The three projections; a family that norms whole projections does it here. */
+  /**
+   * Queries, keys and values; a family that normalises whole projections
+   * overrides this.
+   */
   protected project(input: Tensor): Projected {
     return {
       query: this.q_proj.forward(input),
@@ -182,7 +189,7 @@ export class SelfAttention extends Module {
     };
   }
 
-  /** Norms of single heads, where a family has them. */
+  /** Norms of each head, in families that have them. */
   protected headNorms(): Pick<HeadForm, "norms" | "lateNorms"> {
     return {};
   }
@@ -207,8 +214,8 @@ export class SelfAttention extends Module {
 }
 
 /**
- * Queries, keys and values out of one fused projection `[tokens, features]` whose
- * rows are all queries, all keys, all values.
+ * Queries, keys and values from one fused projection `[tokens, features]`, whose
+ * features are all queries, then all keys, then all values.
  */
 export function splitFused(fused: Tensor, sizes: HeadSizes): Projected {
   const { heads, keyValueHeads, headSize } = sizes;

@@ -1,6 +1,6 @@
 /**
- * The ATen operators over {@linkcode Tensor}, typed by their schemas, and grad
- * mode. Names and argument order are PyTorch's.
+ * The ATen operators for {@linkcode Tensor}, with types derived from their
+ * schemas, and grad mode. Names and argument order are PyTorch's.
  *
  * @module
  */
@@ -41,14 +41,15 @@ function own(handle: TensorHandle): Tensor {
  * if (w.grad?.toArray().join() !== "1,1,1,1") throw new Error("unexpected");
  * ```
  *
- * @throws {TorchError} with libtorch's own words, from every function.
+ * @throws {TorchError} with libtorch's own error message, from every function.
  */
 export const aten: Aten = Object.fromEntries(
   Object.entries(OPERATORS).map(([name, text]) => [name, operator(text, own)]),
 ) as unknown as Aten;
 
 /**
- * Turns recording off until the end of the block: `using _ = noGrad()`.
+ * Turns off the recording of gradients until the end of the block: `using _ =
+ * noGrad()`.
  *
  * @example
  * ```ts
@@ -66,7 +67,8 @@ export function noGrad(): Disposable {
 }
 
 /**
- * Turns recording on until the end of the block, also inside {@linkcode noGrad}.
+ * Turns on the recording of gradients until the end of the block, also inside
+ * {@linkcode noGrad}.
  *
  * @example
  * ```ts

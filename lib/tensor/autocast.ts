@@ -1,6 +1,6 @@
 /**
- * Autocast: operators that gain from half precision run in it, whatever the
- * weights are stored in. PyTorch's own lists of operators apply.
+ * Autocast: operators that gain from half precision run in it, whatever type the
+ * weights are stored in. Which operators these are is decided by PyTorch.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Between tensors and JavaScript values: nested arrays and typed arrays in, typed
- * arrays and numbers out, and moves between types and devices.
+ * Conversion between tensors and JavaScript values (nested arrays, typed arrays,
+ * numbers), and moves between types and devices.
  *
  * @module
  */
@@ -25,7 +25,8 @@ const ARRAYS = {
 } as const;
 
 /**
- * A CPU tensor with the numbers of `values`, `float32` unless told otherwise.
+ * A CPU tensor with the numbers of `values`; its type is `float32` unless `dtype`
+ * names another.
  *
  * @throws {RangeError} when rows differ in length.
  *
@@ -64,7 +65,8 @@ function shapeOfNested(values: Nested): number[] {
 }
 
 /**
- * The tensor in another type or on another device; itself, by a new handle, when nothing changes.
+ * The tensor in another type or on another device. When nothing changes, a second
+ * handle of the same tensor.
  *
  * @example
  * ```ts
@@ -85,7 +87,7 @@ export function to(source: Tensor, options: TensorOptions): Tensor {
 }
 
 /**
- * The elements as a copy that needs no libtorch, in row-major order.
+ * A copy of the elements, in row-major order, that does not depend on libtorch.
  *
  * @example
  * ```ts

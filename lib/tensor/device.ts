@@ -1,5 +1,5 @@
 /**
- * Devices by the names users type, with a check that the device can be used.
+ * Devices by the names that users type, with a check that the device can be used.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { InputError } from "../input_error.ts";
 import { CPU } from "./tensor.ts";
 
 /**
- * The device that `name` means: `auto` is the first CUDA device where there is
- * one, else the CPU; `cpu`, `cuda` and `cuda:N` mean themselves.
+ * The device called `name`: `auto` is the first CUDA device, or the CPU where
+ * there is none; the other names are `cpu`, `cuda` and `cuda:N`.
  *
- * @throws {InputError} when the name means nothing or the device is not there.
+ * @throws {InputError} when the name is unknown or the device is not available.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * A file of tensors mapped into memory: a tensor over it costs nothing until its
- * pages are read, and is never copied on a CPU.
+ * A file of tensors mapped into memory: a tensor over it takes no memory until
+ * its pages are read, and is never copied on a CPU.
  *
  * @module
  */
@@ -26,9 +26,11 @@ export class MappedFile implements Disposable {
   }
 
   /**
-   * A CPU tensor over the bytes from `offset` on; it must not be written to.
+   * A CPU tensor over the bytes that start at `offset`; it must not be written
+   * to.
    *
-   * @throws {InputError} when the file has fewer bytes, or was changed meanwhile.
+   * @throws {InputError} when the file has fewer bytes, or has changed since it
+   *   was mapped.
    */
   tensor(
     offset: number,
@@ -39,9 +41,9 @@ export class MappedFile implements Disposable {
   }
 
   /**
-   * Makes sure that no other process has cut the file or written into it.
+   * Makes sure that no other process has shortened the file or written into it.
    *
-   * @throws {InputError} naming the file when one has.
+   * @throws {InputError} naming the file, when one has.
    */
   assertUnchanged(): void {
     this.#map.assertUnchanged();
@@ -55,8 +57,8 @@ export class MappedFile implements Disposable {
 }
 
 /**
- * Makes sure that every mapped file still is what it was, before work that reads
- * its tensors: to touch a page that was cut off would end the process.
+ * Makes sure that every mapped file is unchanged, before work that reads its
+ * tensors: touching a page that has been cut off would end the process.
  *
  * @throws {InputError} naming the file that another process has changed.
  */

@@ -1,11 +1,15 @@
 /**
- * The text of a tensor's elements, nested as its dimensions are and shortened as
- * PyTorch shortens it: beyond 1,000 elements each dimension shows 3 at either end.
+ * The text of a tensor's elements, with brackets for its dimensions. Like
+ * PyTorch, it shows 3 elements at either end of each dimension when there are
+ * more than 1,000.
  *
  * @module
  */
 
-/** Elements up to which a tensor is shown whole, as `torch.set_printoptions` has it. */
+/**
+ * A tensor with at most this many elements is shown whole, as with
+ * `torch.set_printoptions`.
+ */
 const SHOWN_WHOLE = 1000;
 /** Items shown at either end of a shortened dimension. */
 const EDGE = 3;
@@ -15,13 +19,16 @@ const DIGITS = 5;
 export interface PrintSource {
   /** Sizes of the dimensions. */
   readonly shape: readonly number[];
-  /** Gives elements `start` to `end` of dimension `dim`; the rest as they are. */
+  /** Elements `start` to `end` of dimension `dim`; the other dimensions are unchanged. */
   slice(dim: number, start: number, end: number): PrintSource & Disposable;
   /** All elements in row-major order. */
   toArray(): Float64Array;
 }
 
-/** The elements of `source`, such as `[[1, 2], [3, 4]]`; `...` stands for those left out. */
+/**
+ * The elements of `source`, such as `[[1, 2], [3, 4]]`; `...` stands for those
+ * that are left out.
+ */
 export function printElements(source: PrintSource): string {
   const size = source.shape.reduce((product, each) => product * each, 1);
   return size > SHOWN_WHOLE ? shortened(source, 0) : whole(source);
@@ -31,7 +38,7 @@ function whole({ shape, toArray }: PrintSource): string {
   return nested([...toArray()].map(number), shape);
 }
 
-/** Puts `texts` into brackets, `shape` telling how many belong together. */
+/** Puts `texts` into brackets; `shape` says how many belong together. */
 function nested(texts: readonly string[], shape: readonly number[]): string {
   const [count, ...inner] = shape;
   if (count === undefined) return texts[0] ?? "";
@@ -43,7 +50,7 @@ function nested(texts: readonly string[], shape: readonly number[]): string {
   return `[${items.join(", ")}]`;
 }
 
-/** Cuts dimension `dim` and those after it down to their ends. */
+/** Cuts dimension `dim` and those after it down to their two ends. */
 function shortened(source: PrintSource, dim: number): string {
   const { shape } = source;
   const count = shape[dim];
@@ -60,7 +67,7 @@ function shortened(source: PrintSource, dim: number): string {
   return `[${items.join(", ")}]`;
 }
 
-/** A number in at most five significant digits, whole ones in full. */
+/** A number with at most five significant digits; whole numbers in full. */
 function number(value: number): string {
   if (Number.isInteger(value)) return String(value);
   return String(Number(value.toPrecision(DIGITS)));

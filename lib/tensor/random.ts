@@ -1,5 +1,5 @@
 /**
- * PyTorch's own random stream: the same seed gives the same numbers.
+ * PyTorch's random numbers: the same seed gives the same numbers.
  *
  * @module
  */
@@ -25,9 +25,9 @@ export function manualSeed(seed: number | bigint, device: Device = CPU): void {
 }
 
 /**
- * A permutation of `0 … count-1`, as
- * `torch.randperm(count, generator=torch.Generator().manual_seed(seed))` gives it.
- * Leaves the default generator seeded with `seed`.
+ * The permutation of `0 … count-1` that `torch.randperm(count,
+ * generator=torch.Generator().manual_seed(seed))` gives. Leaves the default
+ * generator seeded with `seed`.
  */
 export function randomPermutation(
   count: number,

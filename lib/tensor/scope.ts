@@ -1,21 +1,21 @@
 /**
- * Who frees a tensor: the scope in which it was made. Garbage collection does not
- * see native memory and is only the net below.
+ * A tensor is freed by the scope in which it was made. The garbage collector does
+ * not see native memory; it only frees what a program forgot to free.
  *
  * @module
  */
 
-/** What a scope holds. */
+/** What a scope can free. */
 export interface Scoped extends Disposable {
-  /** Whether the memory has been given back already. */
+  /** Whether it has been freed already. */
   readonly disposed: boolean;
-  /** Has the garbage collector free it, should its holder drop it. */
+  /** From now on, the garbage collector frees it when nothing refers to it. */
   freeWhenDropped(): void;
 }
 
 let current: TensorScope | null = null;
 
-/** Frees the tensors made while it is the innermost scope, but for kept ones. */
+/** Frees the tensors made while it is the innermost scope, except those that are kept. */
 export class TensorScope implements Disposable {
   readonly #outer: TensorScope | null = current;
   readonly #held: Scoped[] = [];
@@ -26,18 +26,18 @@ export class TensorScope implements Disposable {
     current = this;
   }
 
-  /** Takes charge of `tensor`. */
+  /** Makes this scope responsible for `tensor`. */
   add(tensor: Scoped): void {
     this.#held.push(tensor);
   }
 
-  /** Leaves `tensor` to the scope outside, and gives it back. */
+  /** Hands `tensor` to the enclosing scope, and returns it. */
   keep<T extends Scoped>(tensor: T): T {
     this.#kept.add(tensor);
     return tensor;
   }
 
-  /** Frees what was made inside. */
+  /** Frees the tensors made inside. */
   [Symbol.dispose](): void {
     current = this.#outer;
     for (const tensor of this.#held) {
@@ -46,16 +46,19 @@ export class TensorScope implements Disposable {
     }
   }
 
-  /** Hands a kept tensor on. */
+  /** Hands a kept tensor to the enclosing scope. */
   protected adopt(tensor: Scoped): void {
     if (this.#outer === null) tensor.freeWhenDropped();
     else this.#outer.add(tensor);
   }
 }
 
-/** A scope whose kept tensors belong to nobody but their holder: for caches. */
+/**
+ * A scope whose kept tensors belong to no scope: for caches, which free their
+ * tensors themselves.
+ */
 export class DetachedScope extends TensorScope {
-  /** Leaves a kept tensor to its holder. */
+  /** Removes a kept tensor from all scopes. */
   protected override adopt(tensor: Scoped): void {
     tensor.freeWhenDropped();
   }

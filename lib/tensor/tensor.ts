@@ -1,6 +1,6 @@
 /**
- * `Tensor`: an owned handle of a libtorch tensor. Operators are in `aten.ts`;
- * here is what belongs to the object itself: memory, shape, type, gradient.
+ * `Tensor`: an owned handle of a libtorch tensor, with its memory, shape, type
+ * and gradient. The operators are in `aten.ts`.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import {
 import { printElements, type PrintSource } from "./print.ts";
 import { currentScope } from "./scope.ts";
 
-/** The CPU, where tensors are made unless told otherwise. */
+/** The CPU, the device on which tensors are made by default. */
 export const CPU: Device = { type: "cpu", index: 0 };
 
 let live = 0;
@@ -46,7 +46,7 @@ const net = new FinalizationRegistry<TensorHandle>((handle) => {
 });
 
 /**
- * How many tensor handles are held at this moment; for leak tests.
+ * How many tensor handles exist at this moment; for leak tests.
  *
  * @example
  * ```ts
@@ -65,8 +65,8 @@ export function liveTensors(): number {
 }
 
 /**
- * A libtorch tensor. It is freed by the scope it was made in, by `using`, or at
- * last by the garbage collector.
+ * A libtorch tensor. It is freed by the scope in which it was made, by `using`,
+ * or in the end by the garbage collector.
  *
  * @example
  * ```ts
@@ -83,7 +83,7 @@ export class Tensor implements HandleOwner, Disposable {
   #shape: readonly number[] | undefined;
   #requiresGrad = false;
 
-  /** Takes over `handle`. */
+  /** Takes ownership of `handle`. */
   constructor(handle: TensorHandle) {
     this.#handle = handle;
     live++;
@@ -92,12 +92,12 @@ export class Tensor implements HandleOwner, Disposable {
     else scope.add(this);
   }
 
-  /** Has the garbage collector free the tensor, should its holder drop it. */
+  /** From now on, the garbage collector frees the tensor when nothing refers to it. */
   freeWhenDropped(): void {
     if (this.#handle !== null) net.register(this, this.#handle, this);
   }
 
-  /** The native handle; only `ffi` knows what to do with it. */
+  /** The native handle; only `ffi` can use it. */
   get unsafeHandle(): TensorHandle {
     if (this.#handle === null) {
       throw new TypeError("Cannot use tensor: it has been freed");
@@ -125,7 +125,7 @@ export class Tensor implements HandleOwner, Disposable {
     return dtypeOf(this.unsafeHandle);
   }
 
-  /** Where the elements lie. */
+  /** The device that holds the elements. */
   get device(): Device {
     return deviceOf(this.unsafeHandle);
   }
@@ -135,23 +135,26 @@ export class Tensor implements HandleOwner, Disposable {
     return isContiguous(this.unsafeHandle);
   }
 
-  /** The gradient that `backward` has added up, or `null`; a new handle each time. */
+  /** The gradient that `backward` has accumulated, or `null`; a new handle each time. */
   get grad(): Tensor | null {
     const handle = gradientOf(this.unsafeHandle);
     return handle === null ? null : new Tensor(handle);
   }
 
-  /** Whether this leaf is trained: what {@linkcode Tensor.requireGrad} was last told. */
+  /**
+   * Whether gradients are recorded for this leaf: the value last passed to
+   * {@linkcode Tensor.requireGrad}.
+   */
   get requiresGrad(): boolean {
     return this.#requiresGrad;
   }
 
-  /** Makes autograd add this leaf's gradients into `gradient` from here on. */
+  /** From now on, autograd adds this leaf's gradients into `gradient`. */
   setGrad(gradient: Tensor): void {
     setGradient(this.unsafeHandle, gradient.unsafeHandle);
   }
 
-  /** Marks this leaf so that autograd follows it; gives the tensor back. */
+  /** Turns the recording of gradients on or off for this leaf, and returns the tensor. */
   requireGrad(value = true): this {
     setRequiresGrad(this.unsafeHandle, value);
     this.#requiresGrad = value;
@@ -159,8 +162,9 @@ export class Tensor implements HandleOwner, Disposable {
   }
 
   /**
-   * `this + alpha · other`, broadcast as in PyTorch. Two tensors of whole numbers
-   * are added as doubles, exact below 2⁵³, to one of this tensor's type.
+   * `this + alpha · other`, broadcast as in PyTorch. Two integer tensors are
+   * added as doubles, which is exact below 2⁵³; the result has this tensor's
+   * type.
    */
   add(other: Tensor, alpha = 1): Tensor {
     if (isWhole(this.unsafeHandle) && isWhole(other.unsafeHandle)) {
@@ -176,13 +180,13 @@ export class Tensor implements HandleOwner, Disposable {
     );
   }
 
-  /** Sets every element to `value`; gives the tensor back. */
+  /** Sets every element to `value`, and returns the tensor. */
   fill(value: number): this {
     fill(this.unsafeHandle, value);
     return this;
   }
 
-  /** The elements as doubles, in row-major order. */
+  /** The elements as numbers, in row-major order. */
   toArray(): Float64Array<ArrayBuffer> {
     using wide = copyTo(this, deviceCode(CPU), "float64");
     using packed = pack(wide);
@@ -190,9 +194,9 @@ export class Tensor implements HandleOwner, Disposable {
   }
 
   /**
-   * The one element as a number.
+   * The only element, as a number.
    *
-   * @throws {TypeError} when there is not exactly one.
+   * @throws {TypeError} when the tensor does not have exactly one element.
    */
   item(): number {
     if (this.size !== 1) {
@@ -206,7 +210,7 @@ export class Tensor implements HandleOwner, Disposable {
   }
 
   /**
-   * The memory itself, as bytes that live as long as the tensor.
+   * The tensor's memory itself, as bytes that stay valid as long as the tensor.
    *
    * @throws {TypeError} unless the tensor is contiguous and on the CPU.
    */
@@ -220,8 +224,8 @@ export class Tensor implements HandleOwner, Disposable {
   }
 
   /**
-   * What `console.log` shows: type, shape, device and elements, those of a large
-   * tensor shortened as PyTorch does.
+   * What `console.log` shows: type, shape, device and elements; those of a large
+   * tensor are shortened as in PyTorch.
    */
   toString(): string {
     if (this.disposed) return "Tensor(freed)";
@@ -236,7 +240,7 @@ export class Tensor implements HandleOwner, Disposable {
     return this.toString();
   }
 
-  /** Frees the tensor; twice is harmless. */
+  /** Frees the tensor; freeing it twice does no harm. */
   [Symbol.dispose](): void {
     if (this.#handle === null) return;
     const handle = this.#handle;
@@ -265,12 +269,12 @@ function printSource(tensor: Tensor): PrintSource & Disposable {
 export interface TensorOptions {
   /** Element type. Default `float32`. */
   readonly dtype?: DType;
-  /** Where to make it. Default the CPU. */
+  /** The device. Default the CPU. */
   readonly device?: Device;
 }
 
 /**
- * A tensor of `shape` whose elements are not set.
+ * A tensor of `shape` with uninitialised elements.
  *
  * @example
  * ```ts
