@@ -92,7 +92,16 @@ export abstract class Decoder extends CausalLm {
     geometry: Geometry,
     options: Omit<BatchContextOptions, "device" | "ropes"> = {},
   ): BatchContext {
-    return super.context(geometry, { ...options, ropes: this.#ropes });
+    const ropes = this.batchRopes(geometry, options);
+    return super.context(geometry, { ...options, ropes });
+  }
+
+  /** The rotations of a batch; a family that chooses them by more than positions does it here. */
+  protected batchRopes(
+    _geometry: Geometry,
+    _options: Pick<BatchContextOptions, "caches">,
+  ): readonly RotaryEmbedding[] {
+    return this.#ropes;
   }
 
   /** The longest sequence seen, where rotations follow it. */

@@ -18,6 +18,7 @@ import { MINICPM } from "./minicpm.ts";
 import { MINISTRAL, MISTRAL } from "./mistral.ts";
 import { OLMO2 } from "./olmo2.ts";
 import { PHI3 } from "./phi3.ts";
+import { QWEN } from "./qwen.ts";
 import { QWEN2 } from "./qwen2.ts";
 import { QWEN3 } from "./qwen3.ts";
 import type { ModelFamily } from "./registry.ts";
@@ -43,5 +44,6 @@ export const FAMILIES: readonly ModelFamily[] = [
   INTERNLM,
   INTERNLM2,
   CHATGLM,
+  QWEN,
   MINICPM,
 ];

@@ -54,7 +54,6 @@ const WITHOUT_PAGE = new Set([
   "ernie4_5_biases",
   "seed_oss",
   "seed_oss_biases",
-  "qwen",
 ]);
 
 /** Mixtures of experts, where peft's "all-linear" means experts and router too. */

@@ -11,6 +11,7 @@ import {
   type CausalLm,
   readConfig,
 } from "../../lib/architectures/mod.ts";
+import { KeyValueCache } from "../../lib/nn/mod.ts";
 import { fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import { complaint, inFolder } from "../formats/temporary.ts";
@@ -56,6 +57,7 @@ const CLASSES: Readonly<Record<string, string>> = {
   internlm2: "InternLM2ForCausalLM",
   chatglm3: "ChatGLMForConditionalGeneration",
   glm4_chat: "ChatGLMForConditionalGeneration",
+  qwen: "QWenLMHeadModel",
   minicpm: "MiniCPMForCausalLM",
 };
 
@@ -101,6 +103,9 @@ const REFUSED: readonly (readonly [string, string, unknown])[] = [
   ["chatglm3", "quantization_bit", 4],
   ["chatglm3", "pre_seq_len", 128],
   ["glm4_chat", "vision_config", { layers: 2 }],
+  ["qwen", "scale_attn_weights", false],
+  ["qwen", "use_cache_quantization", true],
+  ["qwen", "visual", { layers: 2 }],
   ["minicpm", "num_experts", 8],
   ["minicpm", "sparse_config", { kernel: 32 }],
 ];
@@ -182,17 +187,75 @@ Deno.test("ChatGLM has a key head for each head without multi_query_attention, a
   assert(!biased.has("transformer.output_layer.bias"));
 });
 
-/** Logits of one row of the ids from 3 to `3 + length`. */
-function logitsOf(model: CausalLm, length: number): Float64Array {
+Deno.test("Qwen's sizes that contradict each other are told", () =>
+  assert.equal(
+    refusal("qwen", { kv_channels: 6, rotary_pct: 0.5, seq_length: 1 }),
+    "hidden_size 32 must be num_attention_heads 4 times kv_channels 6; " +
+      "rotary_pct 0.5 of kv_channels 6 must give an even number of 4 or more; " +
+      "seq_length must be 2 or more, got 1",
+  ));
+
+Deno.test("Qwen has biases on all projections of a layer without no_bias", () => {
+  const biasesOf = (no_bias: boolean): string[] =>
+    withConfig("qwen", { no_bias }, (folder) => {
+      const model = AutoModelForCausalLM.fromConfig(folder);
+      const names = [...model.namedParameterSpecs()].map(({ path }) => path);
+      return names.filter((name) => /h\.0.*bias$/.test(name)).map((name) =>
+        name.replace(/^.*h\.0\.|\.bias$/g, "")
+      );
+    });
+  assert.deepEqual(biasesOf(true), ["attn.c_attn"]);
+  const all = ["attn.c_attn", "attn.c_proj", "mlp.w1", "mlp.w2", "mlp.c_proj"];
+  assert.deepEqual(biasesOf(false), all);
+});
+
+/** Logits of one row of ids, the ids from `from + 3` to `to + 3`. */
+function logitsOf(
+  model: CausalLm,
+  to: number,
+  options: { from?: number; caches?: readonly KeyValueCache[] } = {},
+): Float64Array {
   using _scope = tensorScope();
   using _frozen = noGrad();
-  const ids = BigInt64Array.from({ length }, (_, at) => BigInt(at + 3));
-  return model.forward(fromData({
+  const { from = 0, caches } = options;
+  const length = to - from;
+  const ids = BigInt64Array.from({ length }, (_, at) => BigInt(from + at + 3));
+  const row = fromData({
     dtype: "int64",
     shape: [1, length],
     bytes: new Uint8Array(ids.buffer),
-  })).toArray();
+  });
+  return model.forward(row, caches === undefined ? {} : { caches }).toArray();
 }
+
+Deno.test("Qwen keeps for a whole generation the base that fits its prompt, and grows queries by their place", () => {
+  inFolder((folder) => {
+    const weights = `${FOLDER}/qwen/model.safetensors`;
+    Deno.copyFileSync(weights, `${folder}/model.safetensors`);
+    // 10 of 8 positions: the base grows with 2² − 1.
+    const fields = {
+      use_dynamic_ntk: false,
+      rotary_emb_base: 1e4 * 3 ** (8 / 6),
+    };
+    Deno.writeTextFileSync(`${folder}/config.json`, changed("qwen", fields));
+    using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/qwen`);
+    using steady = AutoModelForCausalLM.fromPretrained(folder);
+    const caches = model.decoderLayers.map(() => new KeyValueCache());
+    logitsOf(model, 10, { caches });
+    logitsOf(model, 19, { from: 10, caches });
+    const last = logitsOf(model, 20, { from: 19, caches });
+    const words = last.length;
+    const whole = logitsOf(steady, 20).slice(-words);
+    assertClose(last, whole, { limit: 1e-5 });
+    // A text of 20 positions that starts afresh has another base.
+    const afresh = logitsOf(model, 20).slice(-words);
+    const furthest = Math.max(
+      ...afresh.map((x, at) => Math.abs(x - whole[at]!)),
+    );
+    assert(furthest > 1e-3, `${furthest}`);
+    for (const cache of caches) cache[Symbol.dispose]();
+  });
+});
 
 for (const name of ["internlm", "internlm2_dynamic"]) {
   Deno.test(`${name} turns each row by its own length, whatever came before`, () => {
