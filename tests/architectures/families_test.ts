@@ -15,6 +15,7 @@ import {
   readConfig,
   saveModel,
 } from "../../lib/architectures/mod.ts";
+import type { Batch } from "../../lib/data/batch.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { KeyValueCache } from "../../lib/nn/mod.ts";
@@ -164,37 +165,108 @@ function hasOtherConfig(name: string): boolean {
   );
 }
 
+/** Fails unless loss and gradients of a batch of the golden rows are the golden ones. */
+function assertGoldenGradients(
+  family: Family,
+  batch: Batch,
+  options: { checkpointing: boolean },
+): void {
+  const folder = `${FOLDER}/${family.name}`;
+  using base = AutoModelForCausalLM.fromPretrained(folder);
+  using model = PeftModel.fromPretrained(base, `${folder}/adapter`);
+  using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+  base.train();
+  const loss = accumulateGradients(base, batch, {
+    ...options,
+    autocast: null,
+    seed: [1],
+    factor: 1 / batch.targets.labels.length,
+  });
+  assertClose([loss], [family.adapted_loss], { limit: LIMIT, what: "losses" });
+  const gradients = readSafetensors(`${folder}/gradients.safetensors`);
+  assert.equal(flat.entries.length, gradients.size);
+  for (const { path, view } of flat.entries) {
+    const wanted = gradients.get(`base_model.model.${path}`);
+    assert(wanted !== undefined, path);
+    assertClose(view.grad!.toArray(), numbersOf(wanted), {
+      limit: LIMIT,
+      what: path,
+    });
+  }
+}
+
 for (const checkpointing of [false, true]) {
   testEach(
     `gives the reference's loss and gradients, checkpointing ${checkpointing}`,
-    (family, folder) => {
-      const golden = goldenOf(family);
-      const batch = goldenBatch(golden);
-      using base = AutoModelForCausalLM.fromPretrained(folder);
-      using model = PeftModel.fromPretrained(base, `${folder}/adapter`);
-      assertGoldenLogits(base, golden, "adapted_logits");
-      using flat = new FlatParameters(trainableModel(model).parameters, CPU);
-      base.train();
-      const loss = accumulateGradients(base, batch, {
-        checkpointing,
-        autocast: null,
-        seed: [1],
-        factor: 1 / batch.targets.labels.length,
-      });
-      assertClose([loss], [family.adapted_loss], { limit: LIMIT });
-      const gradients = readSafetensors(`${folder}/gradients.safetensors`);
-      assert.equal(flat.entries.length, gradients.size);
-      for (const { path, view } of flat.entries) {
-        const wanted = gradients.get(`base_model.model.${path}`);
-        assert(wanted !== undefined, path);
-        assertClose(view.grad!.toArray(), numbersOf(wanted), {
-          limit: LIMIT,
-          what: path,
-        });
-      }
+    (family) => {
+      const batch = goldenBatch(goldenOf(family));
+      assertGoldenGradients(family, batch, { checkpointing });
     },
   );
 }
+
+testEach("gives the reference's logits with an adapter", (family, folder) => {
+  using base = AutoModelForCausalLM.fromPretrained(folder);
+  using _adapter = PeftModel.fromPretrained(base, `${folder}/adapter`);
+  assertGoldenLogits(base, goldenOf(family), "adapted_logits");
+});
+
+/** The golden rows without their padding, laid end to end. */
+function endToEnd(padded: Batch): Batch {
+  const length = padded.inputIds.length / 2;
+  const lengths = [13, 9];
+  const starts = [0, 13];
+  const places = lengths.flatMap((count, row) =>
+    Array.from({ length: count }, (_, at) => row * length + at)
+  );
+  return {
+    inputIds: BigInt64Array.from(places, (at) => padded.inputIds[at]!),
+    positions: Int32Array.from(places, (at) => padded.positions[at]!),
+    segments: lengths.map((count, row) => ({
+      start: starts[row]!,
+      length: count,
+      parent: null,
+    })),
+    targets: {
+      ...padded.targets,
+      rows: padded.targets.rows.map((at) => BigInt(places.indexOf(Number(at)))),
+    },
+    tokens: places.length,
+  };
+}
+
+testEach(
+  "gives the reference's loss and gradients of rows laid end to end",
+  (family) => {
+    const batch = endToEnd(goldenBatch(goldenOf(family)));
+    assert.deepEqual([batch.inputIds.length, batch.positions[13]], [22, 0]);
+    assertGoldenGradients(family, batch, { checkpointing: false });
+  },
+);
+
+testEach(
+  "computes in bfloat16 and under autocast what the reference does, nearly",
+  (family, folder) => {
+    const batch = goldenBatch(goldenOf(family));
+    for (const torchDtype of ["bfloat16", "float32"] as const) {
+      using base = AutoModelForCausalLM.fromPretrained(folder, { torchDtype });
+      using model = PeftModel.fromPretrained(base, `${folder}/adapter`);
+      using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+      base.train();
+      const loss = accumulateGradients(base, batch, {
+        checkpointing: torchDtype === "bfloat16",
+        autocast: torchDtype === "float32" ? "bfloat16" : null,
+        seed: [1],
+        factor: 1 / batch.targets.labels.length,
+      });
+      assertClose([loss], [family.adapted_loss], {
+        limit: 0.05,
+        what: torchDtype,
+      });
+      assert(flat.entries.every(({ view }) => view.grad!.size > 0));
+    }
+  },
+);
 
 testEach("gives with a cache the logits it gives without", (family, folder) => {
   const golden = goldenOf(family);
