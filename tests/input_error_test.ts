@@ -9,7 +9,7 @@ import { strict as assert } from "node:assert";
 import { readSettingsFile } from "../lib/arguments/settings_file.ts";
 import { readJsonFile } from "../lib/formats/json_file.ts";
 import { readSafetensorsHeader } from "../lib/formats/safetensors_header.ts";
-import { readTensorPickle } from "../lib/formats/tensor_pickle.ts";
+import { readObjectPickle } from "../lib/formats/tensor_pickle.ts";
 import { findWeights } from "../lib/formats/weights.ts";
 import { InputError, printable, quoted } from "../lib/input_error.ts";
 import { parseTrainArguments } from "../mod.ts";
@@ -101,7 +101,7 @@ Deno.test("a name of many lines cannot pretend to be another message", () => {
   assert.equal(complaint(() => readJsonFile(path)).split("\n").length, 1);
   const pickle = new TextEncoder().encode("\x02cx\x1b\ny\n.");
   assert.throws(
-    () => readTensorPickle(Uint8Array.of(0x80, ...pickle)),
+    () => readObjectPickle(Uint8Array.of(0x80, ...pickle)),
     (error) => error instanceof SyntaxError && !RAW.test(error.message),
   );
 });

@@ -9,7 +9,7 @@
 import { byteLengthOf, type DType } from "../formats/dtype.ts";
 import { FileBytes } from "../formats/file_bytes.ts";
 import { listProblems, tensorProblems } from "../formats/tensor_check.ts";
-import type { StoredTensor } from "../formats/stored_tensor.ts";
+import { readStored, type StoredTensor } from "../formats/stored_tensor.ts";
 import { findWeights, type WeightMap } from "../formats/weights.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { moduleAt, type NamedParameterSpec } from "../nn/mod.ts";
@@ -20,12 +20,12 @@ import {
   type Device,
   full,
   manualSeed,
-  MappedFile,
+  type MappedFile,
   type Tensor,
   type TensorOptions,
-  to,
 } from "../tensor/mod.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
+import { storedTensor } from "./stored_weights.ts";
 
 /** Stored names that older checkpoints have and no model needs. */
 const DERIVED = /rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)$/;
@@ -138,12 +138,17 @@ function checkTiedHead(
 const CHUNK = 2 ** 22;
 
 function sameBytes(one: StoredTensor, other: StoredTensor): boolean {
-  if (one.file === other.file && one.offset === other.offset) return true;
   if (one.dtype !== other.dtype || one.shape.join() !== other.shape.join()) {
     return false;
   }
+  const isSamePlace = one.file === other.file && one.offset === other.offset;
+  if (isSamePlace && one.strides?.join() === other.strides?.join()) return true;
   using file = new FileBytes(one.file);
   using beside = new FileBytes(other.file);
+  if (one.strides !== undefined || other.strides !== undefined) {
+    const right = readStored(beside, other).bytes;
+    return readStored(file, one).bytes.every((byte, at) => byte === right[at]);
+  }
   const length = byteLengthOf(one);
   for (let at = 0; at < length; at += CHUNK) {
     const count = Math.min(CHUNK, length - at);
@@ -176,30 +181,13 @@ export function loadWeights(
   const tensors: Tensor[] = [];
   for (const { path, owner, field } of needed) {
     const tensor = scope.keep(
-      materialise(stored.get(path)!, { files, dtype, device }),
+      storedTensor(stored.get(path)!, { files, dtype, device }),
     );
     owner.setParameter(field, tensor);
     tensors.push(tensor);
   }
   tieHead(model);
   model.attachStorage(device, [...tensors, ...files.values()]);
-}
-
-interface Materialise {
-  readonly files: Map<string, MappedFile>;
-  readonly dtype: DType;
-  readonly device: Device;
-}
-
-/** A stored tensor in the wanted type and place; a view of the file when it is so already. */
-function materialise(stored: StoredTensor, options: Materialise): Tensor {
-  const { files, dtype, device } = options;
-  let file = files.get(stored.file);
-  if (file === undefined) {
-    file = new MappedFile(stored.file);
-    files.set(stored.file, file);
-  }
-  return to(file.tensor(stored.offset, stored), { dtype, device });
 }
 
 const HALF_OR_SINGLE = ["float32", "bfloat16", "float16"] as const;

@@ -72,6 +72,26 @@ export function unpickle(
   return new Unpickler(bytes, options).run();
 }
 
+/**
+ * Reads the `count` objects whose pickles follow each other from the start of
+ * `bytes`, and tells where the last of them ends.
+ *
+ * @throws {SyntaxError} as {@linkcode unpickle} does.
+ */
+export function unpickleMany(
+  bytes: Uint8Array,
+  options: UnpickleOptions & { readonly count: number },
+): { readonly objects: PickleValue[]; readonly end: number } {
+  const objects: PickleValue[] = [];
+  let end = 0;
+  for (let index = 0; index < options.count; index++) {
+    const unpickler = new Unpickler(bytes.subarray(end), options);
+    objects.push(unpickler.run());
+    end += unpickler.end;
+  }
+  return { objects, end };
+}
+
 const MARK = Symbol("mark");
 const PROTOCOL = 0x80;
 const STOP = 0x2e;
@@ -92,6 +112,11 @@ class Unpickler {
       bytes.byteLength,
     );
     this.#options = options;
+  }
+
+  /** The byte after what was read. */
+  get end(): number {
+    return this.#at;
   }
 
   run(): PickleValue {

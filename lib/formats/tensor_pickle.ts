@@ -7,7 +7,7 @@
 import { quoted } from "../input_error.ts";
 import { DTYPE_BYTES, elementCount, MAX_DIMENSIONS } from "./dtype.ts";
 import type { DType } from "./dtype.ts";
-import { PickleGlobal, PickleTuple, unpickle } from "./pickle.ts";
+import { PickleGlobal, PickleTuple, unpickle, unpickleMany } from "./pickle.ts";
 import type { PickleFunction, PickleObject, PickleValue } from "./pickle.ts";
 
 /** A tensor as the pickle tells it: a view of a storage. */
@@ -70,18 +70,18 @@ const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
   ["torch.storage.UntypedStorage", null],
   ["collections.OrderedDict", orderedDict],
   ["torch.Size", ([size]) => size ?? null],
+  ["torch._utils._rebuild_tensor", (args) => rebuildTensor(args, undefined)],
   ["torch._utils._rebuild_tensor_v2", (args) => rebuildTensor(args, undefined)],
   ["torch._utils._rebuild_tensor_v3", (args) => rebuildTensor(args, args[6])],
   ["torch._utils._rebuild_parameter", ([tensor]) => tensor ?? null],
 ]);
 
 /**
- * Reads a dict of tensors.
+ * The tensors of `root` by name.
  *
- * @throws {SyntaxError} when it is damaged, names code, or holds anything but tensors.
+ * @throws {SyntaxError} when it is no dict, or holds anything but tensors.
  */
-export function readTensorPickle(bytes: Uint8Array): Map<string, TensorView> {
-  const root = readObjectPickle(bytes);
+export function tensorsIn(root: PickleValue): Map<string, TensorView> {
   if (!(root instanceof Map)) {
     throw new SyntaxError(`it holds ${describe(root)}, not a dict of tensors`);
   }
@@ -110,6 +110,35 @@ export function readObjectPickle(bytes: Uint8Array): PickleValue {
   return unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
 }
 
+/** Objects whose pickles follow each other, and what they say of storages. */
+export interface PickledObjects {
+  /** The objects in order. */
+  readonly objects: readonly PickleValue[];
+  /** The byte after the last pickle. */
+  readonly end: number;
+  /** Bytes of one element, or 1 where it has no type, by the storage's key. */
+  readonly storages: ReadonlyMap<string, number>;
+}
+
+/**
+ * Reads the first `count` objects of a file of PyTorch before 1.6.
+ *
+ * @throws {SyntaxError} when one is damaged or names code.
+ */
+export function readObjectPickles(
+  bytes: Uint8Array,
+  count: number,
+): PickledObjects {
+  const storages = new Map<string, number>();
+  const persistent = (id: PickleValue): Storage => {
+    const storage = storageOf(id);
+    storages.set(storage.key, DTYPE_BYTES[storage.dtype ?? "uint8"]);
+    return storage;
+  };
+  const read = unpickleMany(bytes, { globals: GLOBALS, persistent, count });
+  return { ...read, storages };
+}
+
 /** The tensor that `value` is, or undefined when it is something else. */
 export function viewIn(value: PickleValue | undefined): TensorView | undefined {
   return isObject(value) && value.kind === "tensor"
@@ -136,14 +165,17 @@ function orderedDict(args: readonly PickleValue[]): PickleValue {
   throw new SyntaxError("its pickle makes an OrderedDict of arguments");
 }
 
-/** `("storage", type, key, location, elements)` */
+/** `("storage", type, key, location, elements)`, before 1.6 followed by the storage it is a part of. */
 function storageOf(id: PickleValue): Storage {
-  const [tag, type, key, , count] = id instanceof PickleTuple ? id.items : [];
+  const [tag, type, key, , count, whole = null] = id instanceof PickleTuple
+    ? id.items
+    : [];
   const name = type instanceof PickleGlobal ? type.name : undefined;
   const isUntyped = name === "torch.storage.UntypedStorage";
   const dtype = DTYPES_BY_GLOBAL.get(name ?? "");
   if (
     tag !== "storage" || typeof key !== "string" || !isCount(count) ||
+    whole !== null ||
     (dtype === undefined && !isUntyped)
   ) {
     throw new SyntaxError("its pickle names a storage in an unknown way");

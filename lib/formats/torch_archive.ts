@@ -1,6 +1,6 @@
 /**
  * Files of `torch.save`: a zip of raw storages and a pickle that says which tensors
- * are in them. Reads and writes a flat dict of tensors, and nested objects such as the
+ * are in them, or before PyTorch 1.6 both one after the other. Reads and writes a flat dict of tensors, and nested objects such as the
  * state of an optimizer; nothing in a file is ever run.
  *
  * @module
@@ -17,16 +17,19 @@ import { readStored, type StoredTensor } from "./stored_tensor.ts";
 import {
   contiguousStrides,
   readObjectPickle,
-  readTensorPickle,
+  tensorsIn,
   viewIn,
 } from "./tensor_pickle.ts";
 import type { TensorView } from "./tensor_pickle.ts";
 import { bytesOf, uniqueEntries } from "./tensor_source.ts";
 import type { NamedTensors, TensorSource } from "./tensor_source.ts";
+import {
+  isTorchStream,
+  MAX_PICKLE_BYTES,
+  readTorchStream,
+} from "./torch_stream.ts";
 import { readZipEntries, zipChunks } from "./zip_store.ts";
 import type { ZipEntry, ZipSource } from "./zip_store.ts";
-
-const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
 /**
  * Reads which tensors the torch archive at `path` has and where, not their bytes.
@@ -55,11 +58,19 @@ export function readTorchArchive(path: string): Map<string, TensorData> {
   );
 }
 
+/** Where in the file a storage lies. */
+type StoragePlace = Pick<ZipEntry, "offset" | "size">;
+
+/** The object in a file, and where the storages of its tensors lie. */
+interface Content {
+  readonly root: PickleValue;
+  readonly storage: (key: string) => StoragePlace | undefined;
+}
+
 /** An open file of `torch.save`. */
 export class TorchArchive implements Disposable {
   readonly #file: FileBytes;
-  readonly #entries: ReadonlyMap<string, ZipEntry>;
-  readonly #root: string;
+  readonly #content: () => Content;
 
   /**
    * Opens the file at `path`.
@@ -69,10 +80,7 @@ export class TorchArchive implements Disposable {
   constructor(path: string) {
     this.#file = new FileBytes(path);
     try {
-      checkKind(this.#file);
-      this.#entries = readZipEntries(this.#file);
-      this.#root = rootOf(this.#file, this.#entries);
-      checkByteOrder(this.#file, this.#entry("byteorder"));
+      this.#content = contentOf(this.#file);
     } catch (error) {
       this[Symbol.dispose]();
       throw error;
@@ -81,19 +89,20 @@ export class TorchArchive implements Disposable {
 
   /** Which tensors a flat dict has, and where. */
   index(): Map<string, StoredTensor> {
-    const views = parsePickle(this.#file.path, () => {
-      return readTensorPickle(this.#pickle());
-    });
+    const { path } = this.#file;
+    const { root, storage } = this.#content();
+    const views = parsePickle(path, () => tensorsIn(root));
     return new Map(
-      Array.from(views, ([name, view]) => [name, this.#place(name, view)]),
+      Array.from(views, ([name, view]) => [
+        name,
+        place(path, { name, view, storage: storage(view.key) }),
+      ]),
     );
   }
 
   /** The object in the file; {@linkcode TorchArchive.tensorIn} finds its tensors. */
   object(): PickleValue {
-    return parsePickle(this.#file.path, () => {
-      return readObjectPickle(this.#pickle());
-    });
+    return this.#content().root;
   }
 
   /** The bytes of the tensor that `value` of the object is, or undefined; `name` is for errors. */
@@ -102,7 +111,9 @@ export class TorchArchive implements Disposable {
     name: string,
   ): TensorData | undefined {
     const view = viewIn(value);
-    return view === undefined ? undefined : this.read(this.#place(name, view));
+    if (view === undefined) return undefined;
+    const storage = this.#content().storage(view.key);
+    return this.read(place(this.#file.path, { name, view, storage }));
   }
 
   /** The elements of `tensor`, contiguous. */
@@ -114,33 +125,52 @@ export class TorchArchive implements Disposable {
   [Symbol.dispose](): void {
     this.#file[Symbol.dispose]();
   }
+}
 
-  #entry(name: string): ZipEntry | undefined {
-    return this.#entries.get(`${this.#root}/${name}`);
+/** Looks at the file's outside now, and reads its pickle once, when it is asked for. */
+function contentOf(file: FileBytes): () => Content {
+  let content: Content | undefined;
+  if (isTorchStream(file)) {
+    return () =>
+      content ??= parsePickle(file.path, () => readTorchStream(file));
   }
+  checkKind(file);
+  const entries = readZipEntries(file);
+  const root = rootOf(file, entries);
+  const entry = (name: string): ZipEntry | undefined =>
+    entries.get(`${root}/${name}`);
+  checkByteOrder(file, entry("byteorder"));
+  return () =>
+    content ??= {
+      root: parsePickle(
+        file.path,
+        () =>
+          readObjectPickle(
+            pickleBytes(file, entry("data.pkl"), entry("version")),
+          ),
+      ),
+      storage: (key) => entry(`data/${key}`),
+    };
+}
 
-  #pickle(): Uint8Array {
-    const { path } = this.#file;
-    const pickle = this.#entry("data.pkl");
-    if (pickle === undefined || this.#entry("version") === undefined) {
-      fail(
-        path,
-        'it lacks "data.pkl" or "version", it is no file of torch.save',
-      );
-    }
-    if (pickle.size > MAX_PICKLE_BYTES) {
-      fail(
-        path,
-        `its pickle has ${pickle.size} bytes, at most ${MAX_PICKLE_BYTES} are read`,
-      );
-    }
-    return this.#file.read(pickle.offset, pickle.size);
+function pickleBytes(
+  file: FileBytes,
+  pickle: ZipEntry | undefined,
+  version: ZipEntry | undefined,
+): Uint8Array {
+  if (pickle === undefined || version === undefined) {
+    fail(
+      file.path,
+      'it lacks "data.pkl" or "version", it is no file of torch.save',
+    );
   }
-
-  #place(name: string, view: TensorView): StoredTensor {
-    const storage = this.#entry(`data/${view.key}`);
-    return place(this.#file.path, { name, view, storage });
+  if (pickle.size > MAX_PICKLE_BYTES) {
+    fail(
+      file.path,
+      `its pickle has ${pickle.size} bytes, at most ${MAX_PICKLE_BYTES} are read`,
+    );
   }
+  return file.read(pickle.offset, pickle.size);
 }
 
 /**
@@ -192,20 +222,17 @@ function fail(path: string, reason: string, cause?: unknown): never {
   throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
 }
 
-const REMEDY =
-  "load it in Python and save it again with torch.save or as safetensors";
-
-/** Tells files of PyTorch before 1.6 from those that are no torch file at all. */
+/** Says what a file is that is no zip. */
 function checkKind(file: FileBytes): void {
   const start = file.read(0, Math.min(file.size, 300));
   const startsWith = (...bytes: number[]): boolean =>
     bytes.every((byte, index) => start[index] === byte);
   if (startsWith(0x50, 0x4b, 3, 4)) return;
-  if (startsWith(0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46)) {
-    fail(file.path, `it is in the format of PyTorch before 1.6, ${REMEDY}`);
-  }
   if (new TextDecoder().decode(start.subarray(257, 262)) === "ustar") {
-    fail(file.path, `it is a tar file of PyTorch before 0.4, ${REMEDY}`);
+    fail(
+      file.path,
+      "it is a tar file of PyTorch before 0.4, load it in Python and save it again with torch.save or as safetensors",
+    );
   }
   file.refuseLfsPointer();
   fail(file.path, 'it does not start with "PK", it is no file of torch.save');
@@ -259,7 +286,7 @@ function place(
   found: {
     readonly name: string;
     readonly view: TensorView;
-    readonly storage: ZipEntry | undefined;
+    readonly storage: StoragePlace | undefined;
   },
 ): StoredTensor {
   const { name, view, storage } = found;

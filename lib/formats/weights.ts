@@ -43,16 +43,7 @@ export function findWeights(directory: string): WeightMap {
 
 function readFile(path: string): WeightMap {
   if (path.endsWith(".safetensors")) return readSafetensorsHeader(path).tensors;
-  const tensors = readTorchArchiveIndex(path);
-  for (const [name, { strides }] of tensors) {
-    if (strides === undefined) continue;
-    throw new InputError(
-      `Cannot load ${quoted(path)}: tensor ${
-        quoted(name)
-      } is not contiguous, save the model as safetensors`,
-    );
-  }
-  return tensors;
+  return readTorchArchiveIndex(path);
 }
 
 function readShards(directory: string, index: string): WeightMap {

@@ -179,3 +179,24 @@ Deno.test("AutoModelForCausalLM.fromPretrained() uses the stored head once tie_w
     assert.notDeepEqual(last, first);
   });
 });
+
+Deno.test("AutoModelForCausalLM.fromPretrained() refuses a head at the embedding's place that is turned", () => {
+  inFolder((folder) => {
+    const forms = "tests/fixtures/checkpoints";
+    const json = JSON.parse(
+      Deno.readTextFileSync(`${forms}/plain/config.json`),
+    );
+    Deno.writeTextFileSync(
+      `${folder}/config.json`,
+      JSON.stringify({ ...json, vocab_size: 8 }),
+    );
+    Deno.copyFileSync(
+      `${forms}/turned_head.bin`,
+      `${folder}/pytorch_model.bin`,
+    );
+    assert.match(
+      refusal(folder).message,
+      /"lm_head\.weight" is not the same as "model\.embed_tokens\.weight"/,
+    );
+  });
+});

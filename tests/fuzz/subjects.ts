@@ -101,7 +101,12 @@ text: |
   two
 `;
 
-const ARCHIVES = ["adapter_model.bin", "module.bin", "views.bin"];
+const ARCHIVES = [
+  "adapter_model.bin",
+  "module.bin",
+  "views.bin",
+  "old_format.bin",
+];
 
 const file = (folder: string, name: string): string => `${folder}/${name}`;
 
