@@ -48,21 +48,25 @@ Deno.test({
   fn: () => assert.equal(deviceName(deviceNamed("auto")), "cuda:0"),
 });
 
-for (const { name } of Deno.readDirSync(MODELS)) {
+const FAMILIES = "tests/fixtures/families";
+const FOLDERS = [MODELS, FAMILIES].flatMap((parent) =>
+  [...Deno.readDirSync(parent)].filter((entry) => entry.isDirectory)
+    .map(({ name }) => `${parent}/${name}`)
+);
+
+for (const folder of FOLDERS) {
   Deno.test({
-    name: `AutoModelForCausalLM computes ${name} on cuda:0 as on the CPU`,
+    name: `AutoModelForCausalLM computes ${folder} on cuda:0 as on the CPU`,
     ignore,
     fn: () => {
       const before = liveTensors();
       {
         const device = deviceNamed("cuda:0");
-        using model = AutoModelForCausalLM.fromPretrained(
-          `${MODELS}/${name}`,
-          { device },
-        );
+        using model = AutoModelForCausalLM.fromPretrained(folder, { device });
+        model.train();
         using _scope = tensorScope();
         using _frozen = noGrad();
-        const golden = readSafetensors(`${MODELS}/${name}/golden.safetensors`);
+        const golden = readSafetensors(`${folder}/golden.safetensors`);
         const ids = to(fromData(golden.get("ids")!), { device });
         assertClose(
           model.forward(ids).toArray(),
