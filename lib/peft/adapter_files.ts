@@ -1,6 +1,7 @@
 /**
- * Adapter folders as peft writes and reads them, with what peft passes over in
- * silence reported: missing and unexpected tensors, wrong shapes, no weights.
+ * Adapter folders in peft's format, read and written. What peft ignores in
+ * silence is an error here: missing and unexpected tensors, wrong shapes, no
+ * weights.
  *
  * @module
  */
@@ -34,14 +35,17 @@ import {
 
 /** Names of the files in an adapter folder. */
 const ADAPTER_CONFIG = "adapter_config.json";
-/** What peft puts before the paths of the base model. */
+/** The prefix that peft puts before paths in the base model. */
 export const ADAPTER_PREFIX = "base_model.model.";
-/** peft's file of weights. */
+/** The file of weights that peft writes. */
 export const ADAPTER_WEIGHTS = "adapter_model.safetensors";
-/** The seed's file of weights. */
+/** The recipe's file of weights. */
 const ADAPTER_ARCHIVE = "adapter_model.bin";
 
-/** Writes an adapter as peft does into the folder `path`, made if need be. */
+/**
+ * Writes an adapter in peft's format into the folder `path`, which is made if
+ * it does not exist.
+ */
 export function writeAdapter(
   path: string,
   adapter: { config: LoraConfig; tensors: Iterable<readonly [string, Tensor]> },
@@ -57,9 +61,9 @@ export function writeAdapter(
 }
 
 /**
- * Writes the seed's `adapter_model.bin` into the folder `path`, which
- * `torch.load(weights_only=True)` opens. Names are those of
- * `adapter_model.safetensors`: peft before 0.21 loads no others.
+ * Writes the recipe's `adapter_model.bin` into the folder `path`;
+ * `torch.load(weights_only=True)` opens it. Tensor names are those of
+ * `adapter_model.safetensors`, the only ones that peft before 0.21 loads.
  */
 export function writeAdapterArchive(
   path: string,
@@ -97,10 +101,11 @@ function readWeights(path: string): ReadonlyMap<string, TensorData> {
 }
 
 /**
- * Puts the tensors in the adapter folder `path` into `wanted`, as float32 on
- * `device`, once all of them are there, of the right shape and finite.
+ * Loads the tensors of the adapter folder `path` into `wanted`, as float32 on
+ * `device`, after checking that all of them exist, have the right shape and are
+ * finite.
  *
- * @throws {InputError} listing all that does not fit; nothing has been put in then.
+ * @throws {InputError} listing all problems; nothing has been loaded then.
  */
 export function loadAdapterTensors(
   path: string,
@@ -113,7 +118,7 @@ export function loadAdapterTensors(
     wanted.map((each) => ({ name: each.path, shape: each.shape })),
     {
       asks: "the model and adapter_config.json ask for",
-      leftOver: "belongs to no targeted layer",
+      leftOver: "is for a layer that the adapter does not target",
     },
   );
   if (problems.length > 0) throw misfit(path, problems);
@@ -144,8 +149,8 @@ function misfit(path: string, problems: readonly string[]): InputError {
 }
 
 /**
- * `stored` by paths in the base model. Names may lack peft's prefix, have it twice,
- * or carry an adapter's name: `q_proj.lora_A.default.weight`.
+ * `stored` by paths in the base model. Stored names may lack peft's prefix, have
+ * it twice, or contain the adapter's name: `q_proj.lora_A.default.weight`.
  */
 function plainNames(
   stored: ReadonlyMap<string, TensorData>,

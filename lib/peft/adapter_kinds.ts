@@ -1,7 +1,8 @@
 /**
- * What an adapter is made of: layers at places of the base model, each declaring
- * the parameters it trains and how it is taken out again. The table of kinds says
- * who makes the layers; LoRA is one entry, and a script can add its own.
+ * What an adapter is made of: layers at places of the base model. Each layer
+ * declares the parameters it trains, and can be removed again. The table of kinds
+ * says how such layers are made; LoRA is one kind, and a script can register
+ * others.
  *
  * @module
  */
@@ -11,38 +12,42 @@ import { type Module, moduleAt } from "../nn/mod.ts";
 import type { Device } from "../tensor/mod.ts";
 import type { LoraConfig, LoraTable } from "../arguments/lora_settings.ts";
 
-/** A parameter that an adapter trains. Its tensor is the adapter's own, never the base model's. */
+/**
+ * A parameter that an adapter trains. Its tensor belongs to the adapter, never
+ * to the base model.
+ */
 export interface AdapterParameter {
-  /** Name on disk below the path of the place, such as `lora_A.weight`. */
+  /** Name on disk, relative to the path of the adapted module, such as `lora_A.weight`. */
   readonly name: string;
   /** The module that holds it. */
   readonly owner: Module;
   /** The field of `owner` that holds it. */
   readonly field: string;
-  /** Sizes of the dimensions; known before there is a tensor. */
+  /** Sizes of the dimensions; known before the tensor exists. */
   readonly shape: readonly number[];
 }
 
 /** A parameter that an adapter trains, and its path in the base model. */
 export interface PlacedParameter extends AdapterParameter {
-  /** Path of the place with the parameter's name below it. */
+  /** Path of the adapted module, followed by the parameter's name. */
   readonly path: string;
 }
 
-/** What a kind of adapter puts at one place of the base model. */
+/** The layer that a kind of adapter adds at one place of the base model. */
 export interface AdapterLayer {
   /** The trained parameters, in the order in which peft lists them. */
   trainedParameters(): readonly AdapterParameter[];
   /**
-   * Gives every trained parameter a fresh float32 tensor on `device`; random numbers
-   * come from the CPU's default generator. Not called when an adapter is loaded.
+   * Initialises every trained parameter: a new float32 tensor on `device`, with
+   * random numbers from the CPU's default generator. Not called when an adapter
+   * is loaded from files.
    */
   initialize(device: Device): void;
-  /** Puts the base model back as it was at `place`, and frees the layer's tensors. */
+  /** Restores the base model at `place`, and frees the layer's tensors. */
   remove(place: AdapterPlace): void;
 }
 
-/** A module of the base model, and what the adapter's configuration says of it. */
+/** A module of the base model, with what the adapter's configuration says about it. */
 export class AdapterPlace {
   /** The model that is adapted. */
   readonly base: CausalLm;
@@ -63,17 +68,23 @@ export class AdapterPlace {
     this.#targeted = place.targeted;
   }
 
-  /** Whether `target_modules` and its companions choose it and no kind has wrapped it yet. */
+  /**
+   * Whether `target_modules` and the related fields select it, and no adapter
+   * layer wraps it yet.
+   */
   get targeted(): boolean {
     return this.#targeted;
   }
 
-  /** The module that stands here now: the base model's, or an adapter's around it. */
+  /** The module at this place: the base model's, or the adapter layer that wraps it. */
   get module(): Module {
     return moduleAt(this.base, this.path);
   }
 
-  /** Puts `module` here, an adapter's around the one that stood here, or that one again. */
+  /**
+   * Puts `module` at this place: an adapter layer around the module that was
+   * here, or that module again.
+   */
   replace(module: Module): void {
     this.#targeted = false;
     const dot = this.path.lastIndexOf(".");
@@ -82,19 +93,20 @@ export class AdapterPlace {
   }
 }
 
-/** An entry of the table: one way to adapt modules. */
+/** A kind of adapter: one way to adapt modules. */
 export interface AdapterKind {
-  /** What it is called; a name can be registered once. */
+  /** Its name, which can be registered only once. */
   readonly name: string;
   /**
-   * Fields of `adapter_config.json` that this kind computes: rows that are added to
-   * LoraConfig's table, or that stand for rows refused there, such as `use_dora`.
+   * The fields of `adapter_config.json` that this kind implements. They are added
+   * to LoraConfig's table, or replace fields that are refused there, such as
+   * `use_dora`.
    */
   readonly fields?: LoraTable;
   /**
-   * The layer at `place`, put into the base model, or `null` where this kind has
-   * nothing to do. Asked for every module, parents first; kinds that were
-   * registered later are asked first.
+   * Makes the layer at `place` and puts it into the base model; `null` where this
+   * kind adds nothing. Called for every module, parents first; kinds that were
+   * registered later are called first.
    */
   attach(place: AdapterPlace): AdapterLayer | null;
 }
@@ -102,9 +114,9 @@ export interface AdapterKind {
 const KINDS: AdapterKind[] = [];
 
 /**
- * Adds a kind of adapter to the table. Disposing the result takes it out again.
+ * Adds a kind of adapter to the table. Disposing the result removes it again.
  *
- * @throws {TypeError} when a kind of this name is there already.
+ * @throws {TypeError} when a kind with this name is registered already.
  *
  * @example
  * ```ts
@@ -128,7 +140,7 @@ export function registerAdapterKind(kind: AdapterKind): Disposable {
   };
 }
 
-/** All kinds of adapter that were registered, the latest first. */
+/** All registered kinds of adapter, the latest first. */
 export function registeredKinds(): readonly AdapterKind[] {
   return KINDS.toReversed();
 }

@@ -1,6 +1,6 @@
 /**
- * `LoraConfig` as in peft: checked, read from and written to `adapter_config.json`.
- * What is not computed here is refused by name instead of being ignored.
+ * peft's `LoraConfig`: checked, read from and written to `adapter_config.json`.
+ * Fields that lorikeet does not implement are refused by name, not ignored.
  *
  * @module
  */
@@ -18,16 +18,19 @@ import { NamePattern, wrongPatterns } from "./name_pattern.ts";
 
 export type { LoraConfig } from "../arguments/lora_settings.ts";
 
-/** The table of peft's fields, with those that registered kinds of adapter compute. */
+/**
+ * The table of peft's fields, including those that registered kinds of adapter
+ * implement.
+ */
 function fieldTable(): LoraTable {
   const added = registeredKinds().toReversed().map((kind) => kind.fields ?? {});
   return Object.assign({}, LORA_SETTINGS, ...added);
 }
 
 /**
- * A complete configuration: peft's defaults under what is given.
+ * A complete configuration: the given fields, and peft's defaults for the others.
  *
- * @throws {InputError} naming every field that makes no sense or is not computed here.
+ * @throws {InputError} naming every field that is invalid or not implemented.
  *
  * @example
  * ```ts
@@ -57,11 +60,11 @@ export function loraConfigToJson(config: LoraConfig): Record<string, unknown> {
 }
 
 /**
- * The configuration in an `adapter_config.json`; keys of later peft versions that
- * ask for nothing are passed over.
+ * The configuration in an `adapter_config.json`. Fields of later peft versions
+ * are ignored where their value changes nothing.
  *
- * @throws {InputError} naming every field that has a wrong type, makes no sense, or
- *   asks for what lorikeet does not compute.
+ * @throws {InputError} naming every field that has a wrong type or value, or that
+ *   asks for something lorikeet does not implement.
  */
 export function loraConfigFromJson(
   json: Readonly<Record<string, unknown>>,
@@ -116,7 +119,7 @@ function isComputed(row: LoraSetting): boolean {
   return row.accepts === undefined && row.isFree !== true;
 }
 
-/** Whether a field that is not computed here is left at what changes nothing. */
+/** Whether a field that is not implemented has a value that changes nothing. */
 function asksNothing(
   name: string,
   field: { row: LoraSetting | undefined; value: unknown },
@@ -139,7 +142,7 @@ function fieldProblem(row: LoraSetting, value: unknown): string | null {
   if (!fits(row, value)) {
     return `is ${quoted(value)}, expected ${expected}`;
   }
-  // Bounds of whole numbers are those of flags where files may give fractions.
+  // Whole numbers are bounded as flags are, even where files may hold fractions.
   if (row.bounds !== undefined && row.inFiles !== "fractions") {
     const { legal, expected } = row.bounds;
     const numbers = typeof value === "number"
@@ -183,7 +186,7 @@ function fits(row: LoraSetting, value: unknown): boolean {
 
 const isText = (value: unknown): boolean => typeof value === "string";
 const isInteger = (value: unknown): boolean => Number.isSafeInteger(value);
-/** Scales are multiplied in float32. */
+/** Scales are multiplied as float32 numbers. */
 const isFinite32 = (value: unknown): boolean =>
   typeof value === "number" && Number.isFinite(Math.fround(value));
 
@@ -217,12 +220,12 @@ function expressionsIn(row: LoraSetting, value: unknown): readonly string[] {
   return row.holdsPatterns ? [value as string | string[]].flat() : [];
 }
 
-/** The rank of the adapter at `path`: the first pattern that matches wins. */
+/** The rank of the adapter at `path`: the first pattern that matches decides. */
 export function rankAt(config: LoraConfig, path: string): number {
   return firstMatch(config, "rank_pattern", path) ?? config.r;
 }
 
-/** What the product `B A` at `path` is multiplied with. */
+/** The factor of the product `B A` at `path`. */
 export function scalingAt(config: LoraConfig, path: string): number {
   const alpha = firstMatch(config, "alpha_pattern", path) ?? config.lora_alpha;
   const rank = rankAt(config, path);

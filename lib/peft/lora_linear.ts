@@ -23,25 +23,25 @@ import {
   to,
 } from "../tensor/mod.ts";
 
-/** One of the two matrices, under the name peft gives it. */
+/** One of the two matrices, in a module with peft's name for it. */
 export class LoraMatrix extends Module {
-  /** A: `[r, in]`, B: `[out, r]`; float32 whatever the base is stored in. */
+  /** A: `[r, in]`, B: `[out, r]`; float32 whatever the type of the base weights. */
   declare weight: Tensor;
 }
 
-/** Numbers of one {@linkcode LoraLinear}. */
+/** Options of one {@linkcode LoraLinear}. */
 export interface LoraLinearOptions {
   /** Rows of A and columns of B, r. */
   readonly rank: number;
-  /** What the product is multiplied with: α/r, or α/√r with rsLoRA. */
+  /** The factor of the product: α/r, or α/√r with rsLoRA. */
   readonly scaling: number;
-  /** Share of the inputs of A that is zeroed in training. */
+  /** Share of the inputs of A that dropout sets to zero in training. */
   readonly dropout: number;
-  /** How fresh matrices are drawn, as `init_lora_weights` says. Default `true`. */
+  /** How new matrices are initialised, as in `init_lora_weights`. Default `true`. */
   readonly initialization?: boolean | "gaussian";
 }
 
-/** LoRA in the table of adapter kinds: wraps each targeted linear layer. */
+/** LoRA as a kind of adapter: wraps each targeted linear layer. */
 export const LORA: AdapterKind = {
   name: "LoRA",
   attach: (place) => {
@@ -54,7 +54,7 @@ export const LORA: AdapterKind = {
 };
 
 /**
- * What the configuration says of a LoRA layer at `place`, patterns included.
+ * The options of a LoRA layer at `place`, patterns of the configuration included.
  *
  * @example
  * ```ts
@@ -85,7 +85,7 @@ export function loraLinearOptions(place: AdapterPlace): LoraLinearOptions {
   };
 }
 
-/** A linear layer with a trained low-rank product beside it. */
+/** A linear layer plus a trained low-rank product. */
 export class LoraLinear extends Projection implements AdapterLayer {
   /** Width of the input. */
   override readonly inFeatures: number;
@@ -93,9 +93,9 @@ export class LoraLinear extends Projection implements AdapterLayer {
   override readonly outFeatures: number;
   /** Rows of A and columns of B, r. */
   readonly rank: number;
-  /** What the product is multiplied with. */
+  /** The factor of the product. */
   readonly scaling: number;
-  /** Share of the inputs of A that is zeroed in training. */
+  /** Share of the inputs of A that dropout sets to zero in training. */
   readonly dropout: number;
   /** The frozen layer, `W₀` and `b`. */
   readonly base_layer: Projection;
@@ -106,7 +106,10 @@ export class LoraLinear extends Projection implements AdapterLayer {
   readonly #initialization: boolean | "gaussian";
   #scale: { readonly value: number; readonly tensor: Tensor } | null = null;
 
-  /** Wraps `base`; the matrices are put in by {@linkcode LoraLinear.initialize} or from a file. */
+  /**
+   * Wraps `base`; the matrices are set by {@linkcode LoraLinear.initialize} or
+   * loaded from a file.
+   */
   constructor(base: Projection, options: LoraLinearOptions) {
     super();
     this.base_layer = base;
@@ -133,8 +136,9 @@ export class LoraLinear extends Projection implements AdapterLayer {
   }
 
   /**
-   * Draws fresh matrices from the CPU's default generator in peft's own order: both
-   * layers' constructors draw first, then A is drawn again and B is zeroed.
+   * Draws new matrices from the CPU's default generator in peft's order: the
+   * constructors of both layers draw first, then A is drawn again and B is set to
+   * zero.
    */
   initialize(device: Device): void {
     const kind = this.#initialization;
@@ -156,10 +160,12 @@ export class LoraLinear extends Projection implements AdapterLayer {
     const { kept, scale } = this.training && this.dropout > 0
       ? dropout(input, this.dropout)
       : { kept: input, scale: 1 };
-    // Masters are float32; the product runs in the type of the hidden states.
+    // The matrices are float32; the product is computed in the type of the hidden
+    // states.
     const a = aten.toDtype(this.lora_A.weight, input.dtype);
     const b = aten.toDtype(this.lora_B.weight, input.dtype);
-    // Rows of Bᵀ are long: products with it, and its gradient, run up to 4 times faster.
+    // Rows of Bᵀ are long: products with it, and its gradient, are up to 4 times
+    // faster.
     const scaled = aten.mul(
       aten.contiguous(aten.t(b)),
       this.#factor(this.scaling * scale, input),
@@ -168,7 +174,10 @@ export class LoraLinear extends Projection implements AdapterLayer {
     return linearPlus(low, { weight: aten.t(scaled), start: base });
   }
 
-  /** `value` as a tensor like `input`; made anew only when it or the type changes. */
+  /**
+   * `value` as a tensor of the type and on the device of `input`; made again
+   * only when one of them changes.
+   */
   #factor(value: number, input: Tensor): Tensor {
     if (
       this.#scale?.value !== value || this.#scale.tensor.dtype !== input.dtype
@@ -198,7 +207,7 @@ export class LoraLinear extends Projection implements AdapterLayer {
   }
 }
 
-/** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, with its own rounding. */
+/** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, rounded as PyTorch does. */
 function kaimingUniform(weight: Tensor): void {
   const fanIn = weight.shape[1]!;
   const gain = Math.sqrt(2 / (1 + Math.sqrt(5) ** 2));

@@ -1,5 +1,5 @@
 /**
- * LoRA: configuration, injection by module name, adapter files.
+ * Adapters: configuration, injection by module name, adapter files.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * The regular expressions of LoraConfig: compiled once, and what is wrong with them
- * said with the name of the field.
+ * The regular expressions in LoraConfig: compiled once, with errors that name the
+ * field.
  *
  * @module
  */
@@ -8,7 +8,7 @@
 import { PythonPattern } from "../formats/python_pattern.ts";
 import { InputError, quoted } from "../input_error.ts";
 
-/** One expression in one field. */
+/** One regular expression in one field. */
 export class NamePattern {
   readonly #field: string;
   readonly #pattern: PythonPattern;
@@ -16,7 +16,8 @@ export class NamePattern {
   /**
    * Reads the expression `source` in the field `field`.
    *
-   * @throws {InputError} when it is none, or has what is not supported.
+   * @throws {InputError} when it is not a regular expression, or uses syntax that
+   *   is not supported.
    */
   constructor(field: string, source: string) {
     this.#field = field;
@@ -37,7 +38,7 @@ export class NamePattern {
     return this.#ask((pattern) => pattern.matchesTail(path));
   }
 
-  /** The number after the list that the expression names in `path`. */
+  /** The number in `path` after the list whose name the expression matches. */
   listIndex(path: string): number | undefined {
     return this.#ask((pattern) => pattern.listIndex(path));
   }
@@ -70,17 +71,17 @@ function patternProblem(error: Error): string {
     : error.message;
 }
 
-/** Regular expressions that one field may hold; names without signs are not counted. */
-const MOST = 1000;
+/** The most regular expressions that one field may hold; plain names are not counted. */
+const MAX_PATTERNS = 1000;
 
-/** What is wrong with the regular expressions of one field, or `null`. */
+/** What is wrong with the regular expressions of a field, or `null`. */
 export function wrongPatterns(sources: readonly string[]): string | null {
   let count = 0;
   for (const source of sources) {
     const wrong = wrongPattern(source);
     if (wrong !== null) return wrong;
-    if (!new PythonPattern(source).isPlain && ++count > MOST) {
-      return `more than ${MOST} regular expressions`;
+    if (!new PythonPattern(source).isPlain && ++count > MAX_PATTERNS) {
+      return `more than ${MAX_PATTERNS} regular expressions`;
     }
   }
   return null;

@@ -24,36 +24,37 @@ import { type LoraConfig, loraConfig } from "./lora_config.ts";
 import { LORA } from "./lora_linear.ts";
 import { matchTargets, type TargetReport, type TargetTree } from "./targets.ts";
 
-/** Trained and untrained sizes, as `print_trainable_parameters` counts them. */
+/** Numbers of parameters, as `print_trainable_parameters` counts them. */
 export interface ParameterCount {
-  /** Numbers in the trained matrices. */
+  /** Number of trainable parameters. */
   readonly trainable: number;
-  /** Numbers in the whole model, the adapter included. */
+  /** Number of parameters in the whole model, the adapter included. */
   readonly all: number;
 }
 
-/** A layer of an adapter and where it is. */
+/** An adapter layer and its place. */
 export interface PlacedLayer {
-  /** Where it is in the base model. */
+  /** Its place in the base model. */
   readonly place: AdapterPlace;
-  /** What the adapter put there. */
+  /** The adapter's layer. */
   readonly layer: AdapterLayer;
 }
 
-/** What a {@linkcode PeftModel} is made of. */
+/** The parts of a {@linkcode PeftModel}. */
 export interface PeftModelParts {
-  /** The base model, its layers wrapped. */
+  /** The base model, with the adapter's layers in it. */
   readonly base: CausalLm;
   /** The adapter's configuration. */
   readonly config: LoraConfig;
   /** Which modules are adapted and which names matched nothing. */
   readonly report: TargetReport;
-  /** The adapter's layers and where they are, in the order of the tree. */
+  /** The adapter's layers and their places, in the order of the tree. */
   readonly layers: readonly PlacedLayer[];
 }
 
 /**
- * A base model whose targeted layers are wrapped in {@linkcode LoraLinear}.
+ * A base model with an adapter, for LoRA with {@linkcode LoraLinear} around each
+ * targeted layer.
  *
  * @example
  * ```ts
@@ -65,13 +66,13 @@ export interface PeftModelParts {
  * ```
  */
 export class PeftModel implements Disposable {
-  /** The base model, its layers wrapped. */
+  /** The base model, with the adapter's layers in it. */
   readonly base: CausalLm;
   /** The adapter's configuration. */
   readonly config: LoraConfig;
   /** Which modules are adapted and which names matched nothing. */
   readonly report: TargetReport;
-  /** The adapter's layers and where they are, in the order of the tree. */
+  /** The adapter's layers and their places, in the order of the tree. */
   readonly layers: readonly PlacedLayer[];
 
   /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
@@ -83,11 +84,11 @@ export class PeftModel implements Disposable {
   }
 
   /**
-   * Injects the adapter in the folder `path` into `base`. Unlike peft's, it is
-   * trainable: nobody loads an adapter here to train nothing.
+   * Loads the adapter in the folder `path` into `base`. Unlike in peft, its
+   * parameters are trainable.
    *
-   * @throws {InputError} when files are missing or broken, names or shapes differ, or
-   *   `base` has an adapter already; `base` is then as it was.
+   * @throws {InputError} when files are missing or broken, names or shapes do not
+   *   match, or `base` has an adapter already; `base` is unchanged then.
    *
    * @example
    * ```ts
@@ -127,9 +128,11 @@ export class PeftModel implements Disposable {
   }
 
   /**
-   * The configuration of the adapter in the folder `path`; needs no libtorch.
+   * The configuration of the adapter in the folder `path`; does not need
+   * libtorch.
    *
-   * @throws {InputError} when it is missing or asks for what lorikeet does not compute.
+   * @throws {InputError} when it is missing, or asks for something lorikeet does
+   *   not implement.
    *
    * @example
    * ```ts
@@ -144,8 +147,8 @@ export class PeftModel implements Disposable {
   }
 
   /**
-   * The parameters that are trained, in the order of the tree; their paths are the
-   * names of `adapter_model.safetensors` without peft's prefix.
+   * The trainable parameters, in the order of the tree; their paths are the names
+   * in `adapter_model.safetensors` without peft's prefix.
    */
   trainedParameters(): NamedParameter[] {
     return this.#placed().map(({ path, owner, field }) => {
@@ -163,7 +166,10 @@ export class PeftModel implements Disposable {
     );
   }
 
-  /** How many numbers are trained, and how many there are with the base's. */
+  /**
+   * The number of trainable parameters, and of all parameters including the
+   * base model's.
+   */
   countParameters(): ParameterCount {
     const trainable = this.trainedParameters()
       .reduce((sum, { tensor }) => sum + tensor.size, 0);
@@ -186,7 +192,10 @@ export class PeftModel implements Disposable {
       `trainable%: ${(100 * trainable / all).toFixed(4)}`;
   }
 
-  /** Trained tensors under the names of `adapter_model.safetensors`, in the order of the tree. */
+  /**
+   * The trained tensors by their names in `adapter_model.safetensors`, in the
+   * order of the tree.
+   */
   *stateDict(): Generator<[string, Tensor]> {
     for (const { path, tensor } of this.trainedParameters()) {
       yield [`${ADAPTER_PREFIX}${path}`, tensor];
@@ -209,7 +218,7 @@ export class PeftModel implements Disposable {
     });
   }
 
-  /** Frees the adapters and takes them out of the base model, which stays. */
+  /** Frees the adapter and removes it from the base model, which stays usable. */
   [Symbol.dispose](): void {
     if (ADAPTED.get(this.base) !== this) return;
     ADAPTED.delete(this.base);
@@ -217,23 +226,30 @@ export class PeftModel implements Disposable {
   }
 }
 
-/** Base models and the adapter in each: there is one at most, for only one of two would be saved. */
+/**
+ * The adapter of each base model. There is at most one, because only one could
+ * be saved.
+ */
 const ADAPTED = new WeakMap<CausalLm, PeftModel>();
 
 /** Options of {@linkcode getPeftModel}. */
 export interface PeftOptions {
-  /** Seeds PyTorch's random stream before the matrices are drawn. Default: not seeded. */
+  /** Seeds PyTorch's random numbers before the matrices are drawn. Default: not seeded. */
   readonly seed?: number;
-  /** What {@linkcode matchTargets} found, where it was asked before. Default: it is asked. */
+  /**
+   * The result of {@linkcode matchTargets}, where it is known already. Default:
+   * targets are matched.
+   */
   readonly report?: TargetReport;
 }
 
 /**
- * Wraps the targeted layers of `base` with fresh adapters, drawn from PyTorch's
- * CPU random stream in peft's order, so that the same seed gives peft's numbers.
+ * Adds a new adapter to the targeted layers of `base`. It is drawn from PyTorch's
+ * CPU generator in peft's order, so that the same seed gives the same numbers as
+ * peft.
  *
- * @throws {InputError} when no module matches, naming those that exist, or `base` has
- *   an adapter already.
+ * @throws {InputError} when no module matches, naming those that exist, or when
+ *   `base` has an adapter already.
  *
  * @example
  * ```ts
@@ -263,7 +279,7 @@ export function getPeftModel(
 }
 
 /**
- * The names of `base` as far as matching needs them; works without weights.
+ * The names in `base` that matching needs; its weights need not be loaded.
  *
  * @example
  * ```ts
@@ -292,9 +308,10 @@ export function targetTree(base: CausalLm): TargetTree {
 }
 
 /**
- * `base` with the layers that `config` asks for, which have no tensors yet.
+ * `base` with the layers that `config` asks for; they have no tensors yet.
  *
- * @throws {InputError} when it has an adapter already: only one of the two would be saved.
+ * @throws {InputError} when it has an adapter already, because only one of the
+ *   two could be saved.
  */
 function injected(
   base: CausalLm,
@@ -346,7 +363,7 @@ function attachLayers(
   return layers;
 }
 
-/** Takes out the last first: it may stand around an earlier one. */
+/** Removes the last layer first, because it may wrap an earlier one. */
 function removeLayers(layers: readonly PlacedLayer[]): void {
   for (const { place, layer } of layers.toReversed()) layer.remove(place);
 }

@@ -1,6 +1,6 @@
 /**
- * Which modules an adapter is injected into: peft's rules on module names, and a
- * report of the names that matched nothing. Needs names only, no weights.
+ * Which modules an adapter is added to: peft's rules on module names, with a
+ * report of the names that match nothing. Needs names only, no weights.
  *
  * @module
  */
@@ -9,30 +9,30 @@ import { InputError, quoted } from "../input_error.ts";
 import { type LoraConfig, rankAt } from "./lora_config.ts";
 import { NamePattern } from "./name_pattern.ts";
 
-/** An adapter's matrices may hold this many times the numbers of the layer it adapts. */
+/** An adapter may have at most this many times the parameters of the layer it adapts. */
 const MOST_TIMES = 16;
 
-/** What the rules gave. */
+/** The result of matching. */
 export interface TargetReport {
   /** Paths of the modules to adapt, in the order of the tree. */
   readonly targeted: readonly string[];
   /** Names of the configuration that match no module. */
   readonly unmatched: readonly string[];
-  /** Last names of the layers that are adapted, such as `o_proj`. */
+  /** Last parts of the names of the adapted layers, such as `o_proj`. */
   readonly trainedNames: readonly string[];
-  /** Last names of the linear layers that are left as they are. */
+  /** Last parts of the names of the linear layers that are not adapted. */
   readonly untrainedNames: readonly string[];
 }
 
-/** The tree as far as matching needs it. */
+/** The names in a model that matching needs. */
 export interface TargetTree {
   /** Paths of the modules that an adapter can wrap, in the order of the tree. */
   readonly linearPaths: readonly string[];
   /** Paths of all modules. */
   readonly allPaths: readonly string[];
-  /** Widths of input and output by path; where they are not known, ranks have no bound. */
+  /** Input and output width by path; where they are not known, ranks are not bounded. */
   readonly widths?: ReadonlyMap<string, readonly [number, number]>;
-  /** The layer that makes logits, which `all-linear` leaves out. */
+  /** The layer that computes logits, which `all-linear` leaves out. */
   readonly outputPath: string;
 }
 
@@ -40,8 +40,8 @@ export interface TargetTree {
  * Applies `target_modules`, `exclude_modules`, `layers_to_transform` and
  * `layers_pattern` as peft does.
  *
- * @throws {InputError} when nothing matches, naming what exists, when a match is not
- *   a linear layer, and when a rank is far beyond the widths of a layer.
+ * @throws {InputError} when nothing matches, naming what exists; when a match is
+ *   not a linear layer; and when a rank is far larger than the widths of a layer.
  *
  * @example
  * ```ts
@@ -69,7 +69,7 @@ export function matchTargets(
   const odd = targeted.find((path) => !linear.has(path));
   if (odd !== undefined) {
     throw new InputError(
-      `Cannot inject LoRA into "${odd}": it is no linear layer, target only ${
+      `Cannot inject LoRA into "${odd}": it is not a linear layer, target only ${
         lastNames(tree.linearPaths).join(", ")
       }`,
     );
@@ -109,7 +109,7 @@ function isAllLinear(targets: LoraConfig["target_modules"]): boolean {
   return typeof targets === "string" && targets.toLowerCase() === "all-linear";
 }
 
-/** A string is a regular expression for the whole path, a list holds suffixes. */
+/** A string is a regular expression for the whole path; a list holds ends of paths. */
 function nameRule(field: string, wanted: string | readonly string[]): Rule {
   if (typeof wanted === "string") {
     const pattern = new NamePattern(field, wanted);
@@ -137,14 +137,14 @@ function layerRule(config: LoraConfig): Rule {
   const whole = new Set(config.target_modules);
   const indexOf = layerIndex(pattern);
   return (path) => {
-    // As in peft, a name that is a whole path is meant as it stands.
+    // As in peft, a whole path in the list is not subject to layer numbers.
     if (whole.has(path)) return true;
     const index = indexOf(path);
     return index !== undefined && numbers.has(index);
   };
 }
 
-/** The number of the layer that a path is in, as `layers_pattern` counts. */
+/** The number of the layer that a path belongs to, by the lists in `layers_pattern`. */
 function layerIndex(
   pattern: LoraConfig["layers_pattern"],
 ): (path: string) => number | undefined {
@@ -174,8 +174,8 @@ function unmatchedNames(tree: TargetTree, config: LoraConfig): string[] {
 }
 
 /**
- * peft takes any rank. A product of rank above the smaller width is no richer, but
- * costs memory; what is refused here cannot be meant.
+ * peft takes any rank. A rank above the smaller width of a layer adds nothing but
+ * memory; the ranks refused here must be mistakes.
  */
 function checkRanks(
   targeted: readonly string[],
@@ -223,7 +223,8 @@ function lastNames(paths: readonly string[]): string[] {
 }
 
 /**
- * The report as sentences for a user: what is trained, and what was asked for in vain.
+ * The report as sentences for a user: what is trained, and which names match
+ * nothing.
  *
  * @example
  * ```ts

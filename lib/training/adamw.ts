@@ -20,7 +20,7 @@ import {
 } from "./flat_parameters.ts";
 import type { Optimizer, OptimizerSetting } from "./optimizers.ts";
 
-/** Numbers of {@linkcode AdamW}, with PyTorch's names and defaults. */
+/** Options of {@linkcode AdamW}, with PyTorch's names and defaults. */
 export interface AdamWOptions {
   /** `(β₁, β₂)`. Default `(0.9, 0.999)`. */
   readonly betas?: readonly [number, number];
@@ -30,7 +30,7 @@ export interface AdamWOptions {
   readonly weightDecay?: number;
 }
 
-/** The optimizer of flat parameters. */
+/** AdamW on flat parameters. */
 export class AdamW implements Optimizer {
   readonly scalars = { step: 0 };
   readonly settings: Readonly<Record<string, OptimizerSetting>>;
@@ -38,12 +38,12 @@ export class AdamW implements Optimizer {
   readonly #parameters: FlatParameters;
   readonly #betas: readonly [number, number];
   readonly #eps: number;
-  /** `m` and `v`, flat as the parameters are. */
+  /** `m` and `v`, as flat tensors like the parameters. */
   readonly #firstMoments: Tensor;
   readonly #secondMoments: Tensor;
   readonly #stepTensor: Tensor;
 
-  /** Makes an optimizer with zero moments. */
+  /** Makes an optimizer whose moments are zero. */
   constructor(parameters: FlatParameters, options: AdamWOptions = {}) {
     using scope = new DetachedScope();
     const { device, shape } = parameters.values;
@@ -75,7 +75,7 @@ export class AdamW implements Optimizer {
     };
   }
 
-  /** Takes one step with the gradients as they are. */
+  /** Takes one step with the present gradients. */
   step(learningRate: number): void {
     using _scope = tensorScope();
     const { groups, values, gradients } = this.#parameters;

@@ -1,6 +1,6 @@
 /**
- * What each optimizer step is trained on: the rows of its micro-batches in the
- * order of the epoch, collated, with what their passage through the model counts.
+ * The batches of each optimizer step: the rows of its micro-batches in the order
+ * of the epoch, collated, with counts of tokens and floating point operations.
  *
  * @module
  */
@@ -16,24 +16,24 @@ import type { TrainerOptions } from "./trainer_options.ts";
 /** The micro-batches of one optimizer step. */
 export interface Window {
   readonly batches: readonly Batch[];
-  /** Epochs done after this step, with fraction. */
+  /** Number of epochs after this step, with fraction. */
   readonly epoch: number;
-  /** Tokens, padding not counted. */
+  /** Number of tokens, without padding. */
   readonly tokens: number;
-  /** Tokens whose prediction is trained. */
+  /** Number of tokens whose prediction is trained. */
   readonly trainedTokens: number;
-  /** Floating point operations by the estimate of transformers' Trainer. */
+  /** Floating point operations, as transformers' Trainer estimates them. */
   readonly flos: number;
 }
 
-/** Gives the window of any step; the order of an epoch is drawn once. */
+/** Makes the window of any step; the order of an epoch is computed once. */
 export class TrainingBatches {
   readonly #options: TrainerOptions;
   readonly #plan: TrainingPlan;
   readonly #flosPerToken: number;
   #order: { epoch: number; batches: number[][] } | null = null;
 
-  /** Takes the rows of `options`, to be trained on by `model` as `plan` says. */
+  /** Makes batches of the rows in `options`, for training `model` by `plan`. */
   constructor(
     options: TrainerOptions,
     run: { readonly plan: TrainingPlan; readonly model: CausalLm },
@@ -81,7 +81,7 @@ export class TrainingBatches {
   }
 }
 
-/** `6 ·` parameters without the embedding, a tensor that hangs in two places counted once. */
+/** `6 ·` the number of parameters without the embedding; a shared tensor counts once. */
 function flosPerToken(model: CausalLm): number {
   const tensors = new Set<Tensor>();
   for (const { tensor } of model.namedParameters()) tensors.add(tensor);

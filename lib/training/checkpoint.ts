@@ -1,6 +1,6 @@
 /**
- * `checkpoint-N` folders: written beside their place and moved into it when they
- * are whole, found again, checked, and read back.
+ * `checkpoint-N` folders: written under a temporary name, renamed when complete,
+ * found, checked, and read.
  *
  * @module
  */
@@ -47,17 +47,17 @@ import type { StepEngine } from "./step_engine.ts";
 import type { RunSettings } from "./trainable_model.ts";
 import { stateFromJson, type TrainerState } from "./trainer_state.ts";
 
-/** The state that transformers' files have no place for. */
+/** The state that no file of transformers has a field for. */
 export interface ResumeState extends LossSums {
-  /** The optimizer's numbers: `step` counts updates, skipped steps do not. */
+  /** The optimizer's numbers; its `step` counts updates, skipped steps not included. */
   readonly optimizer: Readonly<Record<string, number>>;
-  /** What the model has gathered from the batches it saw. */
+  /** The model's own state, which changes with the batches it sees. */
   readonly modelState: RunState;
-  /** What makes the run come out as it does. */
+  /** The settings that determine the result of the run. */
   readonly settings: RunSettings;
 }
 
-/** What goes into a checkpoint. */
+/** The content of a checkpoint. */
 export interface CheckpointContent {
   readonly step: number;
   readonly engine: StepEngine;
@@ -65,18 +65,19 @@ export interface CheckpointContent {
   readonly resume: ResumeState;
   /** The highest learning rate, and that of the next update. */
   readonly rates: { readonly base: number; readonly next: number };
-  /** Numbers that seed the random streams that transformers goes on from. */
+  /** Numbers that seed the random streams with which transformers continues. */
   readonly seed: readonly number[];
-  /** Leave out what only resuming needs. */
+  /** Leave out what is needed only for resuming. */
   readonly onlyModel: boolean;
   /** Writes weights and arguments into a folder. */
   readonly saveModel: (folder: string) => void;
 }
 
 /**
- * Writes `output/checkpoint-step` and gives its path; never half of one.
+ * Writes `output/checkpoint-step` and returns its path. The folder appears
+ * complete or not at all.
  *
- * @throws {InputError} when the disk is full or may not be written.
+ * @throws {InputError} when the disk is full or cannot be written.
  */
 export function writeCheckpoint(
   output: string,
@@ -113,31 +114,31 @@ function fillCheckpoint(partial: string, content: CheckpointContent): void {
       { trailingNewline: true },
     );
   }
-  // the last file: a folder that has it is whole
+  // the last file: a folder that has it is complete
   writePythonJson(`${partial}/${TRAINER_STATE}`, content.state, {
     trailingNewline: true,
   });
 }
 
-/** A checkpoint as read back. */
+/** The state read from a checkpoint. */
 export interface CheckpointReading {
   readonly state: TrainerState;
   readonly resume: ResumeState;
 }
 
 /**
- * Puts the weights in `folder`, and the state of optimizer and loss scaling, into
- * `engine`.
+ * Loads the weights in `folder`, and the state of the optimizer and of loss
+ * scaling, into `engine`.
  *
  * @throws {InputError} when a file is missing or damaged, or a tensor is missing,
- *   misshapen, left over or not finite.
+ *   unexpected, not finite, or of the wrong shape.
  */
 export function readCheckpoint(
   folder: string,
   target: {
     readonly engine: StepEngine;
     readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
-    /** Sees what the files say before anything is changed; throws to refuse it. */
+    /** Checks the state before anything is changed; throws to refuse it. */
     readonly check: (reading: CheckpointReading) => void;
   },
 ): CheckpointReading {
@@ -166,7 +167,7 @@ export function readCheckpoint(
   return reading;
 }
 
-/** The two JSON files, their fields checked. */
+/** Reads the two JSON files and checks their fields. */
 function readStates(folder: string): CheckpointReading {
   const state = stateFromJson(`${folder}/${TRAINER_STATE}`);
   const path = `${folder}/${RESUME_STATE}`;
@@ -213,7 +214,7 @@ const RESUME_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   settings: isObject,
 };
 
-/** Copies stored tensors of the same names and shapes into others. */
+/** Copies stored tensors into tensors of the same names and shapes. */
 function fill(
   folder: string,
   tensors: {
@@ -254,11 +255,11 @@ function fill(
 }
 
 /**
- * The folder that `--resume_from_checkpoint` means: itself, or for `true` the
+ * The folder that `--resume_from_checkpoint` names: a path, or for `true` the
  * checkpoint in `output` that was written last; `null` for `false` or nothing.
  *
- * @throws {InputError} when there is none, or it is damaged or cannot be resumed
- *   from; then the newest that can be is named.
+ * @throws {InputError} when there is no checkpoint, or it is damaged or cannot be
+ *   resumed from; the message names the newest that can be.
  *
  * @example
  * ```ts
@@ -303,11 +304,14 @@ function newestCheckpoint(output: string): string {
   throw new InputError(
     whole === undefined
       ? problem
-      : `${problem}; the one before it is whole: --resume_from_checkpoint ${whole}`,
+      : `${problem}; an earlier one is complete, use --resume_from_checkpoint ${whole}`,
   );
 }
 
-/** Why nobody can resume from `folder`, or `null`; looks at the files, not at every number. */
+/**
+ * Why `folder` cannot be resumed from, or `null`; checks the files, not every
+ * number in them.
+ */
 function resumeProblem(folder: string): string | null {
   const start = `Cannot resume from ${quoted(folder)}: `;
   if (fileInfo(folder) === null) {

@@ -1,7 +1,7 @@
 /**
- * All trained parameters, their gradients and the optimizer's moments, each as one
- * contiguous float32 tensor; the modules hold views. Zeroing, norm, clipping and
- * the step are then one call each.
+ * All trained parameters in one contiguous float32 tensor, their gradients in a
+ * second, and the optimizer's moments likewise; the modules hold views. So
+ * zeroing, norm, clipping and the step are one call each.
  *
  * @module
  */
@@ -16,9 +16,9 @@ import {
   zeros,
 } from "../tensor/mod.ts";
 
-/** A parameter and where it lies in the flat tensors. */
+/** A parameter and its place in the flat tensors. */
 export interface FlatEntry {
-  /** The first path under which the tree knows it. */
+  /** Its path in the tree; the first, where a tensor has several. */
   readonly path: string;
   /** Sizes of its dimensions. */
   readonly shape: readonly number[];
@@ -38,9 +38,9 @@ export function viewOf(
   return aten.view(aten.slice(flat, 0, start, end), [...shape]);
 }
 
-/** Elements that share a weight decay. */
+/** Elements with the same weight decay. */
 export interface FlatGroup {
-  /** Whether weight decay is for them. */
+  /** Whether weight decay applies to them. */
   readonly decays: boolean;
   /** First element in the flat tensors. */
   readonly start: number;
@@ -50,13 +50,16 @@ export interface FlatGroup {
 
 const NO_DECAY = /bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.)/i;
 
-/** The flat tensors; making them moves the parameters into them. */
+/** The flat tensors; the constructor moves the parameters into them. */
 export class FlatParameters implements Disposable {
-  /** All values. */
+  /** All parameter values. */
   readonly values: Tensor;
-  /** All gradients; autograd adds into it. */
+  /** All gradients; autograd adds into this tensor. */
   readonly gradients: Tensor;
-  /** The parameters: those that decay first, each part in the order of the tree. */
+  /**
+   * The parameters: first those with weight decay, then the others, each in the
+   * order of the tree.
+   */
   readonly entries: readonly FlatEntry[];
   /** One or two groups, as transformers' Trainer makes them. */
   readonly groups: readonly FlatGroup[];
@@ -64,8 +67,9 @@ export class FlatParameters implements Disposable {
   readonly #gradientViews: Tensor[] = [];
 
   /**
-   * Copies `parameters` into new flat tensors on `device` and puts views in their
-   * places, marked for training. A tensor that hangs in two places is moved once.
+   * Copies `parameters` into new flat tensors on `device`, and replaces them by
+   * views whose gradients are recorded. A tensor with several places in the tree
+   * is moved once.
    */
   constructor(parameters: readonly NamedParameter[], device: Device) {
     using scope = new DetachedScope();
@@ -109,7 +113,10 @@ export class FlatParameters implements Disposable {
     this.gradients.fill(0);
   }
 
-  /** Frees the gradients; the modules keep their weights, no longer marked for training. */
+  /**
+   * Frees the gradients; the modules keep their weights, whose gradients are
+   * not recorded any more.
+   */
   [Symbol.dispose](): void {
     using scope = new DetachedScope();
     for (const [index, { view }] of this.entries.entries()) {

@@ -1,7 +1,7 @@
 /**
- * What gradients are multiplied with between backward and update: clipping to a
- * norm as `clip_grad_norm_` does, and dynamic loss scaling for float16
- * (Micikevicius et al., arXiv:1710.03740) with the numbers of `torch.amp.GradScaler`.
+ * Factors of gradients between backward and update: clipping to a norm, as in
+ * `clip_grad_norm_`, and dynamic loss scaling for float16 (Micikevicius et al.,
+ * arXiv:1710.03740) with the constants of `torch.amp.GradScaler`.
  *
  * @module
  */
@@ -15,9 +15,9 @@ export function gradientNorm(gradients: Tensor): number {
 }
 
 /**
- * Multiplies a flat tensor of gradients by `factor`, and by what brings its norm,
- * which was `norm` before, down to `maxNorm`: `min(1, maxNorm / (norm + 1e-6))`.
- * A `maxNorm` of 0 does not clip.
+ * Multiplies a flat tensor of gradients by `factor`, and by `min(1, maxNorm /
+ * (norm + 1e-6))`, which clips it to `maxNorm`; `norm` is its norm after
+ * `factor`. A `maxNorm` of 0 does not clip.
  */
 export function scaleGradients(
   gradients: Tensor,
@@ -34,7 +34,7 @@ export function scaleGradients(
   aten.mul_(gradients, tensor(clip * factor, { device: gradients.device }));
 }
 
-/** The numbers of `torch.amp.GradScaler`. */
+/** The constants of `torch.amp.GradScaler`. */
 export const GRAD_SCALER = {
   initialScale: 65536,
   growthFactor: 2,
@@ -42,18 +42,18 @@ export const GRAD_SCALER = {
   growthInterval: 2000,
 } as const;
 
-/** What must be saved to go on exactly. */
+/** The state that a checkpoint has to save. */
 export interface LossScalerState {
   readonly scale: number;
   readonly goodSteps: number;
 }
 
-/** Grows the scale while gradients stay finite and halves it when they do not. */
+/** Raises the scale while gradients stay finite, and halves it when they do not. */
 export class LossScaler {
   #scale: number;
   #goodSteps: number;
 
-  /** Starts at 65536, or where `state` left off. */
+  /** Starts at 65536, or continues from `state`. */
   constructor(state: LossScalerState = {
     scale: GRAD_SCALER.initialScale,
     goodSteps: 0,
@@ -62,17 +62,17 @@ export class LossScaler {
     this.#goodSteps = state.goodSteps;
   }
 
-  /** What losses are multiplied with. */
+  /** The factor of the losses. */
   get scale(): number {
     return this.#scale;
   }
 
-  /** What {@linkcode LossScaler} can be made of again. */
+  /** The state from which an equal {@linkcode LossScaler} can be made. */
   get state(): LossScalerState {
     return { scale: this.#scale, goodSteps: this.#goodSteps };
   }
 
-  /** Learns whether the gradients of a step were finite. */
+  /** Updates the scale after a step; `isFinite` says whether its gradients were finite. */
   update(finite: boolean): void {
     this.#goodSteps = finite ? this.#goodSteps + 1 : 0;
     if (!finite) this.#scale *= GRAD_SCALER.backoffFactor;

@@ -1,7 +1,8 @@
 /**
- * Forward and backward of one micro-batch, with or without activation
- * checkpointing (Chen et al., arXiv:1604.06174). Checkpointing keeps each
- * segment's input only and computes the segment again when its gradient is due.
+ * Forward and backward pass of one micro-batch, with or without activation
+ * checkpointing (Chen et al., arXiv:1604.06174). Activation checkpointing keeps
+ * only the input of each layer, and computes the layer again when its gradient is
+ * needed.
  *
  * @module
  */
@@ -22,21 +23,21 @@ import {
 import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
 
-/** How a micro-batch is computed. */
+/** Options of {@linkcode accumulateGradients}. */
 export interface GradientOptions {
-  /** What the sum of the losses is multiplied with. */
+  /** The factor of the sum of the losses. */
   readonly factor: number;
   /** Recompute activations instead of keeping them. */
   readonly checkpointing: boolean;
-  /** Run matrix products in this type, or `null`. */
+  /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
   /** Seeds dropout; the same numbers give the same masks. */
   readonly seed: readonly number[];
 }
 
 /**
- * Adds the gradients of one micro-batch to the trained parameters' and gives the
- * loss, `factor · Σ −log p`. A batch without trained tokens gives 0.
+ * Adds the gradients of one micro-batch to those of the trained parameters, and
+ * returns the loss, `factor · Σ −log p`. A batch without trained tokens gives 0.
  */
 export function accumulateGradients(
   model: CausalLm,
@@ -52,13 +53,13 @@ export function accumulateGradients(
   return options.checkpointing ? recomputed(pass) : recorded(pass);
 }
 
-/** One micro-batch on its way through the model. */
+/** The forward pass of one micro-batch. */
 interface Pass {
   readonly model: CausalLm;
   readonly ids: Tensor;
   readonly context: BatchContext;
   readonly options: GradientOptions;
-  /** The loss of the last hidden states. */
+  /** The loss, computed from the last hidden states. */
   readonly lossOf: (hidden: Tensor) => Tensor;
 }
 
@@ -68,7 +69,8 @@ function preparePass(
 ): Pass | null {
   const { batch, options } = input;
   const targets = lossTargets(batch, model.device);
-  // Made in any case: a model may follow the lengths of all batches.
+  // Made even without targets: a model may keep track of the lengths of all
+  // batches.
   const context = model.context(batch);
   if (targets === null) return null;
   const factor = tensor(options.factor, { device: model.device });
@@ -78,7 +80,8 @@ function preparePass(
     context,
     ids: inputIdsOf(batch, model.device),
     lossOf: (hidden) => {
-      // Logits are the largest tensors there are; autograd needs but their softmax.
+      // Logits are the largest tensors of all. Freeing them here is safe, because
+      // autograd keeps only their softmax.
       using scope = tensorScope();
       const logits = model.head(aten.indexSelect(hidden, 0, targets.rows));
       const { labels } = targets;
@@ -87,7 +90,7 @@ function preparePass(
   };
 }
 
-/** Runs layer `index`; dropout draws the same masks each time it is run. */
+/** Runs layer `index`; dropout draws the same masks every time. */
 function runLayer(pass: Pass, index: number, hidden: Tensor): Tensor {
   using scope = tensorScope();
   const { model, options, context } = pass;
@@ -95,7 +98,7 @@ function runLayer(pass: Pass, index: number, hidden: Tensor): Tensor {
   return scope.keep(model.decoderLayers[index]!.forward(hidden, context));
 }
 
-/** Embeds the ids; dropout draws the same masks each time it is done. */
+/** Embeds the ids; dropout draws the same masks every time. */
 function embedded({ model, options, ids, context }: Pass): Tensor {
   const seed = [...options.seed, model.decoderLayers.length];
   manualSeed(mixSeed(seed), model.device);
@@ -110,7 +113,7 @@ function trained(module: Module): Tensor[] {
   return [...found];
 }
 
-/** Autograd keeps what it needs. */
+/** Autograd keeps the activations that it needs. */
 function recorded(pass: Pass): number {
   const { model } = pass;
   let hidden = embedded(pass);
@@ -122,7 +125,7 @@ function recorded(pass: Pass): number {
   return loss.item();
 }
 
-/** Only inputs of layers are kept; each layer is run again with recording on. */
+/** Only the inputs of layers are kept; each layer is run again with recording on. */
 function recomputed(pass: Pass): number {
   const { model } = pass;
   const inputs = layerInputs(pass);
@@ -145,7 +148,7 @@ function recomputed(pass: Pass): number {
   return loss.item();
 }
 
-/** The first layer that has something to train; gradients need not go below it. */
+/** The first layer with trainable parameters; no gradients are needed below it. */
 function lowestTrained(model: CausalLm): number {
   const layers = model.decoderLayers;
   const lowest = layers.findIndex((layer) => trained(layer).length > 0);
@@ -169,7 +172,7 @@ function headParameters(model: CausalLm): Tensor[] {
   return trained(model).filter((each) => !layers.has(each));
 }
 
-/** The gradient of one layer's input; of its parameters on the way. */
+/** The gradient of one layer's input; the gradients of its parameters are accumulated. */
 function layerGradient(
   pass: Pass,
   layer: { index: number; input: Tensor; gradient: Tensor; wanted: boolean },

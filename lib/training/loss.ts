@@ -1,6 +1,7 @@
 /**
- * The loss over trained tokens. Hidden states that predict nothing trained are left
- * out before the head: they would cost a row of logits each and add nothing.
+ * The loss over trained tokens. Hidden states without a label are left out before
+ * the output layer, because their logits would cost time and memory and add
+ * nothing.
  *
  * @module
  */
@@ -10,11 +11,11 @@ import { aten, type Device, fromData, type Tensor, to } from "../tensor/mod.ts";
 
 const SUM = 2;
 
-/** Positions that are trained, and what they shall predict. */
+/** The positions that are trained, and their labels. */
 export interface LossTargets {
   /** Rows of the hidden states `[tokens, hidden]`, `int64`. */
   readonly rows: Tensor;
-  /** The token that follows each, `int64`. */
+  /** The token to predict at each of them, `int64`. */
   readonly labels: Tensor;
 }
 
@@ -41,7 +42,7 @@ export function inputIdsOf({ inputIds }: Batch, device: Device): Tensor {
 }
 
 /**
- * `factor · Σ −log p(label)`, a scalar: logits are float32 as in
+ * `factor · Σ −log p(label)`, a scalar. Logits are converted to float32, as in
  * `transformers.loss.ForCausalLMLoss`.
  */
 export function tokenLoss(

@@ -1,5 +1,5 @@
 /**
- * Training: the Trainer and what it is made of.
+ * Training: the Trainer and its parts.
  *
  * @module
  */

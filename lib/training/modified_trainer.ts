@@ -1,5 +1,5 @@
 /**
- * The recipe's trainer: it writes the adapter as `adapter_model.bin` too.
+ * The recipe's trainer, which also writes the adapter as `adapter_model.bin`.
  *
  * @module
  */
@@ -8,26 +8,30 @@ import { type PeftModel, writeAdapterArchive } from "../peft/mod.ts";
 import { Trainer } from "./trainer.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 
-/** Options of {@linkcode ModifiedTrainer}: the model has an adapter. */
+/** Options of {@linkcode ModifiedTrainer}: the model must have an adapter. */
 export interface ModifiedTrainerOptions extends TrainerOptions {
-  /** The adapter to train, on its base model. */
+  /** The adapter to train, with its base model. */
   readonly model: PeftModel;
 }
 
 /**
- * The recipe's `ModifiedTrainer`: a {@linkcode Trainer} of adapters that writes them
- * as `adapter_model.bin` too, which `torch.load(weights_only=True)` opens.
+ * The recipe's `ModifiedTrainer`: a {@linkcode Trainer} for adapters that also
+ * writes them as `adapter_model.bin`, which `torch.load(weights_only=True)`
+ * opens.
  */
 export class ModifiedTrainer extends Trainer {
   readonly #model: PeftModel;
 
-  /** Makes a trainer of `options.model`'s adapter. */
+  /** Makes a trainer for the adapter of `options.model`. */
   constructor(options: ModifiedTrainerOptions) {
     super(options);
     this.#model = options.model;
   }
 
-  /** Writes the adapter as peft does and as `adapter_model.bin`, and gives the folder. */
+  /**
+   * Writes the adapter in peft's format and as `adapter_model.bin`, and returns
+   * the folder.
+   */
   override saveModel(folder?: string): string {
     const path = super.saveModel(folder);
     writeAdapterArchive(path, this.#model.stateDict());

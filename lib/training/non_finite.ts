@@ -1,6 +1,6 @@
 /**
- * Numbers that are not finite (NaN, infinity): how many steps in a row a run bears
- * with them, and where in the model the first of them comes up.
+ * Numbers that are not finite (NaN, infinity): after how many such steps a run
+ * stops, and where in the model the first of them appears.
  *
  * @module
  */
@@ -21,23 +21,26 @@ import { type FlatParameters, viewOf } from "./flat_parameters.ts";
 import { inputIdsOf } from "./loss.ts";
 import type { StepReport } from "./trainer_options.ts";
 
-/** Steps in a row without a finite loss and finite gradients that end a run. */
+/** A run stops after this many steps in a row whose loss or gradients are not finite. */
 export const MAX_FAILED_STEPS = 3;
 
 /** Counts failed steps. */
 export class FailedSteps {
   /** Failed steps since the last good one. */
   inARow = 0;
-  #told = false;
+  #hasWarned = false;
 
-  /** Takes note of a step; gives the sentence for the user about the first failed one of the run, else `null`. */
+  /**
+   * Counts a step; returns a sentence for the user at the first failed step of
+   * the run, else `null`.
+   */
   add({ failed, step }: StepReport): string | null {
     this.inARow = failed ? this.inARow + 1 : 0;
-    if (!failed || this.#told) return null;
-    this.#told = true;
+    if (!failed || this.#hasWarned) return null;
+    this.#hasWarned = true;
     return `The loss or the gradients of step ${step} are not finite numbers: ` +
-      "its update is left out, and so are others of this kind; after " +
-      `${MAX_FAILED_STEPS} in a row the run stops`;
+      "its update is skipped; after " +
+      `${MAX_FAILED_STEPS} such steps in a row the run stops`;
   }
 }
 
@@ -48,7 +51,7 @@ export function isFinite(values: Tensor): boolean {
 }
 
 /**
- * Sees to it that weights are finite before they are saved into `folder`.
+ * Checks that weights are finite, before they are saved into `folder`.
  *
  * @throws {InputError} when they are not.
  */
@@ -76,22 +79,25 @@ function lastGood(checkpoint: string | null): string {
     : `; the last good checkpoint is ${quoted(checkpoint)}`;
 }
 
-/** What is searched by {@linkcode nonFiniteError}. */
+/** What {@linkcode nonFiniteError} searches. */
 export interface FailedStep {
   readonly model: CausalLm;
   /** The trained parameters, with the gradients of the step. */
   readonly parameters: FlatParameters;
   readonly batches: readonly Batch[];
   readonly autocast: DType | null;
-  /** Steps done. */
+  /** Number of steps so far. */
   readonly step: number;
-  /** Failed steps at the end of them. */
+  /** Number of failed steps in a row, this one included. */
   readonly inARow: number;
   /** The newest checkpoint of this run, or `null`. */
   readonly checkpoint: string | null;
 }
 
-/** The error that ends a run after failed steps: says which step, and where the first such number is. */
+/**
+ * The error that ends a run after failed steps: names the step, and where the
+ * first non-finite number is.
+ */
 export function nonFiniteError(failed: FailedStep): InputError {
   const { step, inARow, checkpoint } = failed;
   const steps = inARow === 1
@@ -104,7 +110,7 @@ export function nonFiniteError(failed: FailedStep): InputError {
   );
 }
 
-const CALMER =
+const REMEDY =
   "a lower --learning_rate, or --torch_dtype float32 or bfloat16 in place of float16, is needed";
 
 function firstPlace(failed: FailedStep): string {
@@ -116,11 +122,11 @@ function firstPlace(failed: FailedStep): string {
   using _scope = tensorScope();
   const entry = entries.find((each) => !isFinite(viewOf(gradients, each)));
   return entry === undefined
-    ? `the norm of the gradients is beyond the range of float32, ${CALMER}`
-    : `the first is in the gradient of ${quoted(entry.path)}, ${CALMER}`;
+    ? `the norm of the gradients is beyond the range of float32, ${REMEDY}`
+    : `the first is in the gradient of ${quoted(entry.path)}, ${REMEDY}`;
 }
 
-/** Runs the segments of the model one by one: embedding, layers, head. */
+/** Runs the model part by part: embedding, layers, output layer. */
 function firstInForward(batch: Batch, failed: FailedStep): string | null {
   using _scope = tensorScope();
   using _frozen = noGrad();
@@ -143,7 +149,7 @@ function firstInForward(batch: Batch, failed: FailedStep): string | null {
     : described("the head", model, failed);
 }
 
-/** Says whether the weights of the place are at fault, and which. */
+/** Says whether the weights of this part are the cause, and which. */
 function described(
   place: string,
   module: Module,
@@ -155,10 +161,12 @@ function described(
   for (const { path, tensor } of model.namedParameters()) {
     if (!own.has(tensor) || isFinite(tensor)) continue;
     return trained.has(tensor)
-      ? `${start}, where ${quoted(path)} has grown beyond all bounds, ${CALMER}`
+      ? `${start}, because the trained parameter ${
+        quoted(path)
+      } is not finite, ${REMEDY}`
       : `${start}, whose weight ${
         quoted(path)
-      } in the base model holds such numbers, a base model without them is needed`;
+      } in the base model is not finite, a base model with finite weights is needed`;
   }
-  return `${start}, whose weights are finite, ${CALMER}`;
+  return `${start}, whose weights are finite, ${REMEDY}`;
 }

@@ -1,7 +1,8 @@
 /**
- * `optimizer.pt`, `scheduler.pt`, `scaler.pt` and `rng_state.pth` of a checkpoint, as
- * transformers' Trainer writes and reads them. Ours read the first and the third
- * back; the other two follow from what we know anyway.
+ * `optimizer.pt`, `scheduler.pt`, `scaler.pt` and `rng_state.pth` of a
+ * checkpoint, in the form that transformers' Trainer writes and reads. lorikeet
+ * reads back the first and the third; the content of the other two follows from
+ * the number of steps and the settings.
  *
  * @module
  */
@@ -25,11 +26,11 @@ const SCHEDULER_FILE = "scheduler.pt";
 const SCALER_FILE = "scaler.pt";
 const RANDOM_FILE = "rng_state.pth";
 
-/** What the files say. */
+/** The content of the files. */
 export interface OptimizerContent {
   readonly parameters: FlatParameters;
   readonly optimizer: Optimizer;
-  /** Loss scaling, for float16. */
+  /** State of loss scaling, for float16. */
   readonly lossScaler: LossScalerState | null;
   /** The highest learning rate. */
   readonly baseRate: number;
@@ -54,7 +55,7 @@ export function writeOptimizerFiles(
   writeTorchObject(`${folder}/${RANDOM_FILE}`, randomObject(seed));
 }
 
-/** `optimizer.state_dict()`: parameters are numbered, those that decay first. */
+/** `optimizer.state_dict()`: parameters are numbered, first those with weight decay. */
 function optimizerObject(content: OptimizerContent): TorchValue {
   const { parameters, optimizer, baseRate, nextRate } = content;
   const { entries, groups } = parameters;
@@ -82,7 +83,7 @@ function optimizerObject(content: OptimizerContent): TorchValue {
   };
   return new Map<string, TorchValue>([
     ["state", new Map(step === 0 ? [] : states)],
-    // transformers makes both groups, be one of them empty
+    // transformers makes both groups, even if one of them is empty
     ["param_groups", [group(true), group(false)]],
   ]);
 }
@@ -94,7 +95,7 @@ function settingValue(value: Optimizer["settings"][string]): TorchValue {
     : value as null | boolean;
 }
 
-/** PyTorch keeps the number of updates with each parameter. */
+/** PyTorch stores the number of updates for each parameter. */
 function stepTensor({ scalars }: Optimizer): TorchValue {
   const bytes = new Uint8Array(Float32Array.of(scalars.step).buffer);
   return { dtype: "float32", shape: [], bytes };
@@ -144,8 +145,9 @@ function scalerObject(state: LossScalerState): TorchValue {
 const TWISTER_WORDS = 624;
 
 /**
- * The random streams of Python, numpy and PyTorch, freshly seeded: our draws are
- * functions of their place and need no stream, but transformers goes on from one.
+ * The random streams of Python, numpy and PyTorch, newly seeded. lorikeet
+ * computes its random choices from the place in the run and needs no stream, but
+ * transformers continues from one.
  */
 function randomObject(seed: readonly number[]): TorchValue {
   const mixed = mixSeed(seed);
@@ -172,7 +174,10 @@ function twisterWords(seed: number): Uint32Array {
   return words;
 }
 
-/** `torch.Generator("cpu").get_state()`: seed, words left, seeded, next, and words of 64 bits. */
+/**
+ * `torch.Generator("cpu").get_state()`: the seed, how many words are left,
+ * whether it is seeded, the next word, and all words in 64 bits each.
+ */
 function cpuState(seed: bigint, words: Uint32Array): Uint8Array {
   const bytes = new Uint8Array(5056);
   const view = new DataView(bytes.buffer);
@@ -185,7 +190,10 @@ function cpuState(seed: bigint, words: Uint32Array): Uint8Array {
   return bytes;
 }
 
-/** `torch.Generator("cuda").get_state()`: the seed, and how much has been drawn. */
+/**
+ * `torch.Generator("cuda").get_state()`: the seed, and how many numbers have
+ * been drawn.
+ */
 function cudaState(seed: bigint): Uint8Array {
   const bytes = new Uint8Array(16);
   new DataView(bytes.buffer).setBigUint64(0, seed, true);
@@ -197,10 +205,11 @@ function byteTensor(bytes: Uint8Array): TensorData {
 }
 
 /**
- * The tensors of `optimizer.pt` in `folder` by `name of parameter.name of state`; it
- * numbers parameters in the order of `entries`. Empty before the first update.
+ * The tensors in `optimizer.pt` of `folder`, by `name of parameter.name of
+ * state`; the file numbers parameters in the order of `entries`. Empty before the
+ * first update.
  *
- * @throws {InputError} when it is damaged, or has the state of other parameters.
+ * @throws {InputError} when it is damaged, or is the state of other parameters.
  */
 export function readOptimizerFile(
   folder: string,
@@ -236,7 +245,7 @@ export function readOptimizerFile(
 }
 
 /**
- * Reads `scaler.pt` in `folder`, or `null` where there is none.
+ * Reads `scaler.pt` of `folder`; `null` where there is none.
  *
  * @throws {InputError} when it is damaged.
  */

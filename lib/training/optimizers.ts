@@ -1,7 +1,7 @@
 /**
- * The optimizers by name, and what each of them declares: its update, the state
- * that a checkpoint holds, and its settings in PyTorch's words. A script adds one
- * of its own with {@linkcode registerOptimizer}.
+ * The optimizers by name. Each declares its update, the state that a checkpoint
+ * holds, and its settings by PyTorch's names. A script adds one of its own with
+ * {@linkcode registerOptimizer}.
  *
  * @module
  */
@@ -12,39 +12,42 @@ import type { Tensor } from "../tensor/mod.ts";
 import { AdamW } from "./adamw.ts";
 import type { FlatEntry, FlatParameters } from "./flat_parameters.ts";
 
-/** A value of PyTorch's `param_groups`. */
+/** A value in PyTorch's `param_groups`. */
 export type OptimizerSetting =
   | null
   | boolean
   | number
   | readonly [number, number];
 
-/** Changes trained parameters by their gradients. */
+/** Updates trained parameters from their gradients. */
 export interface Optimizer extends Disposable {
   /**
-   * The numbers of its state, saved in a checkpoint and set again on resume.
-   * `step` is the number of updates made so far.
+   * The numbers in its state, saved in a checkpoint and set again on resume.
+   * `step` is the number of updates so far.
    */
   readonly scalars: { step: number; [name: string]: number };
-  /** What `optimizer.pt` says in `param_groups`, but for `lr`, `weight_decay` and `params`. */
+  /**
+   * The content of `param_groups` in `optimizer.pt`, except `lr`,
+   * `weight_decay` and `params`.
+   */
   readonly settings: Readonly<Record<string, OptimizerSetting>>;
-  /** `weight_decay` of the parameters that decay. */
+  /** `weight_decay` of the parameters that have weight decay. */
   readonly weightDecay: number;
   /**
-   * The tensors of its state that belong to `parameter`, by the names that PyTorch
-   * gives them. A checkpoint copies out of them, and on resume into them, so they
-   * are the state itself or views of it. The names are the same for all parameters.
+   * The tensors in its state that belong to `parameter`, by PyTorch's names.
+   * Checkpoints copy from them, and resuming copies into them, so they must be
+   * the state itself or views of it. All parameters have the same names.
    */
   stateOf(parameter: FlatEntry): Readonly<Record<string, Tensor>>;
-  /** Takes one step with the gradients as they are. */
+  /** Takes one step with the present gradients. */
   step(learningRate: number): void;
 }
 
-/** An optimizer that a run can ask for by name. */
+/** An optimizer that can be chosen by name. */
 export interface OptimizerDefinition {
-  /** What `--optim` says: the name, and other names for the same. */
+  /** The values of `--optim` that choose it: its name, and synonyms. */
   readonly names: readonly [string, ...string[]];
-  /** Makes the optimizer of `parameters`, its state as before the first step. */
+  /** Makes the optimizer of `parameters`, in its state before the first step. */
   create(parameters: FlatParameters, args: TrainingArguments): Optimizer;
 }
 
@@ -63,7 +66,7 @@ const table = new Map<string, OptimizerDefinition>(
 );
 
 /**
- * Adds an optimizer, so that `optim` can name it; one of the same name is replaced.
+ * Adds an optimizer that `optim` can then name. It replaces one of the same name.
  *
  * @example
  * ```ts
@@ -100,7 +103,7 @@ export function optimizerNames(): string[] {
 /**
  * The optimizer called `name`.
  *
- * @throws {InputError} with the names that there are and exit code 2.
+ * @throws {InputError} with the known names and exit code 2.
  */
 export function optimizerNamed(name: string): OptimizerDefinition {
   const found = table.get(name);

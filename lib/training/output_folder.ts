@@ -1,6 +1,6 @@
 /**
- * The folder that a run writes into: held by one run at a time, swept of what killed
- * runs left, and its checkpoints listed, found and rotated.
+ * The output folder of a run: locked by one run at a time, cleared of what killed
+ * runs left behind, its checkpoints listed, found and rotated.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { readJsonFile } from "../formats/json_file.ts";
 import { InputError, quoted } from "../input_error.ts";
 
 const LOCK_FILE = ".lorikeet.lock";
-/** transformers' name of the state file; the last to be written into a checkpoint. */
+/** transformers' name of the state file, which is written into a checkpoint last. */
 export const TRAINER_STATE = "trainer_state.json";
-/** Our file of what transformers' files have no place for. */
+/** lorikeet's own file, for the state that no file of transformers has a field for. */
 export const RESUME_STATE = "resume_state.json";
 
 /**
- * The right to write into an output folder. The system takes it back when the
- * process ends, however it ends.
+ * The lock on an output folder. The system releases it when the process ends,
+ * however it ends.
  *
  * @example
  * ```ts
@@ -45,9 +45,10 @@ export class OutputLock implements Disposable {
   readonly #made: readonly string[];
 
   /**
-   * Makes the folder `path` if need be, holds it, and removes what killed runs left.
+   * Makes the folder `path` if it does not exist, locks it, and removes what
+   * killed runs left behind.
    *
-   * @throws {InputError} when another run holds it, or it cannot be written.
+   * @throws {InputError} when another run has locked it, or it cannot be written.
    */
   constructor(path: string) {
     this.#path = path;
@@ -62,9 +63,13 @@ export class OutputLock implements Disposable {
     }
   }
 
-  /** Lets the folder go; removes it when it was made here and nothing has been written. */
+  /**
+   * Releases the lock; removes the folder when it was made here and nothing has
+   * been written into it.
+   */
   [Symbol.dispose](): void {
-    // before it is unlocked, so that nobody removes the file that another has locked
+    // before it is unlocked, so that the file another run has locked is never
+    // removed
     remove(`${this.#path}/${LOCK_FILE}`);
     this.#file.close();
     removeEmpty(this.#made);
@@ -72,9 +77,9 @@ export class OutputLock implements Disposable {
 }
 
 /**
- * Sees whether a run could write into `path`, and leaves nothing there.
+ * Checks whether a run could write into `path`, and leaves nothing there.
  *
- * @throws {InputError} when another run holds it, or it cannot be written.
+ * @throws {InputError} when another run has locked it, or it cannot be written.
  */
 export function checkOutputFolder(path: string): void {
   new OutputLock(path)[Symbol.dispose]();
@@ -92,13 +97,14 @@ function lockedFile(path: string): Deno.FsFile {
         }: another run is writing there, wait until it ends or give another --output_dir`,
       );
     }
-    // the run before may have removed the file between our opening and locking it
+    // the previous run may have removed the file after we opened it and before we
+    // locked it
     if (fileInfo(name)?.ino === file.statSync().ino) return file;
     file.close();
   }
 }
 
-/** Whether `file` could be locked; also where the file system knows no locks. */
+/** Whether `file` could be locked; true also where the file system has no locks. */
 function tryLock(file: Deno.FsFile): boolean {
   try {
     return file.tryLockSync(true);
@@ -124,12 +130,12 @@ function removeEmpty(folders: readonly string[]): void {
     try {
       Deno.removeSync(folder);
     } catch {
-      return; // it holds something, and so do those around it
+      return; // not empty, so the folders around it are not empty either
     }
   }
 }
 
-/** Removes a file or a folder with all that is in it, if it is there. */
+/** Removes a file, or a folder with everything in it, if it exists. */
 export function remove(path: string): void {
   try {
     Deno.removeSync(path, { recursive: true });
@@ -141,15 +147,15 @@ export function remove(path: string): void {
 const PARTIAL = "tmp-checkpoint-";
 const RETIRED = "old-checkpoint-";
 
-/** Where checkpoint `step` is written before it is whole. */
+/** Where checkpoint `step` is written until it is complete. */
 export function partialFolder(output: string, step: number): string {
   return `${output}/${PARTIAL}${step}`;
 }
 
 /**
- * Gives a whole checkpoint its name. What had the name before is set aside first,
- * so that a process that is killed leaves the one or the other, or a whole one
- * that {@linkcode OutputLock} puts in its place.
+ * Gives a complete checkpoint its final name. A checkpoint that had the name
+ * before is renamed first, so that a killed process leaves one of the two, or a
+ * complete one that {@linkcode OutputLock} renames later.
  */
 export function placeCheckpoint(output: string, step: number): string {
   const final = `${output}/checkpoint-${step}`;
@@ -164,7 +170,10 @@ export function placeCheckpoint(output: string, step: number): string {
   return final;
 }
 
-/** Takes a checkpoint's name away and gives where it lies now; `null` when there is none. */
+/**
+ * Renames a checkpoint out of the way and returns its new path; `null` when
+ * there is none.
+ */
 function retire(checkpoint: string): string | null {
   if (fileInfo(checkpoint) === null) return null;
   const retired = checkpoint.replace(/checkpoint-(\d+)$/, `${RETIRED}$1`);
@@ -173,7 +182,10 @@ function retire(checkpoint: string): string | null {
   return retired;
 }
 
-/** Removes what killed runs left; a checkpoint that only lacked its name gets it. */
+/**
+ * Removes what killed runs left behind; a complete checkpoint without its final
+ * name gets it.
+ */
 function sweep(output: string): void {
   for (const { name } of readFolder(output)) {
     const path = `${output}/${name}`;
@@ -213,9 +225,9 @@ function readFolder(path: string): Iterable<Deno.DirEntry> {
 }
 
 /**
- * The checkpoints in `output`, the one written first in front: an earlier run may
- * have left higher steps in the same folder. The time stands in the checkpoint,
- * since copies of a folder have times of their own.
+ * The checkpoints in `output`, the one written first in front: steps do not tell,
+ * because an earlier run may have left higher ones. The time of writing is read
+ * from the checkpoint, because copied folders have other times.
  */
 export function checkpointsByAge(output: string): string[] {
   return listCheckpoints(output)
@@ -230,7 +242,7 @@ function writtenAt(checkpoint: string): number {
     const time = typeof savedAt === "string" ? Date.parse(savedAt) : NaN;
     if (!Number.isNaN(time)) return time;
   } catch {
-    // damaged, or saved for its weights only
+    // damaged, or saved without the state for resuming
   }
   return fileInfo(`${checkpoint}/${TRAINER_STATE}`)?.mtime?.getTime() ?? 0;
 }

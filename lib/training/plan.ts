@@ -1,29 +1,29 @@
 /**
- * Steps, epochs and intervals of a run, with the arithmetic of transformers'
- * Trainer. Numbers in, numbers out.
+ * Steps, epochs and intervals of a run, computed as in transformers' Trainer.
+ * Numbers in, numbers out.
  *
  * @module
  */
 
 import { InputError } from "../input_error.ts";
 
-/** The settings that a plan depends on, spelled as in `TrainingArguments`. */
+/** The settings that a plan depends on, with the names of `TrainingArguments`. */
 export interface PlanArguments {
   /** Rows of a micro-batch. */
   readonly per_device_train_batch_size: number;
   /** Micro-batches of one optimizer step. */
   readonly gradient_accumulation_steps: number;
-  /** Whether an epoch's last micro-batch is left out when it is not full. */
+  /** Whether the last micro-batch of an epoch is left out when it is not full. */
   readonly dataloader_drop_last: boolean;
-  /** Optimizer steps of the run; 0 or less lets the epochs decide. */
+  /** Optimizer steps of the run; 0 or less: given by the number of epochs. */
   readonly max_steps: number;
-  /** Passes over the rows, fractions allowed, where `max_steps` does not decide. */
+  /** Passes over the rows, also fractions; used where `max_steps` is not set. */
   readonly num_train_epochs: number;
-  /** Steps in which the rate rises; below 1 a share of all steps. */
+  /** Steps in which the rate rises; below 1 a fraction of all steps. */
   readonly warmup_steps: number;
-  /** Steps between log rows; below 1 a share of all steps. */
+  /** Steps between log rows; below 1 a fraction of all steps. */
   readonly logging_steps: number;
-  /** Steps between checkpoints; below 1 a share of all steps. */
+  /** Steps between checkpoints; below 1 a fraction of all steps. */
   readonly save_steps: number;
 }
 
@@ -35,7 +35,7 @@ export interface TrainingPlan {
   readonly stepsPerEpoch: number;
   /** Optimizer steps of the run. */
   readonly maxSteps: number;
-  /** Epochs begun. */
+  /** Number of epochs, a last incomplete one included. */
   readonly epochs: number;
   /** Optimizer steps in which the learning rate rises from 0. */
   readonly warmupSteps: number;
@@ -48,7 +48,7 @@ export interface TrainingPlan {
 /**
  * Plans a run over `rows` rows.
  *
- * @throws {InputError} when no micro-batch can be made of them.
+ * @throws {InputError} when the rows do not fill a micro-batch.
  *
  * @example
  * ```ts
@@ -96,7 +96,7 @@ export function planTraining(rows: number, args: PlanArguments): TrainingPlan {
   };
 }
 
-/** Micro-batches of the window that makes step `step` of its epoch, the first being 0. */
+/** The micro-batches of step `step` of an epoch, counted from 0. */
 export function windowAt(
   plan: TrainingPlan,
   options: { readonly step: number; readonly accumulation: number },
@@ -136,7 +136,7 @@ function isDue(
   interval: { strategy: IntervalStrategy; every: number },
 ): boolean {
   if (interval.strategy === "epoch") {
-    // an epoch also ends where the run does, as in transformers
+    // the end of the run also ends an epoch, as in transformers
     return step % plan.stepsPerEpoch === 0 || step >= plan.maxSteps;
   }
   return interval.strategy === "steps" && step % interval.every === 0;

@@ -1,7 +1,7 @@
 /**
- * What a run logs: the sums behind the losses, which are saved with a checkpoint so
- * that a resumed run reports what the uninterrupted one would, and the rows made
- * of them.
+ * What a run logs: the sums of losses, which a checkpoint saves so that a resumed
+ * run reports the same numbers as an uninterrupted one, and the log rows computed
+ * from them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { TrainingPlan } from "./plan.ts";
 import type { StepReport } from "./trainer_options.ts";
 import type { LogRow, TrainerState } from "./trainer_state.ts";
 
-/** The sums. */
+/** Sums of losses. */
 export interface LossSums {
   /** Sum of the losses of all steps. */
   readonly lossSum: number;
@@ -19,7 +19,7 @@ export interface LossSums {
   readonly unlogged: { readonly sum: number; readonly count: number };
 }
 
-/** The row that transformers logs of the steps since the last one. */
+/** The row that transformers logs for the steps since the last one. */
 export function lossRow(loss: number, report: StepReport): LogRow {
   return {
     loss,
@@ -28,22 +28,25 @@ export function lossRow(loss: number, report: StepReport): LogRow {
   };
 }
 
-/** What {@linkcode endRow} is made of. */
+/** The input of {@linkcode endRow}. */
 export interface EndOfRun {
   readonly state: TrainerState;
   readonly plan: TrainingPlan;
   readonly args: TrainingArguments;
-  /** Rows of the data set. */
+  /** Number of rows in the dataset. */
   readonly rows: number;
-  /** The step that this session began after. */
+  /** The step after which this session began. */
   readonly first: number;
-  /** Seconds that this session took. */
+  /** Duration of this session in seconds. */
   readonly seconds: number;
   /** Sum of the losses of all steps. */
   readonly lossSum: number;
 }
 
-/** The last row of a run: rates count the steps of this session, the mean loss all. */
+/**
+ * The last row of a run: rates are of the steps in this session, the mean loss
+ * is of all steps.
+ */
 export function endRow(run: EndOfRun): LogRow {
   const { args, plan, seconds, state } = run;
   const steps = state.globalStep - run.first;
@@ -64,20 +67,20 @@ function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 
-/** Adds up losses. */
+/** Sums up losses. */
 export class LossLog {
   #total: number;
   #sum: number;
   #count: number;
 
-  /** Starts at zero, or where `sums` left off. */
+  /** Starts at zero, or continues from `sums`. */
   constructor(sums: LossSums = { lossSum: 0, unlogged: { sum: 0, count: 0 } }) {
     this.#total = sums.lossSum;
     this.#sum = sums.unlogged.sum;
     this.#count = sums.unlogged.count;
   }
 
-  /** The sums as they are. */
+  /** The present sums. */
   get sums(): LossSums {
     return {
       lossSum: this.#total,
@@ -90,7 +93,7 @@ export class LossLog {
     return this.#total;
   }
 
-  /** Adds a loss; with `filter`, a NaN or infinite one counts as the mean so far. */
+  /** Adds a loss; with `filter`, a NaN or infinite loss counts as the mean so far. */
   add(loss: number, options: { readonly filter: boolean }): void {
     const known = options.filter && !Number.isFinite(loss)
       ? this.#sum / Math.max(this.#count, 1)
@@ -100,7 +103,7 @@ export class LossLog {
     this.#count++;
   }
 
-  /** The mean since the last row; begins a new one. */
+  /** The mean loss since the last row; starts a new mean. */
   take(): number {
     const mean = this.#sum / this.#count;
     this.#sum = this.#count = 0;

@@ -1,6 +1,6 @@
 /**
- * All that makes a run come out as it does, written into each checkpoint: a resumed
- * run that differs in any of it is not the run that was interrupted, and says so.
+ * Everything that determines the result of a run. It is written into each
+ * checkpoint, and a resumed run that differs from it in anything warns the user.
  *
  * @module
  */
@@ -16,14 +16,14 @@ import type { RunSettings, TrainableModel } from "./trainable_model.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 import type { TrainerState } from "./trainer_state.ts";
 
-/** What {@linkcode runSettings} is made of. */
+/** The input of {@linkcode runSettings}. */
 export interface SettingsSource {
   readonly options: TrainerOptions;
   readonly plan: TrainingPlan;
   readonly trainable: TrainableModel;
 }
 
-/** Names of the settings that come from the arguments as they are. */
+/** Names of the settings that are taken unchanged from the arguments. */
 const FROM_ARGUMENTS = [
   "learning_rate",
   "weight_decay",
@@ -57,7 +57,7 @@ export function runSettings(source: SettingsSource): RunSettings {
   };
 }
 
-/** `max_steps` counts only where the rate depends on it. */
+/** `max_steps` matters only where the learning rate depends on it. */
 function scheduleSettings(
   name: string,
   { warmupSteps, maxSteps }: TrainingPlan,
@@ -88,9 +88,9 @@ function hashOfRows(rows: readonly Feature[]): string {
 const SAMPLES = 16;
 
 /**
- * A hash of the weights that are not trained: name, type and shape of each, and 16
- * of its elements at equal distances. Other weights, types or sizes show; a single
- * changed number may not.
+ * A hash of the weights that are not trained: name, type and shape of each, and
+ * 16 of its elements at equal distances. Other weights, types or sizes change it;
+ * a single changed number may not.
  */
 function hashOfWeights({ model, parameters }: TrainableModel): string {
   const trained = new Set(parameters.map((each) => each.path));
@@ -127,7 +127,7 @@ function changedSettings(
     .map((name) => `${name} ${shown(before[name])} → ${shown(now[name])}`);
 }
 
-/** A checkpoint that shall be resumed from, and the run that would do so. */
+/** A checkpoint to resume from, and the run that resumes. */
 export interface ResumeCheck {
   readonly state: TrainerState;
   readonly resume: { readonly settings: Readonly<Record<string, unknown>> };
@@ -136,10 +136,11 @@ export interface ResumeCheck {
 }
 
 /**
- * Sentences for the user about what makes a run resumed from `folder` another one
- * than the run that was interrupted.
+ * Warnings for the user: what makes a run resumed from `folder` differ from the
+ * run that was interrupted.
  *
- * @throws {InputError} when it has more steps than the run, or another optimizer.
+ * @throws {InputError} when the checkpoint has more steps than the run, or
+ *   another optimizer.
  */
 export function checkResume(
   folder: string,
@@ -155,7 +156,7 @@ export function checkResume(
   }
   if (resume.settings.optim !== settings.optim) {
     throw new InputError(
-      `${start}it was trained with --optim ${resume.settings.optim}, whose state is of no use to ${settings.optim}`,
+      `${start}it was trained with --optim ${resume.settings.optim}, whose state cannot be used with --optim ${settings.optim}`,
     );
   }
   const changed = changedSettings(resume.settings, settings);
@@ -163,7 +164,9 @@ export function checkResume(
     ...changed.length === 0 ? [] : [
       `Resuming from ${
         quoted(folder)
-      } does not give the run that was interrupted: ${changed.join("; ")}`,
+      } gives other results than the interrupted run would have: ${
+        changed.join("; ")
+      }`,
     ],
     ...state.globalStep < maxSteps ? [] : [
       `Nothing is left to do: ${

@@ -1,6 +1,6 @@
 /**
- * The random choices of a run, each a pure function of where in the run it is made:
- * the order of the rows, which is the reference's own (accelerate's
+ * The random choices of a run, each a pure function of the place in the run: the
+ * order of the rows, which is that of transformers (accelerate's
  * `SeedableRandomSampler`), and the seeds of dropout.
  *
  * @module
@@ -8,7 +8,7 @@
 
 import { randomPermutation } from "../tensor/mod.ts";
 
-/** How rows become micro-batches. */
+/** How rows are divided into micro-batches. */
 export interface SamplerOptions {
   /** The run's seed; the epoch is added to it. */
   readonly seed: number;
@@ -19,8 +19,9 @@ export interface SamplerOptions {
 }
 
 /**
- * The row numbers of each micro-batch of epoch `epoch`, of `count` rows:
- * `torch.randperm(count)` from a generator seeded with `seed + epoch`, cut.
+ * The row numbers of each micro-batch of epoch `epoch`, for `count` rows:
+ * `torch.randperm(count)` from a generator seeded with `seed + epoch`, divided
+ * into batches.
  *
  * @example
  * ```ts
@@ -46,7 +47,7 @@ export function epochBatches(
 
 const MASK = (1n << 64n) - 1n;
 
-/** One 64-bit seed of all `parts`: SplitMix64 (Steele et al., 2014) over them. */
+/** One 64-bit seed computed from all `parts`, with SplitMix64 (Steele et al., 2014). */
 export function mixSeed(parts: readonly number[]): bigint {
   return parts.reduce((state, part) => {
     let mixed = (state + BigInt(part) + 0x9e3779b97f4a7c15n) & MASK;

@@ -1,6 +1,6 @@
 /**
- * Learning-rate schedules by name, each a pure function of the step with the
- * formula of `transformers.optimization`. A script adds one of its own with
+ * Learning-rate schedules by name, each a pure function of the step, with the
+ * formulas of `transformers.optimization`. A script adds one of its own with
  * {@linkcode registerSchedule}.
  *
  * @module
@@ -8,24 +8,24 @@
 
 import { unknownName } from "./optimizers.ts";
 
-/** What a schedule needs to know of the run. */
+/** What a schedule depends on besides the step. */
 export interface ScheduleSpan {
-  /** Steps in which the rate rises from 0. */
+  /** Number of steps in which the rate rises from 0. */
   readonly warmupSteps: number;
-  /** Steps of the whole run. */
+  /** Number of steps of the whole run. */
   readonly maxSteps: number;
 }
 
-/** A schedule of a run. */
+/** The schedule of a run. */
 export interface Schedule extends ScheduleSpan {
   /** Which formula is used, such as `linear`. */
   readonly name: string;
 }
 
-/** What the learning rate is multiplied with at optimizer step `step`, the first being 0. */
+/** The factor of the learning rate at optimizer step `step`, counted from 0. */
 export type ScheduleFormula = (step: number, span: ScheduleSpan) => number;
 
-/** Rises to 1 in the warm-up and follows `rest` from there. */
+/** Rises to 1 in the warm-up, and follows `rest` after it. */
 function afterWarmup(rest: ScheduleFormula): ScheduleFormula {
   return (step, span) =>
     step < span.warmupSteps
@@ -33,7 +33,7 @@ function afterWarmup(rest: ScheduleFormula): ScheduleFormula {
       : rest(step, span);
 }
 
-/** Steps from the end of the warm-up to the end of the run. */
+/** Number of steps from the end of the warm-up to the end of the run. */
 function stepsAfterWarmup({ maxSteps, warmupSteps }: ScheduleSpan): number {
   return Math.max(1, maxSteps - warmupSteps);
 }
@@ -57,8 +57,8 @@ const table = new Map<string, ScheduleFormula>([
 ]);
 
 /**
- * Adds a schedule, so that `lr_scheduler_type` can name it; one of the same name is
- * replaced.
+ * Adds a schedule that `lr_scheduler_type` can then name. It replaces one of the
+ * same name.
  *
  * @example
  * ```ts
@@ -82,7 +82,7 @@ export function scheduleNames(): string[] {
 /**
  * The formula of the schedule called `name`.
  *
- * @throws {InputError} with the names that there are and exit code 2.
+ * @throws {InputError} with the known names and exit code 2.
  */
 export function scheduleNamed(name: string): ScheduleFormula {
   const found = table.get(name);
@@ -91,10 +91,9 @@ export function scheduleNamed(name: string): ScheduleFormula {
 }
 
 /**
- * What the learning rate is multiplied with at optimizer step `step`, the first
- * being 0.
+ * The factor of the learning rate at optimizer step `step`, counted from 0.
  *
- * @throws {InputError} with the names that there are and exit code 2.
+ * @throws {InputError} with the known names and exit code 2.
  *
  * @example
  * ```ts

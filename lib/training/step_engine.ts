@@ -1,6 +1,6 @@
 /**
- * One optimizer step on flat parameters: gradients of all micro-batches, unscale,
- * clip, update. Knows nothing of epochs, logs or files.
+ * One optimizer step on flat parameters: gradients of all micro-batches,
+ * unscaling, clipping, update. Knows nothing of epochs, logs or files.
  *
  * @module
  */
@@ -21,37 +21,37 @@ import {
 import { type Optimizer, optimizerNamed } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable_model.ts";
 
-/** What one step did. */
+/** The result of one step. */
 export interface StepResult {
   /** Mean loss of the step. */
   readonly loss: number;
   /** Norm of the gradients before clipping. */
   readonly gradNorm: number;
-  /** Whether the update was left out, since gradients or loss were not finite. */
+  /** Whether the update was skipped, because gradients or loss were not finite. */
   readonly skipped: boolean;
-  /** Whether they were not finite for another reason than float16's loss scale. */
+  /** Whether they were not finite for a reason other than float16's loss scale. */
   readonly failed: boolean;
 }
 
-/** What a step needs to know. */
+/** The input of a step, besides its batches. */
 export interface StepInput {
   /** Learning rate of the update. */
   readonly learningRate: number;
-  /** Numbers that seed this step's dropout. */
+  /** Numbers that seed dropout in this step. */
   readonly seed: readonly number[];
   /** How micro-batches are weighted. */
   readonly loss: "tokens" | "reference";
 }
 
-/** In which type a step is computed. */
+/** The types in which a step is computed. */
 export interface Precision {
-  /** The type that matrix products run in, or `null` for that of the weights. */
+  /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
-  /** Whether losses are scaled so that gradients fit float16. */
+  /** Whether losses are scaled, so that gradients do not underflow in float16. */
   readonly lossScaling: boolean;
 }
 
-/** The precision that `args` ask for; as in the reference, float16 arithmetic is for CUDA devices. */
+/** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
 function precisionOf(args: TrainingArguments, device: Device): Precision {
   const fp16 = args.fp16 && device.type === "cuda";
   return {
@@ -68,7 +68,7 @@ export class StepEngine implements Disposable {
   readonly optimizer: Optimizer;
   readonly #model: CausalLm;
   readonly #args: TrainingArguments;
-  /** The type that matrix products run in, or `null` for that of the weights. */
+  /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
   #scaler: LossScaler | null = null;
 
@@ -117,9 +117,10 @@ export class StepEngine implements Disposable {
   }
 
   /**
-   * Changes the parameters, but not by numbers that are not finite: one such update
-   * would spoil them for good. float16's scale is lowered then, which mends it as a
-   * rule; not where the loss itself is not finite, or nothing is left of the scale.
+   * Updates the parameters, unless loss or gradients are not finite: one such update
+   * would make the parameters useless. In float16 a lower loss scale usually helps;
+   * the step counts as failed where it cannot, because the loss itself is not finite
+   * or the scale is below 1.
    */
   #update(
     loss: number,
@@ -150,7 +151,7 @@ export class StepEngine implements Disposable {
   }
 }
 
-/** What the sum of a micro-batch's losses counts in the loss of its window. */
+/** The factor of a micro-batch's sum of losses in the loss of its window. */
 function shareOf(
   batch: Batch,
   window: { batches: readonly Batch[]; loss: "tokens" | "reference" },

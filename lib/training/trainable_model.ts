@@ -1,6 +1,6 @@
 /**
- * What is trained: an adapter, or a whole model. The one place that knows how the
- * two differ: which parameters, which names on disk, which files.
+ * The model to train: an adapter, or a whole model. Only this file knows how the
+ * two differ: in their parameters, their names on disk, and their files.
  *
  * @module
  */
@@ -17,24 +17,24 @@ export type RunSettings = Readonly<
   Record<string, string | number | boolean | null>
 >;
 
-/** A model with the parameters to train, and how they are saved and read. */
+/** A model with its trainable parameters, and how these are saved and read. */
 export interface TrainableModel {
-  /** The model, the adapter injected. */
+  /** The model, with the adapter in it. */
   readonly model: CausalLm;
-  /** Parameters to train, as the tree names them. */
+  /** The trainable parameters, with their paths in the tree. */
   readonly parameters: readonly NamedParameter[];
-  /** What of the adapter's configuration makes a run come out as it does. */
+  /** The settings of the adapter that determine the result of the run. */
   readonly settings: RunSettings;
-  /** Writes the trained weights in the format the ecosystem loads. */
+  /** Writes the trained weights in the format of peft or transformers. */
   save(folder: string): void;
-  /** Reads what {@linkcode TrainableModel.save} wrote, by the tree's names. */
+  /** Reads what {@linkcode TrainableModel.save} wrote, by paths in the tree. */
   read(folder: string): ReadonlyMap<string, TensorData>;
 }
 
 /**
- * What is trainable of `model`: its adapter, or all of it.
+ * The trainable model in `model`: its adapter, or all of it.
  *
- * @throws {InputError} when there is nothing to train.
+ * @throws {InputError} when it has no trainable parameter.
  */
 export function trainableModel(model: CausalLm | PeftModel): TrainableModel {
   const trainable = model instanceof PeftModel
@@ -62,7 +62,10 @@ function trainableAdapter(peft: PeftModel): TrainableModel {
   };
 }
 
-/** Fields that say which layers are adapted, which names show, or what was drawn at the start. */
+/**
+ * Fields that say which layers are adapted, by which names, or how the
+ * parameters were initialised.
+ */
 const SAME_RUN = new Set([
   "base_model_name_or_path",
   "exclude_modules",

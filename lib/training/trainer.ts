@@ -1,7 +1,7 @@
 /**
- * `Trainer`: the loop over steps. Every piece of it is a named step elsewhere:
+ * `Trainer`: the loop over steps. The parts of a step are in other files:
  * batches, gradients, clipping, schedule, optimizer, log, checkpoints. It prints
- * nothing; callbacks see what happens and may stop the run.
+ * nothing; callbacks follow the run and may stop it.
  *
  * @module
  */
@@ -50,7 +50,7 @@ import {
   type TrainerState,
 } from "./trainer_state.ts";
 
-const BREATH_MS = 50;
+const YIELD_MS = 50;
 
 /**
  * Trains a model, as `transformers.Trainer` does.
@@ -81,9 +81,9 @@ const BREATH_MS = 50;
  * ```
  */
 export class Trainer implements Disposable {
-  /** What the run knows of itself. */
+  /** The state of the run. */
   readonly state: TrainerState = freshState();
-  /** How long the run is. */
+  /** The number of steps, epochs and intervals. */
   readonly plan: TrainingPlan;
   readonly #options: TrainerOptions;
   readonly #trainable: TrainableModel;
@@ -100,11 +100,11 @@ export class Trainer implements Disposable {
   #settings: RunSettings | null = null;
 
   /**
-   * Moves the trained parameters into flat tensors; from here on they are the
-   * trainer's until it is disposed.
+   * Moves the trained parameters into flat tensors, which belong to the trainer
+   * until it is disposed.
    *
-   * @throws {InputError} when there is nothing to train, no batch can be made, or
-   *   optimizer or schedule are not there.
+   * @throws {InputError} when there is nothing to train, the rows do not fill a
+   *   batch, or the optimizer or schedule is unknown.
    */
   constructor(options: TrainerOptions) {
     this.#options = options;
@@ -117,14 +117,14 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Runs to the last step, until a callback stops it, or until `signal` is aborted.
-   * Called again, it goes on where it stopped; after the last step there is nothing
-   * left to do.
+   * Trains to the last step, until a callback stops it, or until `signal` is
+   * aborted. When it is called again, it continues where it stopped; after the
+   * last step it does nothing.
    *
    * @throws {InputError} when another run writes into `output_dir`, a checkpoint
-   *   cannot be resumed from, or loss or gradients are not finite for some steps in
-   *   a row.
-   * @throws {TorchError} when libtorch refuses, for want of memory for example.
+   *   cannot be resumed from, or loss or gradients are not finite for several
+   *   steps in a row.
+   * @throws {TorchError} when libtorch reports an error, such as out of memory.
    */
   async train(options: TrainOptions = {}): Promise<TrainOutput> {
     using _lock = options.lock === undefined
@@ -138,7 +138,7 @@ export class Trainer implements Disposable {
       if (interruptedAt !== null) return this.#output(interruptedAt);
     } finally {
       this.#trainable.model.train(false);
-      this.#tell((each) => each.onTrainEnd?.());
+      this.#notify((each) => each.onTrainEnd?.());
     }
     this.#addRow(endRow({
       first,
@@ -152,14 +152,14 @@ export class Trainer implements Disposable {
     return this.#output(null);
   }
 
-  /** All steps that are left; gives the checkpoint saved when aborted. */
+  /** Trains all remaining steps; returns the checkpoint saved when aborted, else `null`. */
   async #loop(signal: AbortSignal | undefined): Promise<string | null> {
     const updatesBefore = this.#engine.optimizer.scalars.step;
-    let breath = performance.now();
+    let lastYield = performance.now();
     while (!this.#isDone()) {
       const window = this.#batches.window(this.state.globalStep);
       const report = this.#step(window);
-      this.#tell((each) => each.onStepEnd?.(report, this.#control));
+      this.#notify((each) => each.onStepEnd?.(report, this.#control));
       this.#warn(this.#failed.add(report));
       const updates = this.#engine.optimizer.scalars.step - updatesBefore;
       this.#refuseFailure(window, updates);
@@ -167,10 +167,10 @@ export class Trainer implements Disposable {
       if (this.#logsNow(report)) {
         this.#addRow(lossRow(this.#log.take(), report));
       }
-      // Signals and timers get their turn; a turn per step would cost short steps.
-      if (performance.now() - breath > BREATH_MS) {
+      // Signals and timers run here; after each step it would slow down short steps.
+      if (performance.now() - lastYield > YIELD_MS) {
         await new Promise((resolve) => setTimeout(resolve));
-        breath = performance.now();
+        lastYield = performance.now();
       }
       const aborted = signal?.aborted === true && !this.#isDone();
       const saved = aborted || this.#savesNow() ? this.#saveCheckpoint() : null;
@@ -185,8 +185,8 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Writes weights and arguments into `folder`, as every checkpoint has them; gives
-   * the folder.
+   * Writes weights and arguments into `folder`, as into every checkpoint, and
+   * returns the folder.
    *
    * @throws {InputError} when weights are not finite, or cannot be written.
    */
@@ -220,7 +220,7 @@ export class Trainer implements Disposable {
     this.#engine[Symbol.dispose]();
   }
 
-  /** Prepares the run and gives the step it starts from. */
+  /** Prepares the run and returns the step it starts from. */
   #begin(options: TrainOptions): number {
     const { args } = this.#options;
     const asked = options.resumeFromCheckpoint ?? args.resume_from_checkpoint;
@@ -231,7 +231,7 @@ export class Trainer implements Disposable {
     if (folder !== null) this.#resume(folder);
     this.#control.shouldTrainingStop = false;
     const { globalStep } = this.state;
-    this.#tell((each) => each.onTrainBegin?.(this.plan, globalStep));
+    this.#notify((each) => each.onTrainBegin?.(this.plan, globalStep));
     return globalStep;
   }
 
@@ -296,7 +296,7 @@ export class Trainer implements Disposable {
       scheduleFactor({ name, warmupSteps, maxSteps }, updates);
   }
 
-  /** Ends a run that cannot come to a good end; `updates` were made in this session. */
+  /** Ends a run that has failed too often; this session has made `updates` updates. */
   #refuseFailure({ batches }: Window, updates: number): void {
     const { inARow } = this.#failed;
     const isHopeless = inARow >= MAX_FAILED_STEPS ||
@@ -332,7 +332,7 @@ export class Trainer implements Disposable {
       savesAt(this.state.globalStep, this.plan, this.#options.args);
   }
 
-  /** Whether a callback has asked for it since the last time. */
+  /** Whether a callback has asked for this since the last call. */
   #isAsked(what: "shouldLog" | "shouldSave"): boolean {
     const asked = this.#control[what];
     this.#control[what] = false;
@@ -343,7 +343,7 @@ export class Trainer implements Disposable {
     const { epoch, globalStep: step } = this.state;
     const row = { ...values, epoch, step };
     this.state.logHistory.push(row);
-    this.#tell((each) => each.onLog?.(row, this.#control));
+    this.#notify((each) => each.onLog?.(row, this.#control));
   }
 
   #saveCheckpoint(): string {
@@ -371,7 +371,7 @@ export class Trainer implements Disposable {
     });
     this.#lastCheckpoint = folder;
     rotateCheckpoints(args.output_dir, args.save_total_limit);
-    this.#tell((each) => each.onSave?.(folder, this.#control));
+    this.#notify((each) => each.onSave?.(folder, this.#control));
     return folder;
   }
 
@@ -391,10 +391,10 @@ export class Trainer implements Disposable {
   }
 
   #warn(message: string | null): void {
-    if (message !== null) this.#tell((each) => each.onWarning?.(message));
+    if (message !== null) this.#notify((each) => each.onWarning?.(message));
   }
 
-  #tell(say: (callback: TrainerCallback) => void): void {
-    this.#options.callbacks?.forEach(say);
+  #notify(call: (callback: TrainerCallback) => void): void {
+    this.#options.callbacks?.forEach(call);
   }
 }

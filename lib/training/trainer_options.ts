@@ -1,5 +1,5 @@
 /**
- * What a Trainer takes and gives, and what it tells those who watch a run.
+ * Input and output of a Trainer, and the callbacks that follow a run.
  *
  * @module
  */
@@ -14,15 +14,15 @@ import type { TrainingPlan } from "./plan.ts";
 import type { StepResult } from "./step_engine.ts";
 import type { LogRow } from "./trainer_state.ts";
 
-/** What a `Trainer` is made of. */
+/** The parts of a `Trainer`. */
 export interface TrainerOptions {
   /** An adapter to train, or a whole model. */
   readonly model: PeftModel | CausalLm;
-  /** How to train. */
+  /** The training arguments. */
   readonly args: TrainingArguments;
-  /** The rows, prepared. */
+  /** The rows, as ids and labels. */
   readonly trainDataset: readonly Feature[];
-  /** Pads batches. */
+  /** Its padding token fills up batches. */
   readonly tokenizer: PadTokens;
   /** Makes a batch of rows. Default the recipe's `data_collator`. */
   readonly dataCollator?: (
@@ -30,15 +30,16 @@ export interface TrainerOptions {
     tokenizer: PadTokens,
   ) => Batch;
   /**
-   * `tokens`: mean over the trained tokens of the whole accumulation window.
-   * `reference`: mean over micro-batches of their means. Default `tokens`.
+   * `tokens`: the mean over the trained tokens of the whole accumulation window.
+   * `reference`: the mean over micro-batches of their means, as in the recipe.
+   * Default `tokens`.
    */
   readonly loss?: "tokens" | "reference";
-  /** Watch the run. */
+  /** Follow the run. */
   readonly callbacks?: readonly TrainerCallback[];
-  /** What `training_args.json` shall hold. Default `args`. */
+  /** The content of `training_args.json`. Default `args`. */
   readonly argsJson?: Readonly<Record<string, unknown>>;
-  /** Texts to write beside the weights, by file name, in every checkpoint too. */
+  /** Texts to write next to the weights, by file name; also into every checkpoint. */
   readonly files?: Readonly<Record<string, string>>;
 }
 
@@ -48,13 +49,16 @@ export interface TrainOptions {
   readonly resumeFromCheckpoint?: string | boolean | null;
   /** Aborting finishes the step, saves a checkpoint and ends the run. */
   readonly signal?: AbortSignal;
-  /** The lock on `output_dir`, where the caller holds it. Default: held during the run. */
+  /**
+   * The lock on `output_dir`, if the caller holds it already. Default: the run
+   * locks the folder itself.
+   */
   readonly lock?: OutputLock;
 }
 
 /** How a run ended. */
 export interface TrainOutput {
-  /** Optimizer steps that are done, those before a resume included. */
+  /** Number of optimizer steps, those before a resume included. */
   readonly globalStep: number;
   /** Mean loss over all steps, those before a resume included. */
   readonly trainingLoss: number;
@@ -62,19 +66,19 @@ export interface TrainOutput {
   readonly interruptedAt: string | null;
 }
 
-/** One optimizer step, done. */
+/** A finished optimizer step. */
 export interface StepReport extends StepResult {
-  /** Steps done, this one included. */
+  /** Number of steps, this one included. */
   readonly step: number;
-  /** Epochs done, with fraction. */
+  /** Number of epochs, with fraction. */
   readonly epoch: number;
   /** Learning rate of this step. */
   readonly learningRate: number;
-  /** Tokens that went through the model, padding not counted. */
+  /** Tokens in the step's batches, without padding. */
   readonly tokens: number;
   /** Tokens whose prediction was trained. */
   readonly trainedTokens: number;
-  /** Seconds that the step took. */
+  /** Duration of the step in seconds. */
   readonly seconds: number;
 }
 
@@ -88,11 +92,11 @@ export interface TrainerControl {
   shouldSave: boolean;
 }
 
-/** Watches a run; every method may be left out. */
+/** Follows a run; every method is optional. */
 export interface TrainerCallback {
-  /** Before the first step; `step` is where a resumed run begins, else 0. */
+  /** Before the first step; `step` is the number of steps before a resume, else 0. */
   onTrainBegin?(plan: TrainingPlan, step: number): void;
-  /** After each step, before it is logged and saved. */
+  /** After each step, before logging and saving. */
   onStepEnd?(report: StepReport, control: TrainerControl): void;
   /** A row has been added to `log_history`. */
   onLog?(row: LogRow, control: TrainerControl): void;
@@ -100,6 +104,6 @@ export interface TrainerCallback {
   onSave?(folder: string, control: TrainerControl): void;
   /** After the last step, also when the run was aborted or failed. */
   onTrainEnd?(): void;
-  /** Something a user should know, in one sentence. */
+  /** Something the user should know, in one sentence. */
   onWarning?(message: string): void;
 }

@@ -1,5 +1,5 @@
 /**
- * What a run knows of itself, in the shape of transformers' `trainer_state.json`.
+ * The state of a run, in the form of transformers' `trainer_state.json`.
  *
  * @module
  */
@@ -14,28 +14,28 @@ export type LogRow = Readonly<Record<string, number>>;
 
 /** The state that is written into every checkpoint. */
 export interface TrainerState {
-  /** Optimizer steps done, skipped ones included. */
+  /** Number of optimizer steps so far, skipped ones included. */
   globalStep: number;
-  /** Epochs done, with fraction. */
+  /** Number of epochs so far, with fraction. */
   epoch: number;
-  /** Floating point operations so far, by the Trainer's estimate. */
+  /** Floating point operations so far, as transformers' Trainer estimates them. */
   totalFlos: number;
-  /** All rows logged so far. */
+  /** All log rows so far. */
   logHistory: LogRow[];
 }
 
-/** A state before the first step. */
+/** The state before the first step. */
 export function freshState(): TrainerState {
   return { globalStep: 0, epoch: 0, totalFlos: 0, logHistory: [] };
 }
 
-/** What the file says besides the state. */
+/** What the file contains besides the state. */
 export interface StateContext {
   readonly plan: TrainingPlan;
   readonly batchSize: number;
   /** Whether the state goes into a checkpoint. */
   readonly saving: boolean;
-  /** Whether the run ends here. */
+  /** Whether the run ends with this step. */
   readonly stopping: boolean;
 }
 
@@ -92,7 +92,7 @@ function rowToJson(row: LogRow): PythonJson {
 /**
  * The state in the `trainer_state.json` at `path`.
  *
- * @throws {InputError} when the file is damaged or a number in it cannot be.
+ * @throws {InputError} when the file is damaged, or a number in it is impossible.
  */
 export function stateFromJson(path: string): TrainerState {
   const json = readJsonFile(path);

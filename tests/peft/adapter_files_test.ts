@@ -121,7 +121,7 @@ Deno.test("PeftModel.fromPretrained() names missing, misshapen and unexpected te
     message,
     `Cannot load adapter "F" into this model: "${FIRST}.lora_A.weight" is missing; ` +
       `"${FIRST}.lora_B.weight" has shape [4, 32], the model and adapter_config.json ask for [32, 4]; ` +
-      '"lm_head.lora_A.weight" belongs to no targeted layer',
+      '"lm_head.lora_A.weight" is for a layer that the adapter does not target',
   );
   assert.equal(liveTensors(), before);
 });
@@ -164,7 +164,7 @@ Deno.test("PeftModel.fromPretrained() shows control characters of names as escap
   });
   assert.match(
     message,
-    /: "\\u001b\[31mred\\u0007" belongs to no targeted layer$/,
+    /: "\\u001b\[31mred\\u0007" is for a layer that the adapter does not target$/,
   );
 });
 
@@ -175,7 +175,7 @@ Deno.test("PeftModel.fromPretrained() refuses two tensors for one parameter", ()
   });
   assert.equal(
     message,
-    `Cannot load adapter "F" into this model: "${FIRST}.lora_A.default.weight" belongs to no targeted layer`,
+    `Cannot load adapter "F" into this model: "${FIRST}.lora_A.default.weight" is for a layer that the adapter does not target`,
   );
 });
 

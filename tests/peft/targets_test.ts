@@ -151,11 +151,11 @@ Deno.test("matchTargets() refuses what matches nothing, naming the modules there
 Deno.test("matchTargets() refuses modules that are no linear layers", () => {
   assert.match(
     complaint(() => match({ target_modules: ["embed_tokens"] })),
-    /^Cannot inject LoRA into "model.embed_tokens": it is no linear layer, target only q_proj, /,
+    /^Cannot inject LoRA into "model.embed_tokens": it is not a linear layer, target only q_proj, /,
   );
   assert.match(
     complaint(() => match({ target_modules: ".*mlp" })),
-    /"model.layers.0.mlp": it is no linear layer/,
+    /"model.layers.0.mlp": it is not a linear layer/,
   );
 });
 

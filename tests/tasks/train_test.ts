@@ -286,7 +286,7 @@ Deno.test("train on a base with infinite weights exits with 1 and the place, and
     assert.equal(code, 1);
     assert.match(
       error,
-      /\nCannot go on training after step 3: the loss or the gradients of 3 steps in a row are not finite numbers; the first is in the output of layer 2, whose weight "model\.layers\.2\.mlp\.down_proj\.\S*" in the base model holds such numbers, a base model without them is needed\n$/,
+      /\nCannot go on training after step 3: the loss or the gradients of 3 steps in a row are not finite numbers; the first is in the output of layer 2, whose weight "model\.layers\.2\.mlp\.down_proj\.\S*" in the base model is not finite, a base model with finite weights is needed\n$/,
     );
     assert.deepEqual([...Deno.readDirSync(folder)].map((each) => each.name), [
       "model",

@@ -127,7 +127,7 @@ for (
           name: "InputError",
           message:
             `${message} not finite numbers; the first is in ${place}, whose weight "${weight}" ` +
-            "in the base model holds such numbers, a base model without them is needed",
+            "in the base model is not finite, a base model with finite weights is needed",
         });
         assert.throws(() => Deno.statSync(output), Deno.errors.NotFound);
       }

@@ -267,7 +267,7 @@ for (
       assert.match(told, problem);
       assert(
         told.endsWith(
-          `; the one before it is whole: --resume_from_checkpoint ${folder}/checkpoint-1`,
+          `; an earlier one is complete, use --resume_from_checkpoint ${folder}/checkpoint-1`,
         ),
         told,
       );

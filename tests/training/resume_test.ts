@@ -108,7 +108,7 @@ Deno.test("Trainer refuses to resume what another optimizer has trained", async 
         args: TWO_OF_FOUR,
         train: { resumeFromCheckpoint: true },
       }),
-      'Cannot resume from "F/checkpoint-4": it was trained with --optim lion, whose state is of no use to adamw_torch_fused',
+      'Cannot resume from "F/checkpoint-4": it was trained with --optim lion, whose state cannot be used with --optim adamw_torch_fused',
     );
   });
 });
