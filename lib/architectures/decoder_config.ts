@@ -179,7 +179,11 @@ function readHeadSize(
 ): number {
   const { hiddenSize, heads, fallback } = sizes;
   const size = hiddenSize / heads;
-  if (fallback !== undefined || reader.value("head_dim") !== undefined) {
+  const isNull = reader.json.head_dim === null;
+  if (
+    reader.value("head_dim") !== undefined ||
+    (fallback !== undefined && !isNull)
+  ) {
     return reader.count("head_dim", fallback ?? 2);
   }
   if (Number.isInteger(size)) return size;

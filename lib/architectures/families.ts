@@ -6,11 +6,14 @@
 
 import { BAICHUAN } from "./baichuan.ts";
 import { CHATGLM } from "./chatglm.ts";
+import { ERNIE4_5 } from "./ernie4_5.ts";
+import { EXAONE4 } from "./exaone4.ts";
 import { GEMMA } from "./gemma.ts";
 import { GEMMA2 } from "./gemma2.ts";
 import { GEMMA3 } from "./gemma3.ts";
 import { GLM, GLM4 } from "./glm.ts";
 import { GRANITE } from "./granite.ts";
+import { HUNYUAN } from "./hunyuan.ts";
 import { INTERNLM } from "./internlm.ts";
 import { INTERNLM2 } from "./internlm2.ts";
 import { LLAMA } from "./llama.ts";
@@ -22,6 +25,7 @@ import { QWEN } from "./qwen.ts";
 import { QWEN2 } from "./qwen2.ts";
 import { QWEN3 } from "./qwen3.ts";
 import type { ModelFamily } from "./registry.ts";
+import { SEED_OSS } from "./seed_oss.ts";
 import { SMOLLM3 } from "./smollm3.ts";
 
 /** All built-in families. */
@@ -40,6 +44,10 @@ export const FAMILIES: readonly ModelFamily[] = [
   SMOLLM3,
   GRANITE,
   OLMO2,
+  EXAONE4,
+  HUNYUAN,
+  ERNIE4_5,
+  SEED_OSS,
   BAICHUAN,
   INTERNLM,
   INTERNLM2,

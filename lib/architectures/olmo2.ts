@@ -46,7 +46,7 @@ class Olmo2Attention extends SelfAttention {
 }
 
 /** A layer that norms what its branches make: `x + norm(branch(x))`. */
-class PostNormLayer extends DecoderLayer {
+export class PostNormLayer extends DecoderLayer {
   /** The first branch. */
   self_attn: Branch;
   /** The second branch. */

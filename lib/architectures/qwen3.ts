@@ -11,7 +11,7 @@ import { QWEN2_DEFAULTS, type Qwen2Config, qwenWindows } from "./qwen2.ts";
 import type { ModelFamily } from "./registry.ts";
 
 /** Attention with norms between projection and rotation. */
-class Qwen3Attention extends SelfAttention {
+export class Qwen3Attention extends SelfAttention {
   /** The norm of each head's queries. */
   q_norm: RmsNorm;
   /** The norm of each head's keys. */

@@ -32,6 +32,8 @@ export interface RopeParameters {
   readonly keepsLongest?: boolean;
   /** `factor` */
   readonly factor?: number;
+  /** What `dynamic` raises the base with while sequences fit `maxPositions`. Default 1. */
+  readonly alpha?: number;
   /** `attention_factor` */
   readonly attentionFactor?: number;
   /** `beta_fast` of yarn. */
@@ -99,7 +101,9 @@ function dynamicFrequencies(
   const { theta, headSize, maxPositions } = parameters;
   const factor = parameters.factor!;
   const longest = Math.max(length, maxPositions);
-  const growth = (factor * longest) / maxPositions - (factor - 1);
+  const growth = longest === maxPositions
+    ? parameters.alpha ?? 1
+    : (factor * longest) / maxPositions - (factor - 1);
   const base = theta * growth ** (headSize / (headSize - 2));
   return plainFrequencies(parameters, base);
 }

@@ -47,14 +47,6 @@ const WITHOUT_PAGE = new Set([
   "starcoder2_plain",
   "stablelm",
   "stablelm_parallel",
-  "exaone4",
-  "exaone4_full",
-  "hunyuan",
-  "hunyuan_plain",
-  "ernie4_5",
-  "ernie4_5_biases",
-  "seed_oss",
-  "seed_oss_biases",
 ]);
 
 /** Mixtures of experts, where peft's "all-linear" means experts and router too. */
