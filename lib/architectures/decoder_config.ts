@@ -64,6 +64,8 @@ export interface DecoderDefaults {
   readonly attentionBias?: boolean | null;
   /** Default 0. */
   readonly attentionDropout?: number;
+  /** Default 0.02. */
+  readonly initializerRange?: number;
   /** Default `false`. */
   readonly tieWordEmbeddings?: boolean;
   /** Default 10000. */
@@ -115,7 +117,11 @@ export function readDecoderConfig(
       "attention_dropout",
       defaults.attentionDropout ?? 0,
     ),
-    initializerRange: reader.number("initializer_range", 0.02, { least: 0 }),
+    initializerRange: reader.number(
+      "initializer_range",
+      defaults.initializerRange ?? 0.02,
+      { least: 0 },
+    ),
     tieWordEmbeddings: reader.flag(
       "tie_word_embeddings",
       defaults.tieWordEmbeddings ?? false,

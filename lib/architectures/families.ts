@@ -6,6 +6,7 @@
 
 import { BAICHUAN } from "./baichuan.ts";
 import { CHATGLM } from "./chatglm.ts";
+import { COHERE } from "./cohere.ts";
 import { ERNIE4_5 } from "./ernie4_5.ts";
 import { EXAONE4 } from "./exaone4.ts";
 import { GEMMA } from "./gemma.ts";
@@ -27,6 +28,8 @@ import { QWEN3 } from "./qwen3.ts";
 import type { ModelFamily } from "./registry.ts";
 import { SEED_OSS } from "./seed_oss.ts";
 import { SMOLLM3 } from "./smollm3.ts";
+import { STABLELM } from "./stablelm.ts";
+import { STARCODER2 } from "./starcoder2.ts";
 
 /** All built-in families. */
 export const FAMILIES: readonly ModelFamily[] = [
@@ -44,6 +47,9 @@ export const FAMILIES: readonly ModelFamily[] = [
   SMOLLM3,
   GRANITE,
   OLMO2,
+  COHERE,
+  STARCODER2,
+  STABLELM,
   EXAONE4,
   HUNYUAN,
   ERNIE4_5,

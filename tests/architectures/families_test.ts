@@ -41,12 +41,6 @@ const FOLDER = "tests/fixtures/families";
 const WITHOUT_PAGE = new Set([
   "qwen3_moe",
   "qwen3_moe_mixed",
-  "cohere",
-  "cohere_norms",
-  "starcoder2",
-  "starcoder2_plain",
-  "stablelm",
-  "stablelm_parallel",
 ]);
 
 /** Mixtures of experts, where peft's "all-linear" means experts and router too. */
