@@ -13,14 +13,12 @@ import {
   readConfig,
 } from "../../lib/architectures/mod.ts";
 import { rectangle } from "../../lib/data/batch.ts";
-import type { TensorData } from "../../lib/formats/dtype.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { InputError } from "../../lib/input_error.ts";
 import { PeftModel } from "../../lib/peft/mod.ts";
 import {
   aten,
   CPU,
-  fromData,
   manualSeed,
   noGrad,
   tensor,
@@ -31,42 +29,16 @@ import {
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { inFolder } from "../formats/temporary.ts";
 import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
-
-const FOLDER = "tests/fixtures/families";
-
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The config of a golden folder with some fields changed; `undefined` takes one out. */
-function changed(name: string, fields: Fields): string {
-  const text = Deno.readTextFileSync(`${FOLDER}/${name}/config.json`);
-  return JSON.stringify({ ...JSON.parse(text), ...fields });
-}
-
-/** Runs `use` with a copy of a golden folder whose config has other fields. */
-function withFields(
-  name: string,
-  fields: Fields,
-  use: (folder: string) => void,
-): void {
-  inFolder((folder) => {
-    Deno.copyFileSync(
-      `${FOLDER}/${name}/model.safetensors`,
-      `${folder}/model.safetensors`,
-    );
-    Deno.writeTextFileSync(`${folder}/config.json`, changed(name, fields));
-    use(folder);
-  });
-}
-
-function refusal(name: string, fields: Fields): string {
-  let message = "";
-  withFields(name, fields, (folder) => {
-    message = complaint(() => readConfig(folder)).replaceAll(folder, "F");
-  });
-  return message.replace('Cannot compute model "F": in config.json ', "");
-}
+import {
+  changed,
+  type Fields,
+  FOLDER,
+  goldenLogits,
+  refusal,
+  withFields,
+} from "./family_folder.ts";
 
 /** Fields of a dropout, and families in whose reference the field does nothing. */
 const DROPOUTS: Readonly<Record<string, readonly string[]>> = {
@@ -117,16 +89,6 @@ function stepOf(folder: string, name: string, checkpointing: boolean): Step {
     ...view.grad!.toArray(),
   ]);
   return { loss, gradients };
-}
-
-function goldenLogits(
-  folder: string,
-  golden: ReadonlyMap<string, TensorData>,
-): Float64Array {
-  using _scope = tensorScope();
-  using _frozen = noGrad();
-  using model = AutoModelForCausalLM.fromPretrained(folder);
-  return model.forward(fromData(golden.get("ids")!)).toArray();
 }
 
 function checkDropout(name: string, fields: Fields): void {
@@ -385,78 +347,4 @@ Deno.test("a rotated part that is no even number of a head is told", () => {
     refusal("mistral", { partial_rotary_factor: 0.5 }),
     /^partial_rotary_factor 0.5 is not supported$/,
   );
-});
-
-Deno.test("Hunyuan's alpha raises the base only while rows fit max_position_embeddings", () => {
-  const logitsOf = (scaling: Fields, maxPositions: number): Float64Array => {
-    const logits: Float64Array[] = [];
-    const { alpha: _, ...plain } =
-      JSON.parse(changed("hunyuan", {})).rope_scaling;
-    const fields = {
-      rope_scaling: { ...plain, factor: 2, ...scaling },
-      max_position_embeddings: maxPositions,
-    };
-    const golden = readSafetensors(`${FOLDER}/hunyuan/golden.safetensors`);
-    withFields("hunyuan", fields, (folder) => {
-      logits.push(goldenLogits(folder, golden));
-    });
-    return logits[0]!;
-  };
-  const alpha = { alpha: 50 };
-  // Golden rows have 13 positions.
-  assert.notDeepEqual(logitsOf(alpha, 13), logitsOf({}, 13));
-  assert.deepEqual(logitsOf(alpha, 12), logitsOf({}, 12));
-  assert.notDeepEqual(logitsOf({}, 12), logitsOf({}, 13));
-});
-
-Deno.test("Hunyuan refuses layers that share keys and values by name", () =>
-  assert.equal(
-    refusal("hunyuan", { use_cla: true }),
-    "use_cla true is not supported",
-  ));
-
-Deno.test("EXAONE 4 slides and rotates as its pattern, its layer types or the lack of a window say", () => {
-  const layersOf = (fields: Fields): unknown => {
-    let layers: unknown;
-    const num_hidden_layers = 5;
-    withFields("exaone4", { num_hidden_layers, ...fields }, (folder) => {
-      const { windows, rotates } = readConfig(folder) as unknown as Fields;
-      layers = [windows, rotates];
-    });
-    return layers;
-  };
-  const without = { layer_types: undefined, sliding_window: 3 };
-  const pattern = { ...without, sliding_window_pattern: 2 };
-  assert.deepEqual(layersOf(pattern), [
-    [3, null, 3, null, 3],
-    [true, false, true, false, true],
-  ]);
-  const fourth = { ...without, sliding_window_pattern: undefined };
-  assert.deepEqual(layersOf(fourth), [
-    [3, 3, 3, null, 3],
-    [true, true, true, false, true],
-  ]);
-  for (
-    const none of [
-      { ...without, sliding_window: null },
-      { ...without, sliding_window: null, sliding_window_pattern: 0 },
-    ]
-  ) {
-    assert.deepEqual(layersOf(none), [
-      Array(5).fill(null),
-      Array(5).fill(true),
-    ]);
-  }
-  assert.equal(
-    refusal("exaone4", { ...without, sliding_window_pattern: "LLG" }),
-    'sliding_window_pattern must be a number, got "LLG"',
-  );
-});
-
-Deno.test("a head_dim of null is the hidden size by heads also where another would be the default", () => {
-  const config = JSON.parse(changed("seed_oss", { head_dim: null }));
-  withFields("seed_oss", { head_dim: null }, (folder) => {
-    const { headSize } = readConfig(folder) as unknown as Fields;
-    assert.equal(headSize, config.hidden_size / config.num_attention_heads);
-  });
 });

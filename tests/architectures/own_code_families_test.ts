@@ -14,17 +14,8 @@ import {
 import { KeyValueCache } from "../../lib/nn/mod.ts";
 import { fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
-
-const FOLDER = "tests/fixtures/families";
-
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The config of a golden folder with some fields changed; `undefined` takes one out. */
-function changed(name: string, fields: Fields): string {
-  const text = Deno.readTextFileSync(`${FOLDER}/${name}/config.json`);
-  return JSON.stringify({ ...JSON.parse(text), ...fields });
-}
+import { inFolder } from "../formats/temporary.ts";
+import { changed, type Fields, FOLDER, refusal } from "./family_folder.ts";
 
 /** What `use` makes of a folder that holds only a golden config with other fields. */
 function withConfig<T>(
@@ -38,15 +29,6 @@ function withConfig<T>(
     made.push(use(folder));
   });
   return made[0]!;
-}
-
-function refusal(name: string, fields: Fields): string {
-  const message = withConfig(
-    name,
-    fields,
-    (folder) => complaint(() => readConfig(folder)).replaceAll(folder, "F"),
-  );
-  return message.replace('Cannot compute model "F": in config.json ', "");
 }
 
 /** For each folder the class that its `auto_map` names for the model. */
