@@ -140,10 +140,10 @@ export abstract class Decoder extends CausalLm {
   /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
   override embed(ids: Tensor): Tensor {
     const { embeddingScale = 1, embeddingDropout = 0 } = this.#form;
-    const embedded = scaled(
-      this.parts().embeddings.forward(ids),
-      embeddingScale,
-    );
+    const plain = this.parts().embeddings.forward(ids);
+    const embedded = embeddingScale === 1
+      ? plain
+      : scaled(plain, rounded(embeddingScale, plain));
     if (!this.training || embeddingDropout === 0) return embedded;
     const { kept, scale } = dropout(embedded, embeddingDropout);
     return scaled(kept, scale);
@@ -166,14 +166,15 @@ export abstract class Decoder extends CausalLm {
   }
 }
 
-/** `input` times `factor`, which is rounded to the type of `input`. */
+/** `input` times `factor`. */
 function scaled(input: Tensor, factor: number): Tensor {
   if (factor === 1) return input;
-  const like = aten.toDtype(
-    tensor(factor, { device: input.device }),
-    input.dtype,
-  );
-  return aten.mul(input, like);
+  return aten.mul(input, tensor(factor, { device: input.device }));
+}
+
+/** `factor` as the type of `input` has it. */
+function rounded(factor: number, input: Tensor): number {
+  return aten.toDtype(tensor(factor), input.dtype).item();
 }
 
 /** Makes norms over the hidden states, each one new. */

@@ -134,5 +134,7 @@ function classNames(json: ConfigJson): unknown[] {
 export function defaultTargets(
   config: ModelConfig,
 ): readonly string[] | undefined {
-  return familyOf(config.path, config.source).defaultTargets;
+  return families.find(({ modelTypes }) =>
+    modelTypes.includes(config.modelType)
+  )?.defaultTargets;
 }

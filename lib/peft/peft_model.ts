@@ -4,7 +4,7 @@
  * @module
  */
 
-import type { CausalLm } from "../architectures/mod.ts";
+import { type CausalLm, defaultTargets } from "../architectures/mod.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { joinPath, type NamedParameter, Projection } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
@@ -246,10 +246,11 @@ export interface PeftOptions {
 /**
  * Adds a new adapter to the targeted layers of `base`. It is drawn from PyTorch's
  * CPU generator in peft's order, so that the same seed gives the same numbers as
- * peft.
+ * peft. Where no `target_modules` are given, peft's for the family are taken.
  *
- * @throws {InputError} when no module matches, naming those that exist, or when
- *   `base` has an adapter already.
+ * @throws {InputError} when no module matches, naming those that exist, when `base`
+ *   has an adapter already, or when no targets are given and peft has none for the
+ *   family.
  *
  * @example
  * ```ts
@@ -270,12 +271,30 @@ export function getPeftModel(
   const config = loraConfig({
     base_model_name_or_path: base.config.path,
     ...given,
+    target_modules: given.target_modules ?? familyTargets(base),
   });
   const { report } = options;
   const model = injected(base, { config, ...(report && { report }) });
   if (options.seed !== undefined) manualSeed(options.seed);
   for (const { layer } of model.layers) layer.initialize(base.device);
   return model;
+}
+
+/** peft's targets for the family of `base`. */
+function familyTargets(base: CausalLm): string[] {
+  const targets = defaultTargets(base.config);
+  if (targets !== undefined) return [...targets];
+  const { path, modelType } = base.config;
+  const { linearPaths, outputPath } = targetTree(base);
+  const names = linearPaths.filter((each) => each !== outputPath)
+    .map((each) => each.split(".").at(-1)!);
+  throw new InputError(
+    `Cannot inject LoRA into ${quoted(path)}: models of type ${
+      quoted(modelType)
+    } have no default target_modules, name some of ${
+      [...new Set(names)].join(", ")
+    }, or all-linear`,
+  );
 }
 
 /**
