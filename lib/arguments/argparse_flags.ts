@@ -1,8 +1,8 @@
 /**
- * The one place that touches `npm:argparse`, the port of Python's argparse:
- * a list of flags in, the words found for each of them out. argparse would
- * print and end the process; here an error is thrown and help is returned.
- * What the words mean is not decided here.
+ * The only file that uses `npm:argparse`, the port of Python's argparse: it takes
+ * a list of flags and returns the strings found after each of them. argparse
+ * would print and end the process; here an error is thrown, and help is returned.
+ * What the strings mean is decided elsewhere.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import {
   SUPPRESS,
 } from "npm:argparse@3.0.4";
 import { InputError } from "../input_error.ts";
-import type { Words } from "./setting_value.ts";
+import type { FoundStrings } from "./setting_value.ts";
 
 /** One flag as argparse sees it. */
 export interface Flag {
-  /** The setting it gives a value to. */
+  /** The setting that the flag sets. */
   readonly name: string;
   /** Every spelling, with its dashes. */
   readonly spellings: readonly string[];
   /** Spellings that turn it off and take no value. */
   readonly offSpellings: readonly string[];
-  /** Values after it: exactly one, none or one, one or more. */
-  readonly words: "one" | "optional" | "some";
-  /** What the help calls the value. */
+  /** Number of values after the flag: exactly one, none or one, one or more. */
+  readonly values: "one" | "optional" | "some";
+  /** The help's name for the value. */
   readonly metavar: string;
   /** Help text; undefined hides the flag. */
   readonly help: string | undefined;
@@ -34,7 +34,7 @@ export interface Flag {
 
 /** How the help looks. */
 export interface FlagsLayout {
-  /** What the user typed to start the program. */
+  /** The command that the user typed. */
   readonly prog: string;
   /** The usage line, without "usage: ". */
   readonly usage: string;
@@ -54,19 +54,19 @@ export interface FlagGroup {
   readonly flags: readonly Flag[];
 }
 
-/** What stood on the command line. */
+/** The flags found on a command line. */
 export interface FoundFlags {
-  /** Words by setting, for those given; the last occurrence wins. */
-  readonly given: ReadonlyMap<string, Words>;
-  /** Words that no flag took. */
+  /** The strings after each given flag, by setting; the last occurrence counts. */
+  readonly given: ReadonlyMap<string, FoundStrings>;
+  /** Strings that belong to no flag. */
   readonly unknown: readonly string[];
 }
 
 /**
  * Finds the flags in `args` by argparse's rules: `--x v`, `--x=v`, unambiguous
- * prefixes, the last occurrence wins.
+ * prefixes; the last occurrence counts.
  *
- * @throws {InputError} with argparse's own words and exit code 2.
+ * @throws {InputError} with argparse's own message and exit code 2.
  */
 export function findFlags(
   groups: readonly FlagGroup[],
@@ -75,7 +75,7 @@ export function findFlags(
 ): FoundFlags | { readonly help: string } {
   const parser = makeParser(groups, layout);
   const [found, unknown] = parser.parse_known_args([...args]);
-  const { help, ...given } = found as Record<string, Words>;
+  const { help, ...given } = found as Record<string, FoundStrings>;
   if (help !== undefined) {
     const below = layout.epilog.map((text) =>
       wrapped(text, layout.columns - 2)
@@ -85,25 +85,25 @@ export function findFlags(
   return { given: new Map(Object.entries(given)), unknown };
 }
 
-/** What argparse's help reads of a flag. */
+/** What argparse's help needs to know of a flag. */
 interface ShownAction {
   readonly option_strings: readonly string[];
 }
 
-/** The method of argparse's formatter that its types leave out. */
+/** The method of argparse's formatter that is missing from its types. */
 interface InvocationHook {
   _format_action_invocation(this: HelpFormatter, action: ShownAction): string;
 }
 
 class ThrowingParser extends ArgumentParser {
-  /** One spelling of each flag that the help shows. */
+  /** The spelling of each flag that the help shows. */
   readonly shown = new Set<string>();
 
   override error(message: string): never {
     throw new InputError(this.#withoutHidden(message), { exitCode: 2 });
   }
 
-  /** argparse names every flag that a prefix could mean, hidden ones as well. */
+  /** Removes hidden flags from argparse's list of those that a prefix could mean. */
   #withoutHidden(message: string): string {
     const parts = /^(ambiguous option: .* could match )(.*)$/s.exec(message);
     if (parts === null) return message;
@@ -119,13 +119,16 @@ function makeParser(
   groups: readonly FlagGroup[],
   { columns, prog, usage, description }: FlagsLayout,
 ): ArgumentParser {
-  // argparse asks the process for the terminal's width unless it is given
+  // argparse asks the process for the terminal's width unless a width is given
   class FixedWidth extends HelpFormatter {
     constructor(options: HelpFormatterOptions) {
       super({ ...options, width: columns - 2, color: false });
     }
 
-    /** argparse's hook for the first line of a flag; it leaves out `--a-b` after `--a_b`. */
+    /**
+     * argparse calls this for the first line of a flag; it leaves out `--a-b`
+     * after `--a_b`.
+     */
     _format_action_invocation(action: ShownAction): string {
       const all = action.option_strings;
       const shown = all.filter((flag) =>
@@ -187,8 +190,8 @@ function addFlag(group: ActionsContainer, flag: Flag): void {
     dest: flag.name,
     metavar: flag.metavar,
     help,
-    ...(flag.words === "some" ? { nargs: "+" as const } : {}),
-    ...(flag.words === "optional" ? { nargs: "?" as const, const: true } : {}),
+    ...(flag.values === "some" ? { nargs: "+" as const } : {}),
+    ...(flag.values === "optional" ? { nargs: "?" as const, const: true } : {}),
   });
   const [offSpelling, ...otherOff] = flag.offSpellings;
   if (offSpelling === undefined) return;

@@ -1,6 +1,6 @@
 /**
- * The arguments of `deno task chat`: which model and adapter answer, and how
- * the next token is chosen.
+ * The arguments of `deno task chat`: which model and adapter answer, and how the
+ * next token is chosen.
  *
  * @module
  */
@@ -25,24 +25,25 @@ export const CHAT = {
     kind: "str",
     default: null,
     isPath: true,
-    help: "Folder of the adapter, whose base model answers unless " +
-      "--model_path names another; none answers with the base model alone",
+    help: "Folder of the adapter. It is used with its own base model, unless " +
+      "--model_path names another; none: the base model alone",
   },
   prompt: {
     kind: "str",
     default: null,
-    help: "Answer this one question and end",
+    help: "Answer this one question and exit",
   },
   instruction: {
     kind: "str",
     default: null,
-    help: "Instruction that stands before every question",
+    help: "Instruction (system message) put before every question",
   },
   history: {
     kind: "bool",
     default: null,
-    help: "Put earlier turns before a question; none does so with a " +
-      "model's own chat template, not with an adapter trained on single turns",
+    help:
+      "Put earlier turns before a question; none: only with a model's own " +
+      "chat template, not with an adapter trained on single turns",
   },
   max_new_tokens: {
     kind: "int",
@@ -52,12 +53,12 @@ export const CHAT = {
   do_sample: {
     kind: "bool",
     default: true,
-    help: "Draw the next token; otherwise the most likely one is taken",
+    help: "Sample the next token; otherwise take the most likely one",
   },
   temperature: {
     kind: "float",
     default: 0.3,
-    help: "Sampling: below 1 keeps to likely tokens",
+    help: "Sampling: below 1 favours likely tokens",
   },
   top_k: {
     kind: "int",
@@ -67,28 +68,29 @@ export const CHAT = {
   top_p: {
     kind: "float",
     default: 0.95,
-    help: "Sampling: only the likeliest tokens that make up this share",
+    help:
+      "Sampling: only the most likely tokens that together have this probability",
   },
   repetition_penalty: {
     kind: "float",
     default: 1.3,
-    help: "Above 1 makes tokens that were used already less likely",
+    help: "Above 1 makes tokens that have been used already less likely",
   },
   seed: {
     kind: "int",
     default: 42,
-    help: "Sampling: same seed, same answers",
+    help: "Sampling: the same seed gives the same answers",
   },
 } as const satisfies SettingsTable;
 
-/** What `deno task chat` was told. */
+/** The settings of `deno task chat`. */
 export type ChatArguments = SettingsOf<typeof CHAT>;
 
-/** The arguments of a chat, read. */
+/** The result of {@linkcode parseChatArguments}. */
 export interface ChatReading {
   /** Every setting, given or default. */
   readonly chat: ChatArguments;
-  /** Names of the settings that were given; the others are defaults. */
+  /** Names of the settings that were given; the others have their defaults. */
   readonly given: ReadonlySet<string>;
 }
 
@@ -114,11 +116,14 @@ const CHAT_SECTIONS: readonly HelpSection[] = [
 
 /** Options of {@linkcode parseChatArguments}. */
 export interface ParseChatOptions {
-  /** What the user typed. Default "deno task chat". */
+  /** The command that the user typed. Default "deno task chat". */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
-  /** Where relative paths in flags start. Default: the working directory. */
+  /**
+   * The folder that relative paths in flags are relative to. Default: the
+   * working directory.
+   */
   readonly folder?: string;
 }
 
@@ -126,7 +131,7 @@ export interface ParseChatOptions {
  * Parses the arguments of a chat, by the rules of
  * {@linkcode HfArgumentParser}.
  *
- * @throws {InputError} with everything that is wrong and exit code 2.
+ * @throws {InputError} with all problems and exit code 2.
  *
  * @example
  * ```ts

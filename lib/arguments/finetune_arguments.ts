@@ -1,6 +1,6 @@
 /**
- * The settings of one LoRA fine-tuning run that transformers does not have:
- * data, base model and adapter. LoraConfig's rows come from its own table.
+ * The settings of a LoRA fine-tuning run that transformers does not have: data,
+ * base model and adapter. Those of LoraConfig come from its own table.
  *
  * @module
  */
@@ -49,17 +49,17 @@ export const FINETUNE = {
     kind: "choice",
     choices: ["tokens", "reference"],
     default: "tokens",
-    help: "tokens weighs every trained token of the accumulation window " +
-      "alike; reference takes a mean per micro-batch, as the recipe does",
+    help: "tokens: mean over all trained tokens of an optimizer step; " +
+      "reference: mean over micro-batches of their means, as in the recipe",
   },
   sample_question: {
     kind: "str",
     default: "auto",
     nullable: true,
-    help: "Question answered before and after training; auto takes one of " +
-      "the rows, none asks nothing",
+    help: "Question that is answered before and after training; auto: one of " +
+      "the rows, none: no question",
   },
 } as const satisfies SettingsTable;
 
-/** What `deno task train` was told about data, model and adapter. */
+/** The data, model and adapter settings of `deno task train`. */
 export type FinetuneArguments = SettingsOf<typeof FINETUNE>;

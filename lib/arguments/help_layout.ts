@@ -1,13 +1,13 @@
 /**
- * From settings to what argparse is told of them: spellings, how many values
- * follow, which heading of the help they stand under, and the text around them.
+ * How argparse shows each setting: its spellings, the number of its values, the
+ * heading of the help that it is listed under, and the text around the flags.
  *
  * @module
  */
 import type { Flag, FlagGroup, FlagsLayout } from "./argparse_flags.ts";
 import type { Setting, SettingsGroup } from "./setting.ts";
 
-/** Settings that stand under one heading of the help. */
+/** Settings that are listed under one heading of the help. */
 export interface HelpSection {
   /** Heading. */
   readonly title: string;
@@ -15,19 +15,22 @@ export interface HelpSection {
   readonly names: readonly string[];
 }
 
-/** What the help says and how wide it is. */
+/** The help's text and width. */
 export interface HelpOptions {
-  /** What the user typed to start the program. */
+  /** The command that the user typed. */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
-  /** Headings with their settings; the others stand under their group's title. */
+  /**
+   * Headings with their settings; other settings are listed under the title of
+   * their group.
+   */
   readonly sections?: readonly HelpSection[];
 }
 
 const WIDEST_CHOICES = 40;
 
-/** True for a setting that does something, so that help and hints may name it. */
+/** Whether a setting has an effect, so that help and hints may name it. */
 export function isUsable(setting: Setting): boolean {
   return setting.accepts !== "default" && setting.reason === undefined &&
     setting.noEffect === undefined;
@@ -89,7 +92,7 @@ function flagOf(name: string, setting: Setting): Flag {
     offSpellings: isSwitch && setting.default === true
       ? dashed(`no_${name}`)
       : [],
-    words: isList
+    values: isList
       ? "some"
       : isSwitch && setting.default !== null
       ? "optional"
@@ -142,8 +145,9 @@ export function layoutOf(
     prog,
     columns,
     usage: usageOf(prog),
-    description: "A settings file holds the same names as the flags, without " +
-      "dashes; flags win over it. A flag may be spelled with - in place of _.",
+    description:
+      "A settings file uses the names of the flags, without dashes; " +
+      "flags override it. A flag may be spelled with - instead of _.",
     epilog: [
       ...list("Accepted, without effect here", idle),
       ...list("Not supported yet", refused),
@@ -151,7 +155,7 @@ export function layoutOf(
   };
 }
 
-/** How the program is called. */
+/** How the command is called. */
 function usageOf(prog: string): string {
   return `${prog} [settings.json|.jsonc|.yaml] [--flag value ...]`;
 }

@@ -1,8 +1,8 @@
 /**
- * HfArgumentParser: one or several settings tables in, typed values out, from
- * flags, a settings file, or plain data. Flags behave as in transformers'
- * `hf_argparser.py`; beyond it, unknown names get a "did you mean", `none` is
- * possible for optional values, and all problems are told at once.
+ * HfArgumentParser: reads one or several settings tables from flags, a settings
+ * file, or plain data, and returns typed values. Flags behave as in transformers'
+ * `hf_argparser.py`; in addition, unknown names get a "did you mean", optional
+ * values can be `none`, and all problems are reported at once.
  *
  * @module
  */
@@ -30,27 +30,27 @@ import {
   type SettingsEntry,
 } from "./settings_file.ts";
 import {
+  type FoundStrings,
   isPathValue,
   readJson,
-  readWords,
+  readStrings,
   refusal,
-  type Words,
 } from "./setting_value.ts";
 
-/** The values of each group's table, in the groups' order. */
+/** The values of each group's table, in the order of the groups. */
 export type Dataclasses<G extends readonly SettingsGroup[]> = {
   readonly [I in keyof G]: SettingsOf<G[I]["table"]>;
 };
 
-/** What was read; nothing is thrown for what a user got wrong. */
+/** The result of reading; mistakes of the user are in `problems`, nothing is thrown. */
 export interface ArgumentsReading<G extends readonly SettingsGroup[]> {
-  /** One object per group; a value that could not be read is its default. */
+  /** One object per group; a value that could not be read has its default. */
   readonly dataclasses: Dataclasses<G>;
-  /** Settings that were given, and how the user wrote each of them. */
+  /** The settings that were given, with the user's spelling of each. */
   readonly given: ReadonlyMap<string, string>;
-  /** The settings file in front of the flags, or the one that took its place. */
+  /** The settings file before the flags, or the default file that was read instead. */
   readonly file: string | undefined;
-  /** Everything that is wrong, one sentence each. */
+  /** All problems, one sentence each. */
   readonly problems: readonly string[];
 }
 
@@ -62,20 +62,23 @@ export interface HelpRequest {
 
 /** Options of {@linkcode HfArgumentParser}. */
 export interface HfArgumentParserOptions extends HelpOptions {
-  /** Where relative paths in flags start. Default: the working directory. */
+  /**
+   * The folder that relative paths in flags are relative to. Default: the
+   * working directory.
+   */
   readonly folder?: string;
-  /** What other tools call the settings; these names get an answer of their own. */
+  /** The names that other tools give to the settings; they get an answer of their own. */
   readonly otherNames?: OtherNames;
-  /** A settings file for command lines that bring none. */
+  /** A settings file for command lines that name none. */
   readonly defaultFile?: {
     /** Its path. */
     readonly path: string;
-    /** It is left out when one of these settings is given by a flag. */
+    /** It is not read when a flag gives one of these settings. */
     readonly unlessGiven: readonly string[];
   };
 }
 
-/** Parses flags, files and plain data by settings tables. */
+/** Parses flags, files and plain data with the help of settings tables. */
 export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
   readonly #groups: G;
   readonly #settings = new Map<string, Setting>();
@@ -85,7 +88,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
   /**
    * Makes a parser for the tables of `groups`.
    *
-   * @throws {TypeError} when two settings share a name.
+   * @throws {TypeError} when two settings have the same name.
    */
   constructor(groups: G, options: HfArgumentParserOptions = {}) {
     this.#groups = groups;
@@ -102,7 +105,8 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
   }
 
   /**
-   * Parses `args`: an optional settings file first, then flags, which win.
+   * Parses `args`: an optional settings file first, then flags, which override
+   * it.
    * Returns one typed object per group, or the help when `-h` was given.
    *
    * @throws {InputError} with all problems and exit code 2.
@@ -117,8 +121,8 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
   }
 
   /**
-   * Parses plain data, as from a JSON file; unknown names and wrong types are
-   * problems.
+   * Parses plain data, such as the content of a JSON file; unknown names and
+   * wrong types are problems.
    *
    * @throws {InputError} with all problems and exit code 2.
    */
@@ -132,13 +136,13 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     return reading.dataclasses;
   }
 
-  /** As {@linkcode parseArgsIntoDataclasses}, with problems as data. */
+  /** Like {@linkcode parseArgsIntoDataclasses}, but returns the problems. */
   read(args: readonly string[]): ArgumentsReading<G> | HelpRequest {
     const draft = new Draft();
     const [first] = args;
     const hasFile = first !== undefined && !first.startsWith("-");
     const flags = this.#answerOtherNames(draft, hasFile ? args.slice(1) : args);
-    // help is asked for by people whose file or flags are still wrong
+    // users also ask for help when their file or flags are wrong
     const found = draft.attempt(() =>
       findFlags(
         flagGroups(this.#groups, this.#options.sections),
@@ -147,12 +151,14 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       )
     );
     if (found !== undefined && "help" in found) return found;
-    const given = found?.given ?? new Map<string, Words>();
+    const given = found?.given ?? new Map<string, FoundStrings>();
     draft.file = hasFile
       ? this.#fromFolder(first)
       : this.#defaultFile([...given.keys(), ...draft.answered]);
     if (draft.file !== undefined) this.#addFile(draft, draft.file);
-    for (const [name, words] of given) this.#addWords(draft, { name, words });
+    for (const [name, strings] of given) {
+      this.#addStrings(draft, { name, strings });
+    }
     this.#addUnknown(draft, found?.unknown ?? []);
     return this.#finish(draft);
   }
@@ -164,7 +170,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     return isLeftOut ? undefined : defaultFile?.path;
   }
 
-  /** Takes flags with other tools' names out of `args`, and answers them. */
+  /** Removes flags with other tools' names from `args`, and answers them. */
   #answerOtherNames(draft: Draft, args: readonly string[]): string[] {
     const { otherNames = {} } = this.#options;
     const kept: string[] = [];
@@ -240,10 +246,13 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     }
   }
 
-  #addWords(draft: Draft, given: { name: string; words: Words }): void {
+  #addStrings(
+    draft: Draft,
+    given: { name: string; strings: FoundStrings },
+  ): void {
     const setting = this.#settings.get(given.name);
     if (setting === undefined) return;
-    const reading = readWords(setting, given.words);
+    const reading = readStrings(setting, given.strings);
     if ("problem" in reading) {
       const flag = dashed(given.name).join("/");
       draft.problems.push(`argument ${flag}: ${reading.problem}`);
@@ -257,7 +266,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     draft.origins.set(given.name, `--${given.name}`);
   }
 
-  /** A path that a user typed, as this process has to open it. */
+  /** A path as the user typed it, in the form that this process has to open. */
   #fromFolder(path: string): string {
     const { folder } = this.#options;
     const isElsewhere = folder !== undefined && path !== "" &&
@@ -271,8 +280,8 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       if (word.startsWith("--")) return this.#didYouMean(word, "--");
       return isSettingsFile(word) ? " (a settings file comes first)" : "";
     });
-    const words = unknown.join(" ");
-    draft.problems.push(`unrecognized arguments: ${words}${hints.join("")}`);
+    const names = unknown.join(" ");
+    draft.problems.push(`unrecognized arguments: ${names}${hints.join("")}`);
   }
 
   #didYouMean(word: string, dashes: string): string {
@@ -300,7 +309,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
       )
     );
     return {
-      // the tables that made these values are the ones the type is made from
+      // the type is derived from the same tables as these values
       dataclasses: dataclasses as unknown as Dataclasses<G>,
       given: draft.origins,
       file: draft.file,
@@ -309,16 +318,16 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
   }
 }
 
-/** Values and problems while they are gathered. */
+/** The values and problems found so far. */
 class Draft {
   readonly values = new Map<string, unknown>();
   readonly origins = new Map<string, string>();
   readonly problems: string[] = [];
-  /** Settings that were given by a name of another tool. */
+  /** Settings that were given by another tool's name. */
   readonly answered: string[] = [];
   file: string | undefined;
 
-  /** Runs `step`; what it throws about user input becomes a problem. */
+  /** Runs `step`; an {@linkcode InputError} that it throws becomes a problem. */
   attempt<T>(step: () => T): T | undefined {
     try {
       return step();
@@ -331,7 +340,7 @@ class Draft {
 }
 
 /**
- * Throws all problems as one error, if there are any.
+ * Throws one error with all problems, if there are any.
  *
  * @throws {InputError} with one problem per line and exit code 2.
  */
@@ -340,7 +349,7 @@ export function throwProblems(problems: readonly string[]): void {
   throw new InputError(problems.join("\n"), { exitCode: 2 });
 }
 
-/** The name in a flag or key: `--a-b=1` is `a_b`. */
+/** The setting's name in a flag or key: `a_b` in `--a-b=1`. */
 function plainName(word: string): string {
   return word.replace(/^-+/, "").replace(/=.*$/s, "").replaceAll("-", "_");
 }

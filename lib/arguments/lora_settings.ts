@@ -1,15 +1,16 @@
 /**
- * LoraConfig of peft 0.21 in one table: what each field is, its default in peft and
- * in `deno task train`, its flag, its bounds, and whether it is computed here. The
- * flags, the readers and writers of `adapter_config.json` and the checks ask it.
+ * LoraConfig of peft 0.21 in one table: for each field its meaning, its default
+ * in peft and in `deno task train`, its flag, its bounds, and whether lorikeet
+ * implements it. The flags, `adapter_config.json` and the checks are all based on
+ * this table.
  *
  * @module
  */
 import type { Setting, SettingKinds, SettingValue } from "./setting.ts";
 
-/** Which numbers of a setting's kind make sense. */
+/** The valid numbers of a setting. */
 export interface Bounds {
-  /** Whether `value` does. */
+  /** Whether `value` is valid. */
   readonly legal: (value: number) => boolean;
   /** What is expected instead of `value`. */
   readonly expected: (value: number) => string;
@@ -17,28 +18,31 @@ export interface Bounds {
 
 /** One field of LoraConfig. */
 export interface LoraSetting extends Setting {
-  /** The flag's name where it is another than the field's; `null` where there is no flag. */
+  /** The flag's name, where it differs from the field's; `null` where there is no flag. */
   readonly flag?: string | null;
-  /** The flag's default where the recipe has another than peft. */
+  /** The flag's default, where it differs from peft's: that of the recipe. */
   readonly recipe?: unknown;
-  /** Which numbers make sense. */
+  /** The valid numbers. */
   readonly bounds?: Bounds;
-  /** What files and scripts may give where flags are narrower, or cannot give it. */
+  /**
+   * What files and scripts may give, where they may give more than flags or
+   * flags cannot give it.
+   */
   readonly inFiles?: "fractions" | "object";
   /** Whether `null` in a file stands for the default. */
   readonly nullIsDefault?: true;
   /** Whether its names are regular expressions even in a list. */
   readonly holdsPatterns?: true;
-  /** Whether the value changes nothing in what is computed, so that any passes. */
+  /** Whether the value changes no result, so that any value is accepted. */
   readonly isFree?: true;
-  /** What files get where it is another value than the default. */
+  /** The value written into files, where it differs from the default. */
   readonly written?: unknown;
 }
 
 /** Fields of LoraConfig by name. */
 export type LoraTable = Readonly<Record<string, LoraSetting>>;
 
-/** peft's words in `LoraLayer.update_layer`. */
+/** peft's message in `LoraLayer.update_layer`. */
 const RANK: Bounds = {
   legal: (value) => value > 0,
   expected: (value) =>
@@ -60,10 +64,11 @@ const idle = { noEffect: true, isFree: true, help: "Without effect" } as const;
 const noFlag = { flag: null, isFree: true, help: "Written by peft" } as const;
 
 const START = {
-  reason: "adapters start as --init_lora_weights true, false or gaussian say",
+  reason:
+    "adapters are initialised as --init_lora_weights true, false or gaussian",
 } as const;
 const WHOLE = {
-  reason: "a LoRA adapter works alike on every token and layer it is put on",
+  reason: "a LoRA adapter works the same way on every token and layer",
 } as const;
 
 /** All fields of peft 0.21. */
@@ -76,7 +81,7 @@ export const LORA_SETTINGS = {
     bounds: RANK,
     help: "Rank of the adapter matrices",
   },
-  /** Scale: the product is multiplied with `lora_alpha / r`. */
+  /** Scale: the product is multiplied by `lora_alpha / r`. */
   lora_alpha: {
     kind: "int",
     default: 8,
@@ -102,11 +107,11 @@ export const LORA_SETTINGS = {
     help: "Modules that get an adapter: names (a b c, or a,b,c), all-linear, " +
       "or one regular expression for whole module paths",
   },
-  /** What to leave out, in the same forms; `null` for nothing. */
+  /** Modules to leave out, in the same forms; `null` for none. */
   exclude_modules: {
     kind: "targets",
     default: null,
-    help: "Modules that get none: names or one regular expression",
+    help: "Modules without an adapter: names or one regular expression",
   },
   /** Divides by `√r` instead of `r` (Kalajdzievski, arXiv:2312.03732). */
   use_rslora: {
@@ -120,8 +125,9 @@ export const LORA_SETTINGS = {
     kind: "choice",
     choices: [true, false, "gaussian"],
     default: true,
-    help: "How the adapter starts: true is peft's (A random, B zero), " +
-      "false draws both, gaussian draws A from a normal distribution",
+    help:
+      "Initial weights of the adapter: true as in peft (A random, B zero), " +
+      "false both random, gaussian A from a normal distribution",
   },
   /** Layer numbers to adapt; `null` for all. */
   layers_to_transform: {
@@ -129,12 +135,15 @@ export const LORA_SETTINGS = {
     default: null,
     help: "Numbers of the layers that get an adapter",
   },
-  /** Names of the lists that layer numbers count, as expressions; `null` for the first list. */
+  /**
+   * Names (regular expressions) of the lists whose layers are numbered; `null`
+   * for the first list.
+   */
   layers_pattern: {
     kind: "list",
     default: null,
     holdsPatterns: true,
-    help: "Names of the module lists that layers_to_transform counts in",
+    help: "Names of the module lists whose items layers_to_transform numbers",
   },
   /** Other ranks for paths that match. */
   rank_pattern: {
@@ -152,14 +161,14 @@ export const LORA_SETTINGS = {
     nullIsDefault: true,
     help: "JSON object from module name or pattern to its own alpha",
   },
-  /** Where the base model lies, for those who load the adapter. */
+  /** The folder of the base model, for programs that load the adapter. */
   base_model_name_or_path: {
     kind: "str",
     default: null,
     flag: null,
-    help: "Where the base model lies",
+    help: "Folder of the base model",
   },
-  /** Asked for by peft's task classes; adapters are written for CAUSAL_LM. */
+  /** Needed by peft's task classes; adapters are written with CAUSAL_LM. */
   task_type: {
     kind: "str",
     default: "CAUSAL_LM",
@@ -173,19 +182,19 @@ export const LORA_SETTINGS = {
     choices: ["none", "all", "lora_only"],
     default: "none",
     ...refused,
-    reason: "the biases of the base model stay as they are",
+    reason: "the biases of the base model are not trained",
   },
-  /** For layers that store their weights turned, which no family here has. */
+  /** For layers that store their weights transposed, which no family here has. */
   fan_in_fan_out: { kind: "bool", default: false, ...idle },
-  /** Modules that are trained whole, as copies. */
+  /** Modules that are trained completely, as copies. */
   modules_to_save: {
     kind: "list",
     default: null,
     ...refused,
-    reason: "the modules of the base model stay as they are",
+    reason: "the modules of the base model are not trained",
   },
   /** Weight-decomposed adaptation (Liu et al., arXiv:2402.09353). */
-  use_dora: { ...off, reason: "no magnitudes are trained beside LoRA" },
+  use_dora: { ...off, reason: "no magnitudes are trained in addition to LoRA" },
   lora_bias: { ...off, reason: "matrix B has no bias" },
   target_parameters: {
     kind: "list",
@@ -197,9 +206,9 @@ export const LORA_SETTINGS = {
     kind: "ints",
     default: null,
     ...refused,
-    reason: "embeddings stay as they are",
+    reason: "embeddings are not trained",
   },
-  layer_replication: { ...text, reason: "the layers stay as they are" },
+  layer_replication: { ...text, reason: "no layers are repeated" },
   loftq_config: { ...text, ...START, written: {} },
   eva_config: { ...text, ...START },
   corda_config: { ...text, ...START },
@@ -231,7 +240,7 @@ export const LORA_SETTINGS = {
 type Table = typeof LORA_SETTINGS;
 
 /**
- * The names of the fields that are computed here.
+ * The names of the fields that lorikeet implements.
  *
  * @internal
  */
@@ -241,7 +250,8 @@ type Computed = {
 }[keyof Table];
 
 /**
- * What a file or a script may give: one number or name may stand for a list of it.
+ * What a file or a script may give: a single number or name instead of a list of
+ * one.
  *
  * @internal
  */
@@ -254,8 +264,8 @@ type FieldValue<S extends LoraSetting> =
   | (S extends { readonly default: null } ? null : never);
 
 /**
- * How an adapter is shaped; fields are spelled as in `adapter_config.json`. Those
- * that only a registered kind of adapter computes may be left out.
+ * The shape of an adapter; the fields have their names in `adapter_config.json`.
+ * Those that only a registered kind of adapter implements may be left out.
  */
 export type LoraConfig =
   & { readonly [N in Computed]: FieldValue<Table[N]> }
@@ -275,17 +285,17 @@ type LoraFlags = {
   readonly [N in Computed as FlagName<N, Table[N]>]: Table[N];
 };
 
-/** The rows of `deno task train` that make the adapter. */
+/** The flags of `deno task train` that describe the adapter. */
 export const LORA_FLAGS = flags((row) =>
   row.accepts === undefined && row.noEffect === undefined
 ) as LoraFlags;
 
-/** Fields that are recognised, and refused by name when set. */
+/** Fields that are known, and refused by name when they are set. */
 export const LORA_REFUSED_FLAGS: LoraTable = flags((row) =>
   row.accepts === "default"
 );
 
-/** Fields that change nothing here, and may have any value. */
+/** Fields that change no result, and may have any value. */
 export const LORA_WITHOUT_EFFECT: LoraTable = flags((row) =>
   row.noEffect === true
 );
@@ -314,7 +324,7 @@ export type LoraFlagValues = {
 };
 
 /**
- * The adapter that the flags describe, by LoraConfig's names.
+ * The adapter that the flags describe, by the field names of LoraConfig.
  *
  * @example
  * ```ts

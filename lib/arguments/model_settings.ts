@@ -1,13 +1,13 @@
 /**
- * Settings that training and chatting share: where the base model lies, in
- * which precision its weights are held, and on which device it runs.
+ * Settings that training and chatting share: the base model's folder, the
+ * precision of its weights, and the device.
  *
  * @module
  */
 import { quoted } from "../input_error.ts";
 import type { SettingsTable } from "./setting.ts";
 
-/** Rows that every command with a model has. */
+/** The settings of every command that loads a model. */
 export const MODEL_SETTINGS = {
   model_path: {
     kind: "str",
@@ -25,11 +25,11 @@ export const MODEL_SETTINGS = {
   device: {
     kind: "str",
     default: "auto",
-    help: "auto (CUDA where there is one), cpu, cuda or cuda:N",
+    help: "auto (CUDA where available, else the CPU), cpu, cuda or cuda:N",
   },
 } as const satisfies SettingsTable;
 
-/** The problem about a `--device` that names no device, if any. */
+/** The problem of a `--device` that names no device, if any. */
 export function deviceProblems(device: string): string[] {
   if (/^(auto|cpu|cuda(:\d+)?)$/.test(device)) return [];
   return [
@@ -38,7 +38,7 @@ export function deviceProblems(device: string): string[] {
   ];
 }
 
-/** What is wrong with paths that no file can have, one sentence each. */
+/** The problems of paths that no file can have, one sentence each. */
 export function pathProblems(
   table: SettingsTable,
   values: Readonly<Record<string, unknown>>,

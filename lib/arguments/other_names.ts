@@ -1,25 +1,24 @@
 /**
- * Names that are no setting here: those that other tools give to the same
- * thing, with the name here or the reason why there is none, and the known name
- * nearest to a mistyped one.
+ * Names of settings in other tools, with the name in lorikeet or the reason why
+ * there is none; and the known name that is nearest to a mistyped one.
  *
  * @module
  */
 import { distance } from "npm:fastest-levenshtein@1.0.16";
 
-/** What a name that other tools use means here. */
+/** What a name from another tool means in lorikeet. */
 export type OtherName =
-  /** The setting of another name; `as` says how, where that is not plain. */
+  /** The setting has another name; `as` says how to write it, where that is not obvious. */
   | { readonly here: string; readonly as?: string }
-  /** The setting of another name, taken as if that had been written. */
+  /** The setting has another name, and is read as if that name had been written. */
   | { readonly sameAs: string }
-  /** There is no such setting, and why. */
+  /** There is no such setting, for this reason. */
   | { readonly reason: string };
 
 /** Names of other tools, without dashes. */
 export type OtherNames = Readonly<Record<string, OtherName>>;
 
-/** What `name` means in `names`, own properties only. */
+/** The meaning of `name` in `names`; only own properties count. */
 export function otherName(
   name: string,
   names: OtherNames,
@@ -27,7 +26,7 @@ export function otherName(
   return Object.hasOwn(names, name) ? names[name] : undefined;
 }
 
-/** Says what to write instead of `written`, or why there is nothing to write. */
+/** Says what to write instead of `written`, or why it cannot be used. */
 export function describeOtherName(
   written: string,
   other: Exclude<OtherName, { readonly sameAs: string }>,
@@ -67,20 +66,20 @@ const MODEL_NAMES = all(
 );
 
 const NO_QUANTISATION = {
-  reason: "not supported yet, base weights are held in 32 or 16 bits, see " +
+  reason: "not supported yet, base weights have 32 or 16 bits, see " +
     "--torch_dtype",
 };
 const NOT_EVALUATED = {
   reason: "not supported yet, nothing is evaluated during training",
 };
 const ANSWER_TRAINED = {
-  reason: "there is nothing to choose, the answer alone is trained",
+  reason: "only the answer is trained, leave it out",
 };
 const ONE_ATTENTION = {
-  reason: "there is nothing to choose, the fastest exact attention is taken",
+  reason: "the fastest exact attention is always used, leave it out",
 };
 
-/** What other fine-tuning tools call the settings of `deno task train`. */
+/** The names that other fine-tuning tools give to the settings of `deno task train`. */
 export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
   ...MODEL_NAMES,
   ...all("r lora_r", { sameAs: "lora_rank" }),
@@ -155,20 +154,20 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
     ANSWER_TRAINED,
   ),
   ...all("stage training_type", {
-    reason: "answers to questions are always what is learned, leave it out",
+    reason: "training always is on answers to questions, leave it out",
   }),
   ...all("max_samples max_train_samples", {
-    reason: "not supported yet, all rows are learned",
+    reason: "not supported yet, all rows are trained on",
   }),
   ...all("finetuning_type use_lora use_peft peft_type", {
-    reason: "an adapter of LoRA is always what is trained, leave it out",
+    reason: "a LoRA adapter is always trained, leave it out",
   }),
   ...all("template chat_template prompt_template", {
     reason: "not supported yet, rows are put into the recipe's prompt",
   }),
 ]);
 
-/** What other tools call the settings of `deno task chat`. */
+/** The names that other tools give to the settings of `deno task chat`. */
 export const OTHER_CHAT_NAMES: OtherNames = Object.fromEntries([
   ...MODEL_NAMES,
   ...all(
@@ -187,10 +186,10 @@ export const OTHER_CHAT_NAMES: OtherNames = Object.fromEntries([
   ...all("load_in_4bit load_in_8bit quantization_bit", NO_QUANTISATION),
   ...all("flash_attn use_flash_attn attn_implementation", ONE_ATTENTION),
   ...all("trust_remote_code", {
-    reason: "no code of a model folder is run, leave it out",
+    reason: "code in a model folder is never run, leave it out",
   }),
   ...all("template chat_template", {
-    reason: "not supported yet, the template lies in the adapter's or the " +
-      "model's folder",
+    reason: "not supported yet, the template in the adapter's or the model's " +
+      "folder is used",
   }),
 ]);

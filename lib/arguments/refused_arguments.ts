@@ -1,8 +1,9 @@
 /**
- * Names of transformers' TrainingArguments that this trainer does not use:
- * fields of 5.18 and flags of version 4. Each is refused with its reason when
- * it asks for other numbers, files or answers than are made here, accepted and
- * told when it changes none of them, or translated to its name today.
+ * Names of transformers' TrainingArguments that this trainer does not use: fields
+ * of version 5.18 and flags of version 4. A setting that asks for other results
+ * than lorikeet's is refused with a reason. One that changes no result is
+ * accepted, and reported as without effect. One that has a new name in version 5
+ * is read as that name.
  *
  * @module
  */
@@ -14,8 +15,8 @@ const text = { kind: "str", default: null, ...refused } as const;
 
 /** Why a setting that asks for an evaluation is refused. */
 const NO_EVALUATION = "nothing is evaluated during training";
-const NO_HUB = "nothing is uploaded: upload the output folder with a tool " +
-  "of the Hub";
+const NO_HUB = "nothing is uploaded: upload the output folder with the Hub's " +
+  "own tool";
 const ONE_DEVICE = "a run uses one device";
 const ORDER = "rows are drawn in random order, as by default";
 const ADAMW = "the optimizer is AdamW with the adam_ settings";
@@ -35,7 +36,7 @@ export const TRAINING_REFUSED = {
     kind: "float",
     default: 0,
     ...refused,
-    reason: "labels are learned as they are",
+    reason: "labels are not smoothed",
   },
   neftune_noise_alpha: {
     kind: "float",
@@ -55,7 +56,7 @@ export const TRAINING_REFUSED = {
   push_to_hub: { ...off, reason: NO_HUB },
   ignore_data_skip: {
     ...off,
-    reason: "a resumed run goes on with the rows that come next",
+    reason: "a resumed run continues with the rows that come next",
   },
   accelerator_config: {
     kind: "any",
@@ -105,9 +106,9 @@ const idleNumber = { ...idle, kind: "float", default: null } as const;
 const idleNames = { ...idle, kind: "list", default: null } as const;
 
 /**
- * Fields of transformers 5.18 that change no number and no answer here: how
- * fast or where something is computed, evaluation that does not take place,
- * trackers and uploads that are not there, several processes.
+ * Fields of transformers 5.18 that change no number and no answer: how fast or
+ * where something is computed, evaluation, trackers and uploads that do not exist
+ * here, several processes.
  */
 export const TRAINING_WITHOUT_EFFECT = {
   average_tokens_across_devices: idleOn,
@@ -172,7 +173,7 @@ export const TRAINING_WITHOUT_EFFECT = {
   local_rank: { ...idleCount, default: -1 },
 } as const satisfies SettingsTable;
 
-/** Flags of transformers 4 that change no number and no answer here. */
+/** Flags of transformers 4 that change no number and no answer. */
 export const REMOVED_WITHOUT_EFFECT = {
   per_gpu_eval_batch_size: idleCount,
   logging_dir: idleText,
@@ -198,7 +199,7 @@ export const REMOVED_WITHOUT_EFFECT = {
   _n_gpu: { ...idleCount, default: 1 },
 } as const satisfies SettingsTable;
 
-/** Flags of training scripts and other tools that change no number here. */
+/** Flags of training scripts and other tools that change no number. */
 export const OTHERS_WITHOUT_EFFECT = {
   attn_implementation: idleText,
   cache_dir: idleText,
@@ -212,7 +213,7 @@ export const OTHERS_WITHOUT_EFFECT = {
   use_flash_attn: idleOff,
 } as const satisfies SettingsTable;
 
-/** Flags of transformers 4 that work by another name today. */
+/** Flags of transformers 4 that have another name in version 5. */
 export const TRAINING_MOVED = {
   warmup_ratio: {
     kind: "float",

@@ -1,7 +1,8 @@
 /**
- * What one setting is: its kind, its default, what it is for, and which of its
- * values work. A table of settings drives flags, help, files, checks and the
- * TypeScript type of the result; nothing is said twice.
+ * The description of one setting: its kind, its default, its help text, and which
+ * of its values are supported. Flags, help, files, checks and the TypeScript type
+ * of the result are all derived from tables of settings, so that nothing is
+ * written twice.
  *
  * @module
  */
@@ -14,19 +15,19 @@ export interface SettingKinds {
   readonly int: number;
   /** A number; `nan` and `inf` are read as Python reads them. */
   readonly float: number;
-  /** true or false; one with a `null` default needs its value spelled out. */
+  /** true or false; where the default is `null`, the value must be spelled out. */
   readonly bool: boolean;
   /** One of `choices`. */
   readonly choice: string | boolean;
-  /** One or more names, apart or joined by commas. */
+  /** One or more names, separate or joined by commas. */
   readonly list: readonly string[];
-  /** One or more whole numbers, apart or joined by commas. */
+  /** One or more whole numbers, separate or joined by commas. */
   readonly ints: readonly number[];
   /** As `list`, or one regular expression, or "all-linear", as one string. */
   readonly targets: string | readonly string[];
   /** A JSON object from names (or patterns) to whole numbers. */
   readonly numbers: Readonly<Record<string, number>>;
-  /** Any text on the command line, any value in a file; for what is not used. */
+  /** Any text on the command line, any value in a file; for settings that are not used. */
   readonly any: unknown;
 }
 
@@ -34,34 +35,34 @@ export interface SettingKinds {
 export interface Setting {
   /** How the value is read. */
   readonly kind: keyof SettingKinds;
-  /** The value when none is given; `null` lets a user say `none`. */
+  /** The value when none is given; if it is `null`, users may write `none`. */
   readonly default: unknown;
-  /** Lets a user say `none` where the default is something else. */
+  /** Lets users write `none` although the default is another value. */
   readonly nullable?: true;
-  /** One sentence without its full stop, shown by `--help`. */
+  /** One sentence without a full stop, shown by `--help`. */
   readonly help: string;
   /**
-   * A `str` that is a path, or a path or a word for true or false; a flag's is
-   * relative to where the user stands.
+   * A `str` that is a path, or a path or a word for true or false. In a flag, it
+   * is relative to the user's working directory.
    */
   readonly isPath?: true | "or switch";
-  /** The legal values of a `choice`. */
+  /** The valid values of a `choice`. */
   readonly choices?: readonly (string | boolean)[];
-  /** More names, without dashes. */
+  /** Other names of the setting, without dashes. */
   readonly aliases?: readonly string[];
   /**
-   * The values that work, where not all legal ones do. With "default" the
-   * setting is only recognised, and any other value is refused by name.
+   * The supported values, where these are not all valid ones. With "default", any
+   * value other than the default is refused by name.
    */
   readonly accepts?: "default" | readonly unknown[];
-  /** Why a value is refused, as the end of "not supported yet, …". */
+  /** Why a value is refused: the end of the sentence "not supported yet, …". */
   readonly reason?: string;
   /**
-   * Any value is accepted and changes nothing, which is told to the user; with
-   * "on a CPU" a value other than false is refused on other devices.
+   * Any value is accepted and has no effect, which is reported to the user; with
+   * "on a CPU", a value other than false is refused on other devices.
    */
   readonly noEffect?: true | "on a CPU";
-  /** What a flag of transformers 4 is called today. */
+  /** The name in transformers 5, for a flag of transformers 4. */
   readonly today?: string;
 }
 
@@ -69,7 +70,8 @@ export interface Setting {
 export type SettingsTable = Readonly<Record<string, Setting>>;
 
 /**
- * A setting's type before `null`: what works, what is legal, or all of its kind.
+ * A setting's type without `null`: its supported values, its valid values, or all
+ * of its kind.
  *
  * @internal
  */
@@ -89,7 +91,7 @@ export type SettingsOf<T extends SettingsTable> = {
   readonly [N in keyof T]: SettingValue<T[N]>;
 };
 
-/** A titled table, as the help shows it. */
+/** A table with a title, as the help shows it. */
 export interface SettingsGroup {
   /** Heading in the help. */
   readonly title: string;

@@ -1,20 +1,20 @@
 /**
- * Reading one setting's value, from the words of a command line or from the
- * value in a settings file. A reading is the value or a problem, never an
- * exception, so that a caller can gather all problems.
+ * Reads one setting's value, from the strings of a command line or from the value
+ * in a settings file. A reading is the value or a problem, never an exception, so
+ * that callers can collect all problems.
  *
  * @module
  */
 import { quoted } from "../input_error.ts";
 import type { Setting } from "./setting.ts";
 
-/** A value, or why there is none. */
+/** A value, or the reason why there is none. */
 export type Reading = { readonly value: unknown } | {
   readonly problem: string;
 };
 
-/** What argparse found after a flag: nothing, one word, or several. */
-export type Words = boolean | string | readonly string[];
+/** What argparse found after a flag: nothing, one string, or several. */
+export type FoundStrings = boolean | string | readonly string[];
 
 const TRUE_WORDS = new Set(["yes", "true", "t", "y", "1"]);
 const FALSE_WORDS = new Set(["no", "false", "f", "n", "0"]);
@@ -24,13 +24,16 @@ const FLOAT =
 const NAMES = /^[A-Za-z0-9_.,\s-]+$/;
 
 /**
- * Reads the words after a flag. Problems are in argparse's and
- * HfArgumentParser's own words.
+ * Reads the strings after a flag. Problems have the wording of argparse and
+ * HfArgumentParser.
  */
-export function readWords(setting: Setting, words: Words): Reading {
-  if (typeof words === "boolean") return { value: words };
-  const first = typeof words === "string" ? words : words[0] ?? "";
-  const single = typeof words === "string" || words.length === 1;
+export function readStrings(
+  setting: Setting,
+  strings: FoundStrings,
+): Reading {
+  if (typeof strings === "boolean") return { value: strings };
+  const first = typeof strings === "string" ? strings : strings[0] ?? "";
+  const single = typeof strings === "string" || strings.length === 1;
   if (isNullable(setting) && single && /^none$/i.test(first)) {
     return { value: null };
   }
@@ -47,11 +50,11 @@ export function readWords(setting: Setting, words: Words): Reading {
     case "choice":
       return readChoice(setting, first);
     case "list":
-      return readNames(words);
+      return readNames(strings);
     case "ints":
-      return readInts(words);
+      return readInts(strings);
     case "targets":
-      return single && isPattern(first) ? { value: first } : readNames(words);
+      return single && isPattern(first) ? { value: first } : readNames(strings);
     case "numbers":
       return readNumbers(first);
   }
@@ -61,7 +64,10 @@ function isNullable(setting: Setting): boolean {
   return setting.default === null || setting.nullable === true;
 }
 
-/** True for one regular expression or `all-linear`, false for names. */
+/**
+ * Whether it is one regular expression or `all-linear`; otherwise it is a list
+ * of names.
+ */
 function isPattern(text: string): boolean {
   return text === "all-linear" || (text !== "" && !NAMES.test(text));
 }
@@ -92,7 +98,7 @@ function readFloat(text: string): Reading {
   }
   if (!FLOAT.test(word)) return invalid("float", text);
   const value = Number(word.replaceAll("_", ""));
-  // a minus before zero would not survive the way through JSON
+  // JSON would lose the minus of -0
   return { value: value === 0 ? 0 : value };
 }
 
@@ -123,21 +129,21 @@ function readChoice(setting: Setting, text: string): Reading {
   };
 }
 
-function splitNames(words: string | readonly string[]): string[] {
-  const all = typeof words === "string" ? [words] : words;
+function splitNames(strings: string | readonly string[]): string[] {
+  const all = typeof strings === "string" ? [strings] : strings;
   return all.flatMap((word) => word.split(NAMES.test(word) ? /[\s,]+/ : ","))
     .filter((name) => name !== "");
 }
 
-function readNames(words: string | readonly string[]): Reading {
-  const value = splitNames(words);
+function readNames(strings: string | readonly string[]): Reading {
+  const value = splitNames(strings);
   if (value.length === 0) return { problem: "expected at least one name" };
   return { value };
 }
 
-function readInts(words: string | readonly string[]): Reading {
+function readInts(strings: string | readonly string[]): Reading {
   const values: unknown[] = [];
-  for (const word of splitNames(words)) {
+  for (const word of splitNames(strings)) {
     const reading = readInt(word);
     if ("problem" in reading) return reading;
     values.push(reading.value);
@@ -153,7 +159,7 @@ function readNumbers(text: string): Reading {
     });
     if ("value" in reading) return reading;
   } catch {
-    // text that is no JSON gets the same problem as JSON of the wrong shape
+    // text that is not JSON gets the same problem as JSON of the wrong shape
   }
   return {
     problem: `invalid value: ${quote(text)} ` +
@@ -167,7 +173,7 @@ export function isPathValue(setting: Setting, value: unknown): value is string {
   return setting.isPath === true || "problem" in readBool(value);
 }
 
-/** Reads the value that a settings file gives; types must fit exactly. */
+/** Reads a value from a settings file; its type must be exactly right. */
 export function readJson(
   setting: Setting,
   given: { readonly value: unknown },
@@ -177,7 +183,7 @@ export function readJson(
     (typeof value === "string" && /^none$/i.test(value));
   if (isNone && isNullable(setting)) return { value: null };
   if (setting.kind === "targets" && typeof value === "string") {
-    return readWords(setting, value);
+    return readStrings(setting, value);
   }
   if (setting.kind === "list" && typeof value === "string") {
     return readNames(value);
@@ -186,7 +192,7 @@ export function readJson(
     return { value: [value] };
   }
   if (fits(setting, value)) {
-    // parsers differ in their objects' prototypes
+    // parsers give their objects different prototypes
     return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
   }
   return { problem: `is ${quoted(value)}, expected ${expectation(setting)}` };
@@ -242,8 +248,8 @@ function expectation(setting: Setting): string {
 }
 
 /**
- * Why a legal value cannot be used, or undefined where it can; `name` is how
- * the user wrote the setting.
+ * Why a valid value cannot be used, or undefined where it can; `name` is the
+ * user's spelling of the setting.
  */
 export function refusal(
   setting: Setting,

@@ -1,6 +1,6 @@
 /**
- * The settings tables and the types derived from them, in one place to import
- * from. What a table row means is in `setting.ts`.
+ * The settings tables and the types derived from them, in one file to import
+ * from. The fields of a table row are explained in `setting.ts`.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * Reading a settings file (`.json` and `.jsonc` with comments and trailing
- * commas, `.yaml` and `.yml` as YAML 1.2, where `1e-4` is a number) into
- * entries that know their line. What the keys mean is not decided here.
+ * Reads a settings file (`.json` and `.jsonc` with comments and trailing commas,
+ * `.yaml` and `.yml` as YAML 1.2, where `1e-4` is a number) into entries with
+ * line numbers. What the keys mean is decided elsewhere.
  *
  * @module
  */
@@ -36,7 +36,7 @@ export interface SettingsEntry {
   readonly line?: number;
 }
 
-/** What is wrong in a line of a file. */
+/** A problem in a line of a file. */
 interface LineProblem {
   readonly line: number;
   readonly message: string;
@@ -47,17 +47,18 @@ interface ParsedFile {
   readonly problems: readonly LineProblem[];
 }
 
-// YAML's reader needs a second for this much that is nothing but mistakes
+// YAML's parser needs a second for a file of this size that consists of mistakes
+// only
 const MAX_BYTES = 64 * 1024;
-/** Each is looked for in the whole document. */
+/** For each alias, the parser searches the whole document. */
 const MAX_ALIASES = 100;
-// parsers of nested text recurse, and YAML's needs exponential time
+// parsers of nested text are recursive, and YAML's takes exponential time
 const MAX_DEPTH = 10;
 const TOO_DEEP = `it is nested more than ${MAX_DEPTH} levels deep, ` +
   "settings are not nested";
 const EMPTY = "it is empty, expected settings";
 
-/** True for a file name that {@linkcode readSettingsFile} reads. */
+/** Whether {@linkcode readSettingsFile} reads files of this name. */
 export function isSettingsFile(path: string): boolean {
   return /\.(jsonc?|ya?ml)$/i.test(path);
 }
@@ -65,8 +66,8 @@ export function isSettingsFile(path: string): boolean {
 /**
  * Reads the entries of the settings file at `path`.
  *
- * @throws {InputError} when it cannot be read, is malformed (every error with
- * its line), or is not one object.
+ * @throws {InputError} when it cannot be read, is malformed (all errors, with
+ *   their lines), or is not one object.
  */
 export function readSettingsFile(path: string): SettingsEntry[] {
   const text = readText(path);
@@ -77,7 +78,7 @@ export function readSettingsFile(path: string): SettingsEntry[] {
     : parseJsonc(text);
   if (parsed.problems.length === 0) return [...parsed.entries];
   const lines = parsed.problems
-    // the first mistake in a line brings about the others
+    // the first mistake in a line often causes others
     .filter((problem, at, all) => problem.line !== all[at - 1]?.line)
     .map(({ line, message }) =>
       `Cannot read ${quoted(path)}: line ${line}: ${message}`
@@ -95,7 +96,7 @@ function readText(path: string): string {
   try {
     const info = fileInfo(path);
     if (info === null) return fail("no such file");
-    if (!info.isFile) return fail("it is no file");
+    if (!info.isFile) return fail("it is not a regular file");
     if (info.size > MAX_BYTES) {
       return fail(`it has ${info.size} bytes, expected at most ${MAX_BYTES}`);
     }
@@ -152,12 +153,13 @@ function noObject(found: string): string {
   return `it holds ${held}, expected one object of settings`;
 }
 
-/** Where brackets are opened more than `MAX_DEPTH` deep, if they are. */
+/** The place where brackets are nested more than `MAX_DEPTH` deep, if there is one. */
 function tooDeepInJson(text: string): number | undefined {
   const scanner = createScanner(text, true);
   const end = text.length;
   let depth = 0;
-  // the position is asked: an unclosed comment moves it past the end for ever
+  // checks the position, because an unclosed comment would move it beyond the end
+  // for ever
   while (scanner.getPosition() < end) {
     scanner.scan();
     const token = text[scanner.getTokenOffset()];
@@ -170,7 +172,7 @@ function tooDeepInJson(text: string): number | undefined {
 
 const SPECIAL = /"(?:[^"\\\n]|\\.)*"|\/\/[^\n]*|(-?Infinity|NaN)\b/g;
 
-/** Python writes numbers that JSON does not know; they become marked texts. */
+/** Replaces numbers that Python writes and JSON does not have by marked strings. */
 function withSpecialNumbers(text: string): string {
   return text.replace(
     SPECIAL,
@@ -191,10 +193,11 @@ function parseYaml(text: string): ParsedFile {
   const document = parseDocument(text, {
     lineCounter,
     uniqueKeys: false,
-    // no warnings on standard error beside the problems told here
+    // the parser must not print warnings; the problems are reported here
     logLevel: "error",
   });
-  // a warning is of a tag without meaning here, so the value would be another
+  // the warning is about an unknown tag, without which the value would be another
+  // one
   const found = [...document.errors, ...document.warnings];
   const problems: LineProblem[] = found.map((error) => ({
     line: lineCounter.linePos(error.pos[0]).line,
@@ -224,20 +227,20 @@ function parseYaml(text: string): ParsedFile {
         problems.push({ line, message: "expected plain values in it" });
       }
     } catch (error) {
-      // an alias without its anchor, or too many of them
+      // an alias without an anchor, or too many aliases
       problems.push({ line, message: plainMessage((error as Error).message) });
     }
   }
   return { entries, problems };
 }
 
-/** The first line of the parser's message, without the place that it names. */
+/** The first line of the parser's message, without the position in it. */
 function plainMessage(message: string): string {
   return message.split("\n")[0]
     ?.replace(/( at line \d+, column \d+)?:?$/, "") ?? "";
 }
 
-/** Whether `value` is what JSON can hold, in `depth` levels at most, so not circular. */
+/** Whether JSON can hold `value`, in at most `depth` levels; so it is not circular. */
 function isPlain(value: unknown, depth: number): boolean {
   if (typeof value !== "object" || value === null) return true;
   const prototype: unknown = Object.getPrototypeOf(value);
@@ -247,9 +250,9 @@ function isPlain(value: unknown, depth: number): boolean {
 }
 
 /**
- * The line in which collections are opened more than `MAX_DEPTH` deep, or in which
- * there are that many `? ` keys, which cost the parser as much; or the line of an
- * alias too many.
+ * The line in which collections are nested more than `MAX_DEPTH` deep, or in
+ * which there are that many `? ` keys, which are as expensive to parse; or the
+ * line of the first alias that is too many.
  */
 function excessInYaml(text: string): LineProblem | undefined {
   let line = 1;

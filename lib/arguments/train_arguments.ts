@@ -1,6 +1,7 @@
 /**
- * The arguments of `deno task train`: flags or a settings file in, two typed
- * objects out, every check made that needs no file of the model or the data.
+ * The arguments of `deno task train`: reads flags or a settings file, returns two
+ * typed objects, and makes every check that needs no file of the model or the
+ * data.
  *
  * @module
  */
@@ -39,7 +40,7 @@ const GROUPS = [
   { title: "LoraConfig, without effect", table: LORA_WITHOUT_EFFECT },
   { title: "Without effect", table: TRAINING_WITHOUT_EFFECT },
   { title: "Removed, without effect", table: REMOVED_WITHOUT_EFFECT },
-  { title: "Of other tools, without effect", table: OTHERS_WITHOUT_EFFECT },
+  { title: "From other tools, without effect", table: OTHERS_WITHOUT_EFFECT },
 ] as const;
 
 type MovedName = keyof typeof TRAINING_MOVED;
@@ -48,44 +49,48 @@ const MOVED_NAMES = Object.entries(TRAINING_MOVED) as [
   (typeof TRAINING_MOVED)[MovedName],
 ][];
 
-/** All that a training run was told. */
+/** All arguments of a training run. */
 export interface TrainArguments {
   /** Data, model and adapter. */
   readonly finetune: FinetuneArguments;
   /** The training itself. */
   readonly training: TrainingArguments;
-  /** Names of the settings that were given; the others are defaults. */
+  /** Names of the settings that were given; the others have their defaults. */
   readonly given: ReadonlySet<string>;
-  /** What a user should know of how the settings were read, a line each. */
+  /** What the user should know about how the settings were read, one line each. */
   readonly notes: readonly string[];
-  /** Flags that change nothing on a CPU, and cannot be followed elsewhere. */
+  /** Flags that change nothing on a CPU, and are not supported on other devices. */
   readonly onlyOnCpu: readonly string[];
 }
 
 /** Options of {@linkcode parseTrainArguments}. */
 export interface ParseTrainOptions {
-  /** The optimizers that `optim` may name. Default: any name is taken. */
+  /** The optimizers that `optim` may name. Default: any name is accepted. */
   readonly optimizers?: readonly string[];
-  /** The schedules that `lr_scheduler_type` may name. Default: any name is taken. */
+  /** The schedules that `lr_scheduler_type` may name. Default: any name is accepted. */
   readonly schedules?: readonly string[];
-  /** What the user typed. Default "deno task train". */
+  /** The command that the user typed. Default "deno task train". */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
   readonly columns?: number;
-  /** Where relative paths in flags start. Default: the working directory. */
+  /**
+   * The folder that relative paths in flags are relative to. Default: the
+   * working directory.
+   */
   readonly folder?: string;
   /**
-   * A settings file that is read where neither a file nor a model nor rows are
+   * A settings file that is read when no settings file, no model and no rows are
    * given. Default: none.
    */
   readonly example?: string;
 }
 
 /**
- * Parses the arguments of a training run: flags as HfArgumentParser takes
- * them, or one `.json`, `.jsonc` or `.yaml` file of the same names, or both.
+ * Parses the arguments of a training run: flags, by the rules of
+ * HfArgumentParser, or one `.json`, `.jsonc` or `.yaml` file of the same names,
+ * or both.
  *
- * @throws {InputError} with everything that is wrong and exit code 2.
+ * @throws {InputError} with all problems and exit code 2.
  *
  * @example
  * ```ts
@@ -124,20 +129,23 @@ export function parseTrainArguments(
   return { ...parsed, notes: [...files, ...parsed.notes] };
 }
 
-/** Says which settings lie under the flags. */
+/** Says which settings the flags are combined with. */
 function describeFile(
   file: string | undefined,
   { args, example }: { args: readonly string[]; example: string },
 ): string {
   if (file === undefined) {
-    return `Settings of the flags, then the defaults; ${example} is for runs ` +
-      "that name neither model nor rows";
+    return `Settings from the flags and the defaults; ${example} is only read ` +
+      "when neither a model nor rows are named";
   }
   const flags = args.filter((word) => word.startsWith("-"));
-  return `Settings of ${file}${flags.length > 0 ? ", then the flags" : ""}`;
+  return `Settings from ${file}${flags.length > 0 ? " and the flags" : ""}`;
 }
 
-/** The settings, with the names that training offers as what two of them accept. */
+/**
+ * The settings, with the given optimizers and schedules as the supported values
+ * of `optim` and `lr_scheduler_type`.
+ */
 function groupsFor(
   { optimizers, schedules }: ParseTrainOptions,
 ): typeof GROUPS {
@@ -155,8 +163,8 @@ function groupsFor(
 }
 
 /**
- * Gives settings that only moved since transformers 4 their present name, and
- * `checkpoint_activations` its effect.
+ * Sets the settings that transformers 4 had under another name, and applies
+ * `checkpoint_activations`.
  */
 function translate(
   reading: ArgumentsReading<typeof GROUPS>,
@@ -221,7 +229,7 @@ function listNote(title: string, items: readonly string[]): string[] {
   return items.length === 0 ? [] : [`${title}: ${items.join(", ")}`];
 }
 
-/** The flags that were given another value than their default, to no effect. */
+/** The flags without effect whose value is not the default. */
 function withoutEffect(
   reading: ArgumentsReading<typeof GROUPS>,
 ): { idle: string[]; onlyOnCpu: string[] } {
@@ -243,9 +251,10 @@ function withoutEffect(
 }
 
 /**
- * Training arguments for scripts: what is given, over transformers' defaults.
+ * Training arguments for scripts: the given values, and transformers' defaults
+ * for the others.
  *
- * @throws {InputError} with everything that is wrong and exit code 2.
+ * @throws {InputError} with all problems and exit code 2.
  *
  * @example
  * ```ts
@@ -268,9 +277,10 @@ export function trainingArguments(
 }
 
 /**
- * The content of `training_args.json`: every setting of the run, flat, by its
- * name. The file can be given back to `deno task train` as a settings file. Only
- * `resume_from_checkpoint` is left out: a resumed run ends as a whole one does.
+ * The content of `training_args.json`: every setting of the run by its name. The
+ * file can be used as a settings file of `deno task train`. Only
+ * `resume_from_checkpoint` is left out, because a resumed run ends as an
+ * uninterrupted one.
  *
  * @example
  * ```ts

@@ -1,7 +1,7 @@
 /**
- * The checks of a training run's settings that need no file: ranges, and
- * settings that cannot go together. Wording of `TrainingArguments` and peft is
- * kept where they check the same thing.
+ * The checks of a training run's settings that need no file: ranges, and settings
+ * that exclude each other. Where `TrainingArguments` and peft check the same,
+ * their wording is used.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
   type TrainingArguments,
 } from "./settings.ts";
 
-/** Everything that is wrong with the settings, one sentence each. */
+/** All problems of the settings, one sentence each. */
 export function trainProblems(
   finetune: FinetuneArguments,
   training: TrainingArguments,
@@ -46,7 +46,7 @@ const BELOW_ONE: Range = {
   legal: (value) => value >= 0 && value < 1,
   expected: "expected 0 or more and less than 1",
 };
-/** numpy, which transformers seeds as well, takes 32 bits. */
+/** numpy, which transformers also seeds, takes 32 bits. */
 const SEED: Range = {
   legal: (value) => value >= 0 && value < 2 ** 32,
   expected: "expected 0 to 4294967295",
@@ -100,7 +100,10 @@ function outside<R extends Readonly<Record<string, Range>>>(
   });
 }
 
-/** Numbers of the adapter, those in patterns too, against the bounds of their rows. */
+/**
+ * Checks the adapter's numbers, also those in patterns, against their bounds in
+ * the table.
+ */
 function loraProblems(finetune: FinetuneArguments): string[] {
   return Object.entries<LoraSetting>(LORA_FLAGS).flatMap(([name, row]) => {
     const value = finetune[name as keyof typeof LORA_FLAGS];

@@ -1,5 +1,5 @@
 /**
- * The headings under which `deno task train --help` shows the settings.
+ * The headings of `deno task train --help`, and the settings under each.
  *
  * @module
  */
@@ -35,7 +35,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
     ],
   },
   {
-    title: "Length of the run and batches",
+    title: "Length of the run, batches",
     names: [
       "do_train",
       "num_train_epochs",
@@ -87,7 +87,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
     ],
   },
   {
-    title: "Checkpoints, going on",
+    title: "Checkpoints, resuming",
     names: [
       "save_strategy",
       "save_steps",

@@ -1,6 +1,6 @@
 /**
- * The fields of transformers' TrainingArguments that this trainer really uses,
- * with the names and defaults of transformers 5.18. The other fields stand in
+ * The fields of transformers' TrainingArguments that this trainer uses, with the
+ * names and defaults of transformers 5.18. The other fields are in
  * `refused_arguments.ts`.
  *
  * @module
@@ -20,12 +20,12 @@ export const TRAINING = {
   overwrite_output_dir: {
     kind: "bool",
     default: false,
-    help: "Write over an earlier run in --output_dir without a warning",
+    help: "Overwrite an earlier run in --output_dir without a warning",
   },
   do_train: {
     kind: "bool",
     default: false,
-    help: "Changes nothing: this command always trains",
+    help: "No effect: this command always trains",
   },
   per_device_train_batch_size: {
     kind: "int",
@@ -45,7 +45,7 @@ export const TRAINING = {
   max_steps: {
     kind: "int",
     default: -1,
-    help: "Optimizer steps; 0 or less leaves it to --num_train_epochs",
+    help: "Optimizer steps; 0 or less: given by --num_train_epochs",
   },
   learning_rate: {
     kind: "float",
@@ -60,7 +60,7 @@ export const TRAINING = {
   warmup_steps: {
     kind: "float",
     default: 0,
-    help: "Steps until the learning rate is reached; below 1 a share of all",
+    help: "Warm-up steps of the learning rate; below 1 a fraction of all steps",
   },
   optim: {
     kind: "str",
@@ -81,7 +81,7 @@ export const TRAINING = {
   adam_epsilon: {
     kind: "float",
     default: 1e-8,
-    help: "AdamW's guard against division by zero",
+    help: "AdamW's epsilon, against division by zero",
   },
   max_grad_norm: {
     kind: "float",
@@ -104,7 +104,7 @@ export const TRAINING = {
   logging_steps: {
     kind: "float",
     default: 500,
-    help: "Steps between logs; below 1 a share of all",
+    help: "Steps between log rows; below 1 a fraction of all steps",
   },
   logging_first_step: {
     kind: "bool",
@@ -114,7 +114,7 @@ export const TRAINING = {
   logging_nan_inf_filter: {
     kind: "bool",
     default: true,
-    help: "Log the mean so far in place of a NaN or infinite loss",
+    help: "Log the mean so far instead of a NaN or infinite loss",
   },
   save_strategy: {
     kind: "choice",
@@ -126,7 +126,7 @@ export const TRAINING = {
   save_steps: {
     kind: "float",
     default: 500,
-    help: "Steps between checkpoints; below 1 a share of all",
+    help: "Steps between checkpoints; below 1 a fraction of all steps",
   },
   save_total_limit: {
     kind: "int",
@@ -141,32 +141,32 @@ export const TRAINING = {
   seed: {
     kind: "int",
     default: 42,
-    help: "Seed of initialisation, sampling order and dropout",
+    help: "Seed for initialisation, order of rows and dropout",
   },
   data_seed: {
     kind: "int",
     default: null,
-    help: "Own seed of the sampling order; none uses --seed",
+    help: "Separate seed for the order of rows; none: --seed",
   },
   use_cpu: {
     kind: "bool",
     default: false,
-    help: "Stay on the CPU where there is a GPU; same as --device cpu",
+    help: "Use the CPU even if there is a GPU; same as --device cpu",
   },
   disable_tqdm: {
     kind: "bool",
     default: null,
-    help: "No progress bar; none shows one in a terminal",
+    help: "No progress bar; none: a bar only in a terminal",
   },
   remove_unused_columns: {
     kind: "bool",
     default: true,
-    help: "Changes nothing: batches are made of the known columns only",
+    help: "No effect: other columns are never used",
   },
   dataloader_drop_last: {
     kind: "bool",
     default: false,
-    help: "Leave out an epoch's last micro-batch where it is not full",
+    help: "Leave out the last micro-batch of an epoch when it is not full",
   },
   resume_from_checkpoint: {
     kind: "str",
@@ -178,9 +178,9 @@ export const TRAINING = {
     kind: "str",
     accepts: ["none"],
     default: "none",
-    help: "Trackers to report to; trainer_state.json holds every log row",
+    help: "Trackers to report to; every log row is in trainer_state.json",
   },
 } as const satisfies SettingsTable;
 
-/** What `deno task train` was told about the training itself. */
+/** The settings of the training itself in `deno task train`. */
 export type TrainingArguments = SettingsOf<typeof TRAINING>;

@@ -318,22 +318,22 @@ Deno.test("a flag wins over a settings file, also where one of them has the old 
   });
 });
 
-Deno.test("the example's settings lie under flags that name neither model nor rows", () => {
+Deno.test("parseTrainArguments() combines the example's settings with flags that name neither model nor rows", () => {
   const steps = (...args: string[]): readonly [number, string] => {
     const parsed = parseTrainArguments(args, { example: "train.jsonc" });
     assert.ok(!("help" in parsed));
     return [parsed.training.max_steps, parsed.notes[0] ?? ""];
   };
-  assert.deepEqual(steps(), [400, "Settings of train.jsonc"]);
+  assert.deepEqual(steps(), [400, "Settings from train.jsonc"]);
   assert.deepEqual(steps("--seed", "1"), [
     400,
-    "Settings of train.jsonc, then the flags",
+    "Settings from train.jsonc and the flags",
   ]);
-  const own = "Settings of the flags, then the defaults; train.jsonc is for " +
-    "runs that name neither model nor rows";
+  const own = "Settings from the flags and the defaults; train.jsonc is only " +
+    "read when neither a model nor rows are named";
   assert.deepEqual(steps("--model_path", "m"), [-1, own]);
   assert.deepEqual(steps("--dataset_path", "r.jsonl"), [-1, own]);
-  // a model named as other tools do is one as well: what the example says is no matter
+  // another tool's name for the model counts too: the example is not read
   withFile("example.json", '{"layers_pattern": "layers"}', (example) => {
     assert.throws(() => parseTrainArguments(["--model=m"], { example }), {
       message: "Cannot use --model: did you mean --model_path?",

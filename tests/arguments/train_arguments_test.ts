@@ -307,7 +307,7 @@ Deno.test("--help shows every supported flag under a heading with its default an
   assert.match(help, /Rank of the adapter matrices \(default: 8\)/);
   assert.match(
     help,
-    /AdamW's guard against division by zero \(default: 1e-8\)/,
+    /AdamW's epsilon, against division by zero \(default: 1e-8\)/,
   );
   assert.match(help, /Not supported yet: .*neftune_noise_alpha/);
   assert.doesNotMatch(help, /--neftune_noise_alpha/);

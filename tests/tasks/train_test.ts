@@ -137,7 +137,7 @@ Deno.test("train keeps the settings of train.jsonc under flags that name neither
       ...["--output_dir", `${folder}/one`],
     );
     assert.equal(code, 0, error);
-    assert.match(out, /^Settings of train\.jsonc, then the flags\n/);
+    assert.match(out, /^Settings from train\.jsonc and the flags\n/);
     const own = await train(
       ...flags,
       ...["--model_path", "models/tiny-atom", "--run_name", "two"],
@@ -146,7 +146,7 @@ Deno.test("train keeps the settings of train.jsonc under flags that name neither
     assert.equal(own.code, 0, own.error);
     assert.match(
       own.out,
-      /^Settings of the flags, then the defaults; train\.jsonc is for runs that name neither model nor rows\nWithout effect here: --run_name\n/,
+      /^Settings from the flags and the defaults; train\.jsonc is only read when neither a model nor rows are named\nWithout effect here: --run_name\n/,
     );
     const [first, second] = ["one", "two"].map((name) =>
       JSON.parse(Deno.readTextFileSync(`${folder}/${name}/training_args.json`))
@@ -345,7 +345,7 @@ Deno.test("train.sh is the recipe's script, and flags given to it win", async ()
     assert.equal(code, 0, error);
     assert.match(error, /"W_pack" match no module of this model/);
     assert.match(error, /--fp16 needs a CUDA device/);
-    assert.match(out, /^Settings of the flags, then the defaults;/);
+    assert.match(out, /^Settings from the flags and the defaults;/);
     const settings = JSON.parse(
       Deno.readTextFileSync(`${folder}/output/training_args.json`),
     );
