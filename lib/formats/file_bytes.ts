@@ -5,6 +5,7 @@
  * @module
  */
 
+import { crc32 } from "node:zlib";
 import { fileInfo, systemReason } from "./file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 
@@ -92,4 +93,31 @@ function openFile(path: string): Deno.FsFile {
     if (reason === undefined) throw cause;
     return fail(reason, cause);
   }
+}
+
+const CHUNK_BYTES = 1 << 24;
+
+/**
+ * CRC-32 of each file in `folder` that `wanted` takes, by its name.
+ *
+ * @throws {InputError} when one of them cannot be read.
+ */
+export function checksums(
+  folder: string,
+  wanted: (name: string) => boolean,
+): Record<string, number> {
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter(wanted).sort();
+  return Object.fromEntries(
+    names.map((name) => [name, checksum(`${folder}/${name}`)]),
+  );
+}
+
+function checksum(path: string): number {
+  using file = new FileBytes(path);
+  let sum = 0;
+  for (let at = 0; at < file.size; at += CHUNK_BYTES) {
+    sum = crc32(file.read(at, Math.min(CHUNK_BYTES, file.size - at)), sum);
+  }
+  return sum;
 }

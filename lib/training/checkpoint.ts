@@ -1,6 +1,6 @@
 /**
  * `checkpoint-N` folders: written under a temporary name, renamed when complete,
- * found, checked, and read.
+ * and read.
  *
  * @module
  */
@@ -8,16 +8,14 @@
 import type { RunState } from "../architectures/mod.ts";
 import { writeFailure } from "../formats/atomic_file.ts";
 import type { TensorData } from "../formats/dtype.ts";
-import { fileInfo, isFile } from "../formats/file_info.ts";
+import { checksums } from "../formats/file_bytes.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
-import { readSafetensorsHeader } from "../formats/safetensors_header.ts";
 import {
   listProblems,
   type NeededTensor,
   tensorProblems,
 } from "../formats/tensor_check.ts";
-import { TorchArchive } from "../formats/torch_archive.ts";
 import { InputError, quoted } from "../input_error.ts";
 import {
   aten,
@@ -30,13 +28,11 @@ import { viewOf } from "./flat_parameters.ts";
 import type { LossSums } from "./run_log.ts";
 import { isFinite } from "./non_finite.ts";
 import {
-  OPTIMIZER_FILE,
   readOptimizerFile,
   readScalerFile,
   writeOptimizerFiles,
 } from "./optimizer_files.ts";
 import {
-  checkpointsByAge,
   partialFolder,
   placeCheckpoint,
   remove,
@@ -55,6 +51,13 @@ export interface ResumeState extends LossSums {
   readonly modelState: RunState;
   /** The settings that determine the result of the run. */
   readonly settings: RunSettings;
+  /** CRC-32 of each file that is read again, by its name; made when they are written. */
+  readonly crc32?: Readonly<Record<string, number>>;
+}
+
+/** Files that a resumed run computes with. */
+function isRead(name: string): boolean {
+  return name.endsWith(".safetensors") || name.endsWith(".pt");
 }
 
 /** The content of a checkpoint. */
@@ -108,9 +111,10 @@ function fillCheckpoint(partial: string, content: CheckpointContent): void {
       seed,
     });
     const savedAt = new Date().toISOString();
+    const crc32 = checksums(partial, isRead);
     writePythonJson(
       `${partial}/${RESUME_STATE}`,
-      { ...resume, savedAt } as unknown as PythonJson,
+      { ...resume, savedAt, crc32 } as unknown as PythonJson,
       { trailingNewline: true },
     );
   }
@@ -167,8 +171,12 @@ export function readCheckpoint(
   return reading;
 }
 
-/** Reads the two JSON files and checks their fields. */
-function readStates(folder: string): CheckpointReading {
+/**
+ * The two JSON files in `folder`, their fields checked.
+ *
+ * @throws {InputError} when a file or a field is missing or wrong.
+ */
+export function readStates(folder: string): CheckpointReading {
   const state = stateFromJson(`${folder}/${TRAINER_STATE}`);
   const path = `${folder}/${RESUME_STATE}`;
   const json = readJsonFile(path);
@@ -212,6 +220,7 @@ const RESUME_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   optimizer: isNumbers,
   modelState: isNumbers,
   settings: isObject,
+  crc32: (value) => value === undefined || isNumbers(value),
 };
 
 /** Copies stored tensors into tensors of the same names and shapes. */
@@ -251,88 +260,5 @@ function fill(
       );
     }
     aten.copy_(tensor, source);
-  }
-}
-
-/**
- * The folder that `--resume_from_checkpoint` names: a path, or for `true` the
- * checkpoint in `output` that was written last; `null` for `false` or nothing.
- *
- * @throws {InputError} when there is no checkpoint, or it is damaged or cannot be
- *   resumed from; the message names the newest that can be.
- *
- * @example
- * ```ts
- * import { InputError } from "@lorikeet/lorikeet";
- * import { resolveCheckpoint } from "@lorikeet/lorikeet/training";
- *
- * const folder = Deno.makeTempDirSync();
- * try {
- *   resolveCheckpoint(folder, "true");
- *   throw new Error("an empty folder has no checkpoint");
- * } catch (error) {
- *   if (!(error instanceof InputError)) throw error;
- * }
- * Deno.removeSync(folder);
- * ```
- */
-export function resolveCheckpoint(
-  output: string,
-  asked: string | boolean | null,
-): string | null {
-  const word = String(asked ?? false);
-  if (/^(false|no|n|f|0)$/i.test(word)) return null;
-  if (/^(true|yes|y|t|1)$/i.test(word)) return newestCheckpoint(output);
-  const folder = word.replace(/\/+$/, "");
-  const problem = resumeProblem(folder);
-  if (problem !== null) throw new InputError(problem);
-  return folder;
-}
-
-function newestCheckpoint(output: string): string {
-  const [newest, ...older] = checkpointsByAge(output).reverse();
-  if (newest === undefined) {
-    throw new InputError(
-      `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory ${
-        quoted(output)
-      }`,
-    );
-  }
-  const problem = resumeProblem(newest);
-  if (problem === null) return newest;
-  const whole = older.find((each) => resumeProblem(each) === null);
-  throw new InputError(
-    whole === undefined
-      ? problem
-      : `${problem}; an earlier one is complete, use --resume_from_checkpoint ${whole}`,
-  );
-}
-
-/**
- * Why `folder` cannot be resumed from, or `null`; checks the files, not every
- * number in them.
- */
-function resumeProblem(folder: string): string | null {
-  const start = `Cannot resume from ${quoted(folder)}: `;
-  if (fileInfo(folder) === null) {
-    return `${start}it does not exist, the path of a checkpoint-N folder or true is needed`;
-  }
-  const missing = [TRAINER_STATE, RESUME_STATE, OPTIMIZER_FILE]
-    .filter((name) => !isFile(`${folder}/${name}`));
-  if (missing.length > 0) {
-    return `${start}it has no ${missing.join(", no ")}, ` +
-      "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed";
-  }
-  try {
-    readStates(folder);
-    for (const { name } of Deno.readDirSync(folder)) {
-      const path = `${folder}/${name}`;
-      if (name.endsWith(".safetensors")) readSafetensorsHeader(path);
-      if (name === OPTIMIZER_FILE) new TorchArchive(path)[Symbol.dispose]();
-    }
-    return null;
-  } catch (error) {
-    if (error instanceof InputError) return error.message;
-    throw error;
   }
 }

@@ -5,7 +5,7 @@
  */
 
 export { AdamW, type AdamWOptions } from "./adamw.ts";
-export { resolveCheckpoint } from "./checkpoint.ts";
+export { resolveCheckpoint } from "./find_checkpoint.ts";
 export {
   type FlatEntry,
   type FlatGroup,

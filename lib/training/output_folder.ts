@@ -203,14 +203,17 @@ function sweep(output: string): void {
 
 /** The checkpoints in `output` that have all their files, oldest step first. */
 export function listCheckpoints(output: string): string[] {
+  return checkpointFolders(output)
+    .filter((path) => isFile(`${path}/${TRAINER_STATE}`));
+}
+
+/** All folders that are named as checkpoints, oldest step first. */
+function checkpointFolders(output: string): string[] {
   const found: [number, string][] = [];
-  for (const entry of readFolder(output)) {
-    const step = /^checkpoint-(\d+)$/.exec(entry.name)?.[1];
-    if (
-      step !== undefined && isFile(`${output}/${entry.name}/${TRAINER_STATE}`)
-    ) {
-      found.push([Number(step), `${output}/${entry.name}`]);
-    }
+  for (const { name, isFile: isNoFolder } of readFolder(output)) {
+    const step = /^checkpoint-(\d+)$/.exec(name)?.[1];
+    if (step === undefined || isNoFolder) continue;
+    found.push([Number(step), `${output}/${name}`]);
   }
   return found.sort(([a], [b]) => a - b).map(([, path]) => path);
 }
@@ -227,10 +230,14 @@ function readFolder(path: string): Iterable<Deno.DirEntry> {
 /**
  * The checkpoints in `output`, the one written first in front: steps do not tell,
  * because an earlier run may have left higher ones. The time of writing is read
- * from the checkpoint, because copied folders have other times.
+ * from the checkpoint, because copied folders have other times. With `damaged` also
+ * those that lack files.
  */
-export function checkpointsByAge(output: string): string[] {
-  return listCheckpoints(output)
+export function checkpointsByAge(
+  output: string,
+  { damaged = false }: { readonly damaged?: boolean } = {},
+): string[] {
+  return (damaged ? checkpointFolders(output) : listCheckpoints(output))
     .map((path) => ({ path, time: writtenAt(path) }))
     .sort((a, b) => a.time - b.time)
     .map(({ path }) => path);
@@ -244,13 +251,25 @@ function writtenAt(checkpoint: string): number {
   } catch {
     // damaged, or saved without the state for resuming
   }
-  return fileInfo(`${checkpoint}/${TRAINER_STATE}`)?.mtime?.getTime() ?? 0;
+  const info = fileInfo(`${checkpoint}/${TRAINER_STATE}`) ??
+    fileInfo(checkpoint);
+  return info?.mtime?.getTime() ?? 0;
 }
 
-/** Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. */
-export function rotateCheckpoints(output: string, limit: number | null): void {
+/**
+ * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. The
+ * one just `written` stays, also where the clock has been put back since an earlier
+ * run.
+ */
+export function rotateCheckpoints(
+  output: string,
+  limit: number | null,
+  written?: string,
+): void {
   if (limit === null || limit <= 0) return;
-  for (const path of checkpointsByAge(output).slice(0, -limit)) {
+  const old = checkpointsByAge(output).filter((path) => path !== written);
+  const kept = written === undefined ? limit : limit - 1;
+  for (const path of old.slice(0, Math.max(old.length - kept, 0))) {
     const retired = retire(path);
     if (retired !== null) remove(retired);
   }

@@ -79,7 +79,11 @@ function scheduleSettings(
 function hashOfRows(rows: readonly Feature[]): string {
   const hash = createHash("sha256");
   for (const { input_ids, labels } of rows) {
-    const numbers = Int32Array.of(input_ids.length, ...input_ids, ...labels);
+    // no spread: a row may have more ids than a call takes arguments
+    const numbers = new Int32Array(1 + input_ids.length + labels.length);
+    numbers[0] = input_ids.length;
+    numbers.set(input_ids, 1);
+    numbers.set(labels, 1 + input_ids.length);
     hash.update(new Uint8Array(numbers.buffer));
   }
   return hash.digest("hex").slice(0, 16);

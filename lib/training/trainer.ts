@@ -9,11 +9,8 @@
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
-import {
-  readCheckpoint,
-  resolveCheckpoint,
-  writeCheckpoint,
-} from "./checkpoint.ts";
+import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { resolveCheckpoint } from "./find_checkpoint.ts";
 import {
   FailedSteps,
   MAX_FAILED_STEPS,
@@ -370,7 +367,7 @@ export class Trainer implements Disposable {
       saveModel: (path) => this.saveModel(path),
     });
     this.#lastCheckpoint = folder;
-    rotateCheckpoints(args.output_dir, args.save_total_limit);
+    rotateCheckpoints(args.output_dir, args.save_total_limit, folder);
     this.#notify((each) => each.onSave?.(folder, this.#control));
     return folder;
   }

@@ -166,6 +166,11 @@ export async function inFolder<T>(
   }
 }
 
+/** What lies in `folder`, by name. */
+export function namesIn(folder: string): string[] {
+  return [...Deno.readDirSync(folder)].map(({ name }) => name).sort();
+}
+
 /** The float32 numbers of a stored tensor. */
 export function numbersOf(data: TensorData): Float32Array {
   return new Float32Array(data.bytes.slice().buffer);
