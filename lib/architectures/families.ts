@@ -25,6 +25,7 @@ import { PHI3 } from "./phi3.ts";
 import { QWEN } from "./qwen.ts";
 import { QWEN2 } from "./qwen2.ts";
 import { QWEN3 } from "./qwen3.ts";
+import { QWEN3_MOE } from "./qwen3_moe.ts";
 import type { ModelFamily } from "./registry.ts";
 import { SEED_OSS } from "./seed_oss.ts";
 import { SMOLLM3 } from "./smollm3.ts";
@@ -38,6 +39,7 @@ export const FAMILIES: readonly ModelFamily[] = [
   MINISTRAL,
   QWEN2,
   QWEN3,
+  QWEN3_MOE,
   GEMMA,
   GEMMA2,
   GEMMA3,

@@ -36,6 +36,12 @@ export {
   Projection,
 } from "./linear.ts";
 export {
+  Expert,
+  Matrix,
+  MixtureMlp,
+  type MixtureOptions,
+} from "./mixture_mlp.ts";
+export {
   joinPath,
   Module,
   moduleAt,

@@ -6,7 +6,12 @@
 
 import { type CausalLm, defaultTargets } from "../architectures/mod.ts";
 import { InputError, quoted } from "../input_error.ts";
-import { joinPath, type NamedParameter, Projection } from "../nn/mod.ts";
+import {
+  joinPath,
+  MixtureMlp,
+  type NamedParameter,
+  Projection,
+} from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
   ADAPTER_PREFIX,
@@ -323,6 +328,8 @@ export function targetTree(base: CausalLm): TargetTree {
     linearPaths: [...widths.keys()],
     widths,
     outputPath: base.outputEmbeddingsPath,
+    mixturePaths: modules.filter(([, module]) => module instanceof MixtureMlp)
+      .map(([path]) => path),
   };
 }
 

@@ -34,6 +34,8 @@ export interface TargetTree {
   readonly widths?: ReadonlyMap<string, readonly [number, number]>;
   /** The layer that computes logits, which `all-linear` leaves out. */
   readonly outputPath: string;
+  /** Mixtures of experts, whose parameters peft's `all-linear` adapts too. Default none. */
+  readonly mixturePaths?: readonly string[];
 }
 
 /**
@@ -41,7 +43,7 @@ export interface TargetTree {
  * `layers_pattern` as peft does.
  *
  * @throws {InputError} when nothing matches, naming what exists; when a match is
- *   not a linear layer; and when a rank is far larger than the widths of a layer.
+ *   not a linear layer; when all linear layers of a mixture of experts are meant; and when a rank is far larger than the widths of a layer.
  *
  * @example
  * ```ts
@@ -61,6 +63,7 @@ export function matchTargets(
   tree: TargetTree,
   config: LoraConfig,
 ): TargetReport {
+  checkMixtures(tree, config);
   const isTargeted = targetRule(tree, config);
   const targeted = tree.allPaths.filter(isTargeted);
   const unmatched = unmatchedNames(tree, config);
@@ -85,6 +88,22 @@ export function matchTargets(
       tree.linearPaths.filter((path) => !chosen.has(path)),
     ).filter((name) => !trainedNames.includes(name)),
   };
+}
+
+/** peft adapts experts and routers as parameters, which are no layers that could be wrapped. */
+function checkMixtures(tree: TargetTree, config: LoraConfig): void {
+  const [first] = tree.mixturePaths ?? [];
+  if (first === undefined || !isAllLinear(config.target_modules)) return;
+  const linear = new Set(tree.linearPaths);
+  const odd = lastNames(tree.allPaths.filter((path) => !linear.has(path)));
+  const names = lastNames(
+    tree.linearPaths.filter((path) => path !== tree.outputPath),
+  ).filter((name) => !odd.includes(name));
+  throw new InputError(
+    `Cannot inject LoRA into all linear layers: peft would adapt the experts and the router of ${
+      quoted(first)
+    } too, which is not supported, name ${names.join(", ")} as target_modules`,
+  );
 }
 
 type Rule = (path: string) => boolean;

@@ -90,3 +90,53 @@ Deno.test("a head_dim of null is the hidden size by heads also where another wou
     assert.equal(headSize, config.hidden_size / config.num_attention_heads);
   });
 });
+
+Deno.test("Qwen3-MoE has experts where its step and its plain layers say so", () => {
+  const layersOf = (fields: Fields): unknown => {
+    let sparse: unknown;
+    withFields(
+      "qwen3_moe",
+      { num_hidden_layers: 4, ...fields },
+      (folder) => {
+        sparse = (readConfig(folder) as unknown as Fields).sparse;
+      },
+    );
+    return sparse;
+  };
+  assert.deepEqual(layersOf({}), [true, true, true, true]);
+  assert.deepEqual(layersOf({ mlp_only_layers: null }), Array(4).fill(true));
+  assert.deepEqual(
+    layersOf({ decoder_sparse_step: 2, mlp_only_layers: [0, 3] }),
+    [false, true, false, false],
+  );
+});
+
+Deno.test("Qwen3-MoE slides on all layers with use_sliding_window only", () => {
+  const windowOf = (fields: Fields): unknown => {
+    let window: unknown;
+    withFields("qwen3_moe", fields, (folder) => {
+      window = (readConfig(folder) as unknown as Fields).window;
+    });
+    return window;
+  };
+  assert.equal(windowOf({ sliding_window: 3 }), null);
+  const slides = { use_sliding_window: true };
+  assert.equal(windowOf({ ...slides, sliding_window: 3 }), 3);
+  assert.equal(windowOf({ ...slides, sliding_window: undefined }), 4096);
+  assert.equal(windowOf({ ...slides, sliding_window: null }), null);
+});
+
+Deno.test("Qwen3-MoE refuses the router's own loss, and numbers of experts that contradict each other", () => {
+  assert.equal(
+    refusal("qwen3_moe", { output_router_logits: true }),
+    "output_router_logits true is not supported",
+  );
+  assert.equal(
+    refusal("qwen3_moe", {
+      num_experts_per_tok: 5,
+      num_local_experts: 3,
+      mlp_only_layers: "all",
+    }),
+    "num_local_experts 3 is not supported; num_experts_per_tok 5 must be at most num_experts 4; mlp_only_layers must be a list of layers",
+  );
+});
