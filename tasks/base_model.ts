@@ -69,14 +69,18 @@ export function checkOutputPath(path: string): void {
   );
 }
 
-/** Whether `path` has the form `owner/name` and there is no folder `owner`. */
+const WEB = /^https?:\/\/[^/]+\//;
+
+/** Whether `path` has the form `owner/name` and there is no folder `owner`, or is a web address. */
 function looksLikeHubName(path: string): boolean {
+  if (WEB.test(path)) return true;
   const owner = /^([\w-][\w.-]*)\/[\w.-]+$/.exec(path)?.[1];
   if (/\.(jsonl?|csv|parquet|txt)$/.test(path)) return false;
   return owner !== undefined && fileInfo(owner) === null;
 }
 
-function notFetched(name: string): string {
+function notFetched(path: string): string {
+  const name = path.replace(WEB, "").split("/").slice(0, 2).join("/");
   const folder = `models/${name.split("/").at(-1)}`;
   return "there is no such folder, and nothing is downloaded from the Hugging " +
     `Face Hub: download it yourself (hf download ${name} --local-dir ` +
@@ -96,7 +100,9 @@ export function checkAdapterFolder(path: string, flag: string): void {
     ? `its run was interrupted and has only checkpoints, expected one of them, ` +
       `the newest is ${flag} ${newest}`
     : info === null
-    ? "there is no such folder, expected one with adapter_config.json"
+    ? looksLikeHubName(path)
+      ? notFetched(path)
+      : "there is no such folder, expected one with adapter_config.json"
     : info.isDirectory
     ? "it has no adapter_config.json, expected the output folder of a " +
       "training run"

@@ -101,7 +101,7 @@ class Parser {
 
   #next(what: string): string {
     const character = this.#source[this.#at++];
-    if (character === undefined) throw this.#wrong(`${what} is not finished`);
+    if (character === undefined) throw this.#wrong(`${what} without an end`);
     return character;
   }
 

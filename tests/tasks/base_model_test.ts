@@ -76,6 +76,10 @@ Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an a
     said("some-owner/Some-7b"),
     /^Cannot load model "some-owner\/Some-7b": there is no such folder, and nothing is downloaded from the Hugging Face Hub: download it yourself \(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
   );
+  assert.match(
+    said("https://hub.example/some-owner/Some-7b/tree/main"),
+    / nothing is downloaded .*\(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
+  );
   // the folder models lies here, so this is a path with a typo
   assert.match(
     said("models/tiny-atam"),
@@ -113,6 +117,10 @@ Deno.test("checkAdapterFolder() names the newest checkpoint of a run that was st
         .replaceAll(folder, "F");
     assert.match(said(folder), /: it has no adapter_config\.json, expected/);
     assert.match(said(`${folder}/no`), /: there is no such folder, expected/);
+    assert.match(
+      said("some-owner/adapter"),
+      /: there is no such folder, and nothing is downloaded from the Hugging Face Hub: /,
+    );
     for (const step of [9, 10]) {
       const checkpoint = `${folder}/checkpoint-${step}`;
       writeAdapterConfig(checkpoint, null);
