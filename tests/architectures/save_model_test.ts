@@ -95,7 +95,7 @@ Deno.test("AutoModelForCausalLM.fromPretrained() stores weights as config.json s
 function growthWhenSaving(dtype: string): number {
   const root = new URL("../../", import.meta.url).href;
   const code = `
-    import { initializeWeights, llamaConfig, LlamaForCausalLm, saveModel } from "${root}mod.ts";
+    import { initializeWeights, llamaConfig, LlamaForCausalLm, saveModel } from "${root}lib/architectures/mod.ts";
     using model = new LlamaForCausalLm(llamaConfig("F", {
       hidden_size: 512, num_attention_heads: 8, num_hidden_layers: 8,
       intermediate_size: 1344, vocab_size: 8192,
