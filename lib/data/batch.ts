@@ -1,7 +1,7 @@
 /**
- * What training takes: features, and batches of them laid out flat. A batch says
- * of itself which token stands where in its row, which tokens see each other, and
- * what is to be predicted from where. Typed arrays only, no tensors.
+ * The input of training: features, and batches of them laid out flat. A batch
+ * contains the position of each token in its row, which tokens see each other,
+ * and which labels are predicted from where. Typed arrays only, no tensors.
  *
  * @module
  */
@@ -9,36 +9,45 @@
 /** Label of a position that is not trained, as in PyTorch's cross entropy. */
 export const IGNORED_LABEL: number = -100;
 
-/** One row to train on. */
+/** One row for training. */
 export interface Feature {
   /** Token ids of prompt and answer. */
   readonly input_ids: readonly number[];
-  /** For each position its id where it is trained, -100 where not; as long as `input_ids`. */
+  /**
+   * The label of each position: its id where it is trained, -100 where not; as
+   * long as `input_ids`.
+   */
   readonly labels: readonly number[];
 }
 
 /**
- * Consecutive tokens of a batch. Each sees the tokens of its own segment up to
- * itself, and all tokens of the segments above.
+ * Consecutive tokens of a batch. Each token sees the tokens of its own segment up
+ * to itself, and all tokens of the segments above.
  */
 export interface Segment {
   /** Index of the first token in the flat batch. */
   readonly start: number;
   /** Number of tokens. */
   readonly length: number;
-  /** Index of the segment that these tokens continue, or `null` where a row begins. */
+  /**
+   * Index of the segment that these tokens continue, or `null` at the beginning
+   * of a row.
+   */
   readonly parent: number | null;
 }
 
-/** What is to be predicted, as pairs; labels are already shifted by one. */
+/** What is predicted, as pairs; labels are already shifted by one. */
 export interface Targets {
-  /** Flat indices of the tokens that predict. One token may predict several labels. */
+  /**
+   * Flat indices of the tokens from which a label is predicted. One token may
+   * predict several labels.
+   */
   readonly rows: BigInt64Array;
-  /** The token that follows each. */
+  /** The label: the token that follows. */
   readonly labels: BigInt64Array;
 }
 
-/** Where the tokens of a batch stand and which of them see each other. */
+/** The positions of a batch's tokens, and which of them see each other. */
 export interface Geometry {
   /** Position of each token in its own row, from 0. */
   readonly positions: Int32Array;
@@ -48,19 +57,19 @@ export interface Geometry {
 
 /** A batch of rows. */
 export interface Batch extends Geometry {
-  /** Token ids laid flat, padding included: `[tokens]`. */
+  /** Token ids in one flat array, padding included: `[tokens]`. */
   readonly inputIds: BigInt64Array;
-  /** What is trained; its length is the number of trained tokens. */
+  /** The predictions that are trained; their number is that of the trained tokens. */
   readonly targets: Targets;
   /** Number of tokens that are not padding. */
   readonly tokens: number;
 }
 
-/** Rows brought to one length, one after the other. */
+/** Rows padded to one length, one after the other. */
 export interface PaddedRows {
-  /** Token ids, `[rows, length]` row by row. */
+  /** Token ids, `[rows, length]`, row by row. */
   readonly inputIds: BigInt64Array;
-  /** Labels, -100 where not trained, of the same shape. */
+  /** Labels of the same shape, -100 where not trained. */
   readonly labels: BigInt64Array;
   /** Number of rows. */
   readonly rows: number;
@@ -68,13 +77,13 @@ export interface PaddedRows {
   readonly tokens: number;
 }
 
-/** The batch of rows of one length: each row is a segment of its own. */
+/** The batch of rows that have one length: each row is a segment. */
 export function paddedBatch(padded: PaddedRows): Batch {
   const { inputIds, labels, rows, tokens } = padded;
   const length = inputIds.length / rows;
   const trained: number[] = [];
   for (let at = 0; at < labels.length; at++) {
-    // the first token of a row has no token before it to predict it
+    // no token comes before the first one of a row, so nothing predicts it
     if (at % length > 0 && labels[at] !== BigInt(IGNORED_LABEL)) {
       trained.push(at);
     }
@@ -90,7 +99,7 @@ export function paddedBatch(padded: PaddedRows): Batch {
   };
 }
 
-/** The geometry of `rows` sequences of `length` tokens that begin at position `first`. */
+/** The geometry of `rows` sequences of `length` tokens whose positions start at `first`. */
 export function rectangle(
   rows: number,
   length: number,
@@ -108,7 +117,7 @@ export function rectangle(
   };
 }
 
-/** Number of labels of a feature that are trained: all but the first may be. */
+/** Number of trained labels of a feature; the first position is never trained. */
 export function trainedTokens({ labels }: Feature): number {
   return labels.reduce(
     (count, label, at) => at > 0 && label !== IGNORED_LABEL ? count + 1 : count,

@@ -1,5 +1,5 @@
 /**
- * Features to one padded batch, exactly as the recipe's `data_collator` does it.
+ * Makes one padded batch of features, exactly as the recipe's `data_collator`.
  *
  * @module
  */
@@ -12,17 +12,18 @@ import {
   paddedBatch,
 } from "./batch.ts";
 
-/** What is needed of a tokenizer to pad. */
+/** What padding needs of a tokenizer. */
 export interface PadTokens {
-  /** Id that fills up rows. */
+  /** Id of the padding token. */
   readonly padTokenId: number | null;
-  /** Taken where there is no pad token. */
+  /** Used when there is no padding token. */
   readonly unkTokenId: number | null;
 }
 
 /**
- * The recipe's `data_collator`: sorts by length, longest first and stable, and pads
- * on the right with the pad or else the unknown token. Padding is not trained.
+ * The recipe's `data_collator`: sorts by length, longest first and stable, and
+ * pads on the right with the padding token, else with the unknown token. Padding
+ * is not trained.
  *
  * @example
  * ```ts
@@ -39,8 +40,8 @@ export interface PadTokens {
  * ```
  *
  * @throws {InputError} when there is neither a pad nor an unknown token.
- * @throws {RangeError} when there are no features, or a feature has not as many
- * labels as ids.
+ * @throws {RangeError} when there are no features, or a feature does not have as
+ *   many labels as ids.
  */
 export function dataCollator(
   features: readonly Feature[],
@@ -66,7 +67,7 @@ export function dataCollator(
   return paddedBatch({ inputIds, labels, rows: sorted.length, tokens });
 }
 
-/** The id that fills up rows: pad, or else unknown. */
+/** The id used for padding: the padding token's, else the unknown token's. */
 function padTokenId({ padTokenId, unkTokenId }: PadTokens): bigint {
   const id = padTokenId ?? unkTokenId;
   if (id !== null) return BigInt(id);

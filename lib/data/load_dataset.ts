@@ -1,7 +1,7 @@
 /**
- * A file of rows to the features that training takes: examples, messages, prompt
- * format, ids and labels, with their numbers. It refuses a file of which no answer
- * would be trained.
+ * Reads a file of rows into the features for training: examples, messages, prompt
+ * format, ids and labels, with counts. Refuses a file in which no answer would be
+ * trained.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { type Example, readExamples } from "./read_examples.ts";
 
 /** What is needed of a model's config.json. */
 export interface EosConfig {
-  /** Id that ends an answer; the first one counts where there are several. */
+  /** Id that ends an answer; when there are several, the first. */
   readonly eos_token_id: number | readonly number[];
 }
 
@@ -38,15 +38,15 @@ export interface DatasetOptions extends RowLimit {
   readonly promptFormat?: string;
 }
 
-/** Features to train on, and what there is to know about them. */
+/** Features for training, with their counts. */
 export interface Dataset {
-  /** Rows encoded, in the order of the file. */
+  /** The encoded rows, in the order of the file. */
   readonly features: readonly Feature[];
-  /** Their numbers. */
+  /** Counts of rows and tokens. */
   readonly preflight: Preflight;
-  /** How they are spelled; questions that are asked in the same words use it. */
+  /** The prompt format of the rows, in which questions are asked too. */
   readonly promptFormat: PromptFormat;
-  /** A question of the data: the first one that is short. */
+  /** A question from the rows: the first short one. */
   readonly question: string;
 }
 
@@ -73,7 +73,7 @@ const SHORT_QUESTION = 100;
  * ```
  *
  * @throws {InputError} when rows are wrong, all rows are skipped, or no row has
- * any token of its answer left.
+ *   any token of its answer left.
  */
 export async function loadDataset(
   path: string,
@@ -105,7 +105,7 @@ export async function loadDataset(
   return { features, preflight, promptFormat: format, question };
 }
 
-/** Encodes many rows at a time, which uses all cores, but not all at once. */
+/** Encodes many rows at a time, which uses all cores, but not all rows at once. */
 async function encode(
   examples: readonly Example[],
   { format, maxSeqLength }: { format: PromptFormat; maxSeqLength: number },
@@ -127,9 +127,8 @@ function isEmptyAnswer(messages: readonly Message[]): boolean {
 }
 
 /**
- * What stands before a question that comes alone: the system message of most rows.
- * It is `null` where rows without one are the most frequent kind, and empty where
- * rows have messages of their own.
+ * The instruction for a single question: the system message of most rows. `null`
+ * when most rows have none, and empty when rows have messages of their own.
  */
 function commonSystem(examples: readonly Example[]): string | null {
   const counts = new Map<string | null, number>([[null, 0]]);
@@ -144,7 +143,7 @@ function commonSystem(examples: readonly Example[]): string | null {
   return common === null || 2 * count > examples.length ? common : "";
 }
 
-/** The first question of one short line, else the first one. */
+/** The first question that is one short line, else the first one. */
 function firstQuestion(examples: readonly Example[]): string {
   const questions = examples.map(({ messages }) =>
     messages.find(({ role }) => role === "user")?.content ?? ""
@@ -156,7 +155,10 @@ function firstQuestion(examples: readonly Example[]): string {
   return short ?? questions[0] ?? "";
 }
 
-/** The sentence for a file that teaches nothing, with the limit it needs. */
+/**
+ * The error for a file from which nothing is learned, with the limit that would
+ * be needed.
+ */
 async function nothingToLearn(
   path: string,
   { examples, format, options }: {
@@ -168,7 +170,7 @@ async function nothingToLearn(
   const answered = examples.filter(({ messages }) => !isEmptyAnswer(messages));
   const start = `Cannot train on ${quoted(path)}:`;
   if (answered.length === 0) {
-    return `${start} every answer is empty, texts to learn are needed there`;
+    return `${start} every answer is empty, answers with text are needed`;
   }
   const rows = await encode(answered, { format, maxSeqLength: Infinity });
   const needed = rows.map(({ length }) => length);

@@ -1,6 +1,6 @@
 /**
  * From a file of rows to batches: examples, messages, prompt formats, ids and
- * labels, the numbers of a data set, padding.
+ * labels, counts, padding.
  *
  * @module
  */

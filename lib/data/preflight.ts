@@ -1,8 +1,8 @@
 /**
- * Which encoded rows are trained, and what there is to say about them before any
- * weights are loaded: tokens, rows left out, and the answers that `max_seq_length`
- * cuts off. Here and nowhere else rows are skipped and counted; the prompt format
- * has cut them.
+ * Which encoded rows are trained, and what to tell the user before any weights
+ * are loaded: tokens, rows left out, and answers cut off by `max_seq_length`.
+ * Rows are skipped and counted only here; they have been cut by the prompt
+ * format.
  *
  * @module
  */
@@ -10,49 +10,49 @@
 import { type Feature, trainedTokens } from "./batch.ts";
 import type { EncodedRow } from "./prompt_format.ts";
 
-/** An encoded row, and whether all it teaches is to stop. */
+/** An encoded row, and whether its answers are all empty. */
 export interface PreparedRow extends EncodedRow {
-  /** Whether every trained answer is the empty text. */
+  /** Whether every trained answer is empty, so that only their ends are trained. */
   readonly emptyAnswer: boolean;
 }
 
-/** How long rows may be. */
+/** The limit on the length of rows. */
 export interface RowLimit {
   /** Longest row in ids. */
   readonly maxSeqLength: number;
-  /** Leaves out rows that are too long instead of cutting them. Default false. */
+  /** Leaves out rows that are too long, instead of cutting them. Default false. */
   readonly skipOverlength?: boolean;
 }
 
-/** The numbers of a data set. */
+/** Counts for a dataset. */
 export interface Preflight {
   /** Rows in the file. */
   readonly rowsRead: number;
-  /** Rows that are trained. */
+  /** Number of rows that are trained. */
   readonly rows: number;
-  /** Ids in those rows. */
+  /** Number of ids in those rows. */
   readonly tokens: number;
-  /** Ids that count in the loss. */
+  /** Number of ids that are trained. */
   readonly trainedTokens: number;
-  /** Of the trained ids, those of answers, without EOS. */
+  /** Number of trained ids in answers, without EOS. */
   readonly answerTokens: number;
-  /** Rows with an answer of which nothing is left. */
+  /** Rows whose answer is cut off completely. */
   readonly answersCut: number;
-  /** Rows of which the answer's end is cut off, EOS with it. */
+  /** Rows whose answer is cut off at the end, with its EOS. */
   readonly answersShortened: number;
   /** Rows that keep their answer and lose only EOS. */
   readonly eosCut: number;
   /** Rows left out by `skip_overlength`. */
   readonly rowsSkipped: number;
-  /** Rows whose output is the empty text. */
+  /** Rows whose output is empty. */
   readonly emptyAnswers: number;
-  /** Ids of the longest trained row. */
+  /** Number of ids in the longest trained row. */
   readonly longestRow: number;
-  /** The limit in ids. */
+  /** The limit on ids per row. */
   readonly maxSeqLength: number;
 }
 
-/** The features to train on of `rows`, and their numbers. */
+/** The features of `rows` that are trained, and the counts. */
 export function selectRows(
   rows: readonly PreparedRow[],
   { maxSeqLength, skipOverlength = false }: RowLimit,
@@ -86,7 +86,8 @@ export function selectRows(
 }
 
 /**
- * Says the numbers in sentences: first what there is, then what to mind.
+ * Describes the counts in sentences: first what there is, then what to be aware
+ * of.
  *
  * @example
  * ```ts

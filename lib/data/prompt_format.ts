@@ -1,7 +1,8 @@
 /**
  * Prompt formats: how the messages of a row become ids and labels, and how a
- * question is asked in the same words. A format is one entry of a table by name;
- * it owns the text, the special tokens, what is trained, and what is cut off.
+ * question is asked in the same form. A format is an entry in a table, by name;
+ * it determines the text, the special tokens, what is trained, and what is cut
+ * off.
  *
  * @module
  */
@@ -12,36 +13,36 @@ import type { ChatMessage } from "../tokenizer/chat_template.ts";
 import type { Feature } from "./batch.ts";
 import { RECIPE } from "./recipe_format.ts";
 
-/** What somebody says in a row to train on. */
+/** A message of a row for training. */
 export interface Message extends ChatMessage {
-  /** Whether it is learned; otherwise it only stands before what is. */
+  /** Whether it is trained; otherwise it is only part of the prompt. */
   readonly trained: boolean;
 }
 
-/** A row as a {@linkcode PromptFormat} encodes it, cut to the limit. */
+/** A row encoded by a {@linkcode PromptFormat}, cut to the limit. */
 export interface EncodedRow extends Feature {
-  /** Number of ids before the end was cut off. */
+  /** Number of ids before cutting. */
   readonly length: number;
-  /** Number of answer ids that are left, without the ids that end an answer. */
+  /** Number of answer ids that are left, without those that end an answer. */
   readonly answerTokens: number;
   /**
-   * What the limit took from the trained answers: nothing, only what ends the last
-   * one, the end of its text too, or all of them.
+   * What the limit has cut off from the trained answers: nothing, only what ends
+   * the last one, the end of its text as well, or all of them.
    */
   readonly cut: "nothing" | "ending" | "end" | "answers";
 }
 
-/** A way to spell conversations, for one tokenizer. */
+/** A prompt format for one tokenizer. */
 export interface PromptFormat {
-  /** The name it is registered by. */
+  /** Its registered name. */
   readonly name: string;
   /**
-   * The Jinja template that spells questions as training does. It is stored with
-   * the adapter as `chat_template.jinja`; its text is encoded without adding
-   * special tokens, so it spells those as well.
+   * The Jinja template that spells questions as in training. It is stored with
+   * the adapter as `chat_template.jinja`. Its text is encoded without adding
+   * special tokens, so it contains them.
    */
   readonly chatTemplate: string;
-  /** Ids and labels of conversations, in their order, of at most `maxSeqLength` ids each. */
+  /** Ids and labels of conversations, in their order, at most `maxSeqLength` ids each. */
   encode(
     conversations: readonly (readonly Message[])[],
     maxSeqLength: number,
@@ -50,33 +51,33 @@ export interface PromptFormat {
 
 /** What a format needs of a tokenizer. */
 export interface FormatTokenizer {
-  /** Id of the token that begins a text. */
+  /** Id of the token at the start of a text. */
   readonly bosTokenId: number | null;
-  /** Id of the token that ends a text. */
+  /** Id of the token at the end of a text. */
   readonly eosTokenId: number | null;
-  /** Ids of many texts, in their order. */
+  /** Ids of several texts, in their order. */
   encodeBatch(
     texts: readonly string[],
     options: EncodeOptions,
   ): Promise<number[][]>;
 }
 
-/** What a {@linkcode PromptFormat} is made for. */
+/** What a {@linkcode PromptFormat} is made from. */
 export interface PromptFormatOptions {
   /** Turns text into ids. */
   readonly tokenizer: FormatTokenizer;
   /** Id that ends an answer, from the model's config. */
   readonly eosTokenId: number;
   /**
-   * The system message of questions that come without one; `null` asks such a
-   * question by itself.
+   * The system message for questions without one; `null` asks such questions
+   * without a system message.
    */
   readonly system: string | null;
 }
 
-/** An entry of the table of prompt formats. */
+/** An entry in the table of prompt formats. */
 export interface PromptFormatEntry {
-  /** The name by which it is chosen. */
+  /** The name by which it is selected. */
   readonly name: string;
   /** Makes the format for a tokenizer. */
   create(options: PromptFormatOptions): Promise<PromptFormat>;
@@ -85,7 +86,7 @@ export interface PromptFormatEntry {
 const FORMATS = new Map<string, PromptFormatEntry>([[RECIPE.name, RECIPE]]);
 
 /**
- * Adds a prompt format to those that can be chosen by name.
+ * Adds a prompt format that can then be selected by name.
  *
  * @example
  * ```ts

@@ -1,6 +1,6 @@
 /**
- * Reading training rows from JSONL, or from a JSON array as the original data
- * set has it. Everything wrong in a file is reported at once, by line.
+ * Reads rows for training from JSONL, or from a JSON array as in the original
+ * dataset. All problems of a file are reported at once, by line.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { InputError, quoted } from "../input_error.ts";
 import type { Message } from "./prompt_format.ts";
 import { isJsonRow, kindOf, type RowShape, shapeOf } from "./row_shapes.ts";
 
-/** One row of a file: what is said in it, and the line that it begins on. */
+/** A row of a file: its messages, and the line on which it begins. */
 export interface Example {
   /** The messages in their order. */
   readonly messages: readonly Message[];
@@ -17,7 +17,7 @@ export interface Example {
   readonly line: number;
 }
 
-/** Something wrong at a line (from 1) and, where known, a column (from 1). */
+/** A problem at a line (from 1) and, if known, a column (from 1). */
 interface Problem {
   readonly line: number;
   readonly column?: number;
@@ -35,7 +35,7 @@ const LINE_FEED = 0x0a;
 
 /**
  * Reads all rows of a JSONL file or of a JSON array: UTF-8, with or without a
- * byte order mark, blank lines left out.
+ * byte order mark; blank lines are skipped.
  *
  * @example
  * ```ts
@@ -46,7 +46,7 @@ const LINE_FEED = 0x0a;
  * assert.equal(first?.messages[1]?.content, "你是谁？");
  * ```
  *
- * @throws {InputError} naming file and line of everything that is wrong.
+ * @throws {InputError} naming file and line of every problem.
  */
 export function readExamples(path: string): Example[] {
   const problems: Problem[] = [];
@@ -96,7 +96,7 @@ function readBytes(path: string): Uint8Array {
   }
 }
 
-/** The text of the file; where a line is not UTF-8, the lines that are not. */
+/** The text of the file, or the lines that are not UTF-8. */
 function decode(path: string, problems: Problem[]): string {
   const bytes = readBytes(path);
   const decoder = new TextDecoder("utf-8", { fatal: true });
@@ -152,7 +152,10 @@ function parse(text: string, problems: Problem[]): Located[] {
   return problems.length > 0 ? oneObject(text, problems, values) : values;
 }
 
-/** An array, unless the first line is a whole one and others follow. */
+/**
+ * Whether the file is an array: not when its first line is a complete array and
+ * other lines follow.
+ */
 function isJsonArray(text: string, lines: readonly string[]): boolean {
   if (!text.trimStart().startsWith("[")) return false;
   const filled = lines.filter((line) => line.trim() !== "");
@@ -167,7 +170,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** One object spread over lines gets one problem instead of one a line. */
+/** An object written over several lines gets one problem instead of one per line. */
 function oneObject(
   text: string,
   problems: Problem[],
@@ -194,7 +197,7 @@ function parseArray(text: string, problems: Problem[]): Located[] {
   }
 }
 
-/** Lines on which the elements of a valid JSON array begin. */
+/** The lines on which the elements of a valid JSON array begin. */
 function elementLines(text: string): number[] {
   const starts: number[] = [];
   let depth = 0;
@@ -215,14 +218,14 @@ function elementLines(text: string): number[] {
   return starts;
 }
 
-/** Index of the quote that ends the JSON string that begins at `start`. */
+/** The index of the quote that ends the JSON string beginning at `start`. */
 function endOfString(text: string, start: number): number {
   let at = start + 1;
   while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
   return at;
 }
 
-/** V8 tells the place in some messages; `line` is given for a single line. */
+/** V8 names the position in some messages; `line` is given for a text of one line. */
 function syntaxProblem(
   error: unknown,
   line: number | null,

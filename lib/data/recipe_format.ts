@@ -1,13 +1,13 @@
 /**
- * The recipe's prompt format, byte for byte: its own `<s>` after the tokenizer's
- * BOS, the answer encoded by itself, labels that begin one id early.
+ * The recipe's prompt format, byte for byte: an extra `<s>` after the tokenizer's
+ * BOS, the answer encoded separately, labels that begin one id early.
  *
  * @module
  */
 
 import { turnFormat, type TurnFormatParts } from "./turn_format.ts";
 
-/** How the recipe spells a turn. */
+/** The recipe's spelling of a turn. */
 export const RECIPE_TURNS: TurnFormatParts = {
   name: "recipe",
   user: [
@@ -22,5 +22,5 @@ export const RECIPE_TURNS: TurnFormatParts = {
   trainsLastPromptId: true,
 };
 
-/** The recipe's format, as `registerPromptFormat` takes it. */
+/** The recipe's format, for `registerPromptFormat`. */
 export const RECIPE = turnFormat(RECIPE_TURNS);

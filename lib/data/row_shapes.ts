@@ -1,7 +1,6 @@
 /**
- * The shapes that training rows come in: which keys they have, what can be wrong
- * with one, and what it says as messages. A shape is one entry of a table. It reads
- * no files.
+ * The shapes of rows for training: their keys, the problems they can have, and
+ * their messages. A shape is an entry in a table. No files are read here.
  *
  * @module
  */
@@ -10,26 +9,27 @@ import { closestName } from "../arguments/other_names.ts";
 import { quoted } from "../input_error.ts";
 import type { Message } from "./prompt_format.ts";
 
-/** A row as JSON has it. */
+/** A row as a JSON object. */
 export type JsonRow = Readonly<Record<string, unknown>>;
 
-/** One way to write a row. */
+/** One shape of rows. */
 export interface RowShape {
-  /** What such rows are called. */
+  /** Its name in messages. */
   readonly name: string;
-  /** What every row needs, as a sentence ends. */
+  /** What every row needs, as the end of a sentence. */
   readonly needs: string;
-  /** Whether `row` is meant to be of this shape. */
+  /** Whether `row` is meant to have this shape. */
   recognises(row: JsonRow): boolean;
-  /** Everything that is wrong with `row`. */
+  /** All problems of `row`. */
   problems(row: JsonRow): string[];
-  /** What a row without problems says. */
+  /** The messages of a row without problems. */
   messages(row: JsonRow): Message[];
 }
 
 /**
  * `{ instruction, input?, output }`. With an input, the instruction is the system
- * message and the input the user's; without one, the instruction is the user's.
+ * message and the input is the user's; without one, the instruction is the user's
+ * message.
  */
 const INSTRUCTION: RowShape = {
   name: "instruction",
@@ -55,7 +55,7 @@ const INSTRUCTION: RowShape = {
 
 const SHAPES: readonly RowShape[] = [INSTRUCTION];
 
-/** The shape of a file whose first row is `row`; instruction rows where none fits. */
+/** The shape of a file whose first row is `row`; instruction rows when none fits. */
 export function shapeOf(row: unknown): RowShape {
   const found = isJsonRow(row)
     ? SHAPES.find((shape) => shape.recognises(row))
@@ -68,7 +68,7 @@ export function isJsonRow(value: unknown): value is JsonRow {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** What a JSON value is, in words. */
+/** Describes a JSON value. */
 export function kindOf(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "a list";
@@ -93,7 +93,7 @@ function problemWith(row: JsonRow, key: Key): string | null {
     : `"${key}" holds half of a surrogate pair, it must be Unicode text`;
 }
 
-/** An input may be missing, but not under another spelling. */
+/** An input may be missing, but not misspelled. */
 function missing(row: JsonRow, key: Key): string | null {
   const typo = Object.keys(row).find((name) =>
     !(KEYS as readonly string[]).includes(name) &&

@@ -1,6 +1,7 @@
 /**
- * Prompt formats that are data: pieces of text around what each role says. The text
- * to train on and the Jinja template to ask with are made from the same pieces.
+ * Prompt formats given as data: pieces of text around the content of each role.
+ * The text for training and the Jinja template for asking are made from the same
+ * pieces.
  *
  * @module
  */
@@ -18,40 +19,46 @@ import type {
 } from "./prompt_format.ts";
 
 /**
- * What stands in a place of a turn: `content` is what the message says. A user's
- * turn may spell the system message as well: `instruction` is that message and
- * `input` the user's; without a system message, `instruction` is the user's message
- * and `input` is empty.
+ * What is filled into a place of a turn: `content` is the message's text. A
+ * user's turn may also spell the system message: then `instruction` is the system
+ * message and `input` the user's; without a system message, `instruction` is the
+ * user's message and `input` is empty.
  */
 export type TurnPlace = "content" | "instruction" | "input";
 
-/** Text as it stands, or a place that is filled in. */
+/** Literal text, or a place that is filled in. */
 export type Piece = string | { readonly place: TurnPlace };
 
 /** The pieces of a {@linkcode turnFormat}. */
 export interface TurnFormatParts {
-  /** The name by which the format is chosen. */
+  /** The name by which the format is selected. */
   readonly name: string;
-  /** A system message as a turn of its own, left out where it is empty. Default: it has none. */
+  /** A system message as a turn of its own, left out when it is empty. Default: none. */
   readonly system?: readonly Piece[];
   /** A user's turn. */
   readonly user: readonly Piece[];
-  /** What stands before an answer. */
+  /** The text before an answer. */
   readonly assistant: string;
-  /** What ends an answer, and is trained with it. Default: the model's EOS token. */
+  /**
+   * The text that ends an answer, and is trained with it. Default: the model's
+   * EOS token.
+   */
   readonly end?: string;
-  /** What stands between the end of an answer and the next turn. Default nothing. */
+  /** The text between the end of an answer and the next turn. Default: none. */
   readonly between?: string;
   /** Whether the tokenizer adds its special tokens to the prompt. Default false. */
   readonly addsSpecialTokens?: boolean;
-  /** Whether the last id before an answer is trained too, as in the recipe. Default false. */
+  /**
+   * Whether the last id before an answer is also trained, as in the recipe.
+   * Default false.
+   */
   readonly trainsLastPromptId?: boolean;
 }
 
 /**
  * A prompt format made of pieces of text, for `registerPromptFormat`. Each prompt
- * and each answer is encoded by itself and cut to the limit, then they are joined
- * and the whole is cut again.
+ * and each answer is encoded separately and cut to the limit; then they are
+ * joined, and the whole is cut again.
  *
  * @example
  * ```ts
@@ -92,7 +99,7 @@ export function turnFormat(parts: TurnFormatParts): PromptFormatEntry {
   };
 }
 
-/** The text of `messages` as it stands before an answer to the last one. */
+/** The text of `messages` before an answer to the last one. */
 export function promptText(
   parts: TurnFormatParts,
   messages: readonly ChatMessage[],
@@ -104,7 +111,7 @@ export function promptText(
 
 const PLAIN = { addSpecialTokens: false } as const;
 
-/** A prompt and the answer to it; no answer where a row ends without one. */
+/** A prompt with its answer; the answer is empty when a row ends without one. */
 interface Section {
   readonly prompt: string;
   readonly answer: string;
@@ -112,7 +119,7 @@ interface Section {
   readonly ended: boolean;
 }
 
-/** Cuts a conversation after each answer. */
+/** Splits a conversation after each answer. */
 function sectionsOf(
   parts: TurnFormatParts,
   messages: readonly Message[],
@@ -162,18 +169,18 @@ function filled(
   ).join("");
 }
 
-/** What rows are encoded with. */
+/** What is needed to encode rows. */
 interface Encoding {
   readonly parts: TurnFormatParts;
   readonly tokenizer: FormatTokenizer;
-  /** Ids that end an answer. */
+  /** The ids that end an answer. */
   readonly end: readonly number[];
-  /** Ids that the tokenizer puts after a prompt. */
+  /** The ids that the tokenizer adds after a prompt. */
   readonly promptEnd: readonly number[];
   readonly maxSeqLength: number;
 }
 
-/** A section as ids. */
+/** A section in ids. */
 interface EncodedSection extends Section {
   readonly promptIds: readonly number[];
   readonly answerIds: readonly number[];
@@ -214,7 +221,7 @@ async function encode(
   );
 }
 
-/** One row: all ids, the labels of what is trained, and what the limit leaves. */
+/** One row: all ids, the labels, and what the limit leaves. */
 function joined(
   sections: readonly EncodedSection[],
   { parts, end, maxSeqLength }: Encoding,
@@ -259,7 +266,7 @@ function joined(
   };
 }
 
-/** Whether the tokenizer puts BOS before and EOS after a prompt. */
+/** Whether the tokenizer adds BOS before and EOS after a prompt. */
 interface Around {
   readonly bos: boolean;
   readonly eos: boolean;
@@ -277,7 +284,10 @@ async function specialTokensAround(
   };
 }
 
-/** The Jinja template that spells what {@linkcode promptText} does, special tokens included. */
+/**
+ * The Jinja template that gives the same text as {@linkcode promptText},
+ * special tokens included.
+ */
 function chatTemplate(
   parts: TurnFormatParts,
   { system, around }: { system: string | null; around: Around },
@@ -329,7 +339,7 @@ function jinjaPieces(pieces: readonly Piece[]): string {
   ).join(" + ");
 }
 
-/** A literal that Python's Jinja and JavaScript's read alike. */
+/** A literal that Python's Jinja and the JavaScript one read the same way. */
 function jinjaText(text: string): string {
   const escaped = text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')
     .replaceAll("\n", "\\n").replaceAll("\r", "\\r").replaceAll("\t", "\\t");

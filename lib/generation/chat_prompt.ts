@@ -1,6 +1,6 @@
 /**
- * How a conversation becomes the ids that a model continues: by the adapter's
- * chat template, else the model's, else the prompt that the recipe trains with.
+ * Turns a conversation into the ids that a model continues: with the adapter's
+ * chat template, else the model's, else the recipe's prompt format.
  *
  * @module
  */
@@ -13,39 +13,39 @@ import {
   renderChatTemplate,
 } from "../tokenizer/chat_template.ts";
 
-/** The file beside an adapter that says how its training data was spelled. */
+/** The file in an adapter's folder with the prompt format of its training data. */
 export const CHAT_TEMPLATE_FILE = "chat_template.jinja";
 
-/** Where a {@linkcode ChatPrompt} has its form from. */
+/** Where the prompt format of a {@linkcode ChatPrompt} comes from. */
 export type ChatPromptSource = "adapter" | "model" | "recipe";
 
 /** Options of {@linkcode chatPrompt}. */
 export interface ChatPromptOptions {
   /** Folder of the adapter, where there is one. */
   readonly adapter?: string | null;
-  /** The adapter's template, where it is not stored yet. */
+  /** The adapter's template, when it is not in the folder yet. */
   readonly template?: string | null;
-  /** Stands before every question; a template's own default otherwise. */
+  /** The instruction before every question. Default: the template's own. */
   readonly instruction?: string | null;
 }
 
-/** The form of the prompts of a conversation. */
+/** The prompt format of a conversation. */
 export interface ChatPrompt {
-  /** Where the form is from. */
+  /** Where the format comes from. */
   readonly source: ChatPromptSource;
   /** Whether earlier questions and answers are part of the prompt. */
   readonly keepsHistory: boolean;
-  /** Text of `messages`, which end with a question. */
+  /** The text of `messages`, which end with a question. */
   text(messages: readonly ChatMessage[]): string;
-  /** Ids of `messages`, as training has them. */
+  /** The ids of `messages`, spelled as in training. */
   encode(messages: readonly ChatMessage[]): Promise<number[]>;
 }
 
 /**
- * Picks how questions are spelled for the model with `tokenizer`.
+ * Chooses the prompt format for the model that `tokenizer` belongs to.
  *
- * @throws {InputError} when the adapter's template cannot be read; its methods
- * throw it where the template refuses the messages.
+ * @throws {InputError} when the adapter's template cannot be read; the methods
+ *   throw it when the template refuses the messages.
  *
  * @example
  * ```ts
@@ -85,7 +85,7 @@ export async function chatPrompt(
   };
 }
 
-/** The recipe's own format, with no instruction before a question. */
+/** The recipe's format without an instruction. */
 async function recipeTemplate(tokenizer: AutoTokenizer): Promise<string> {
   const { chatTemplate } = await promptFormat("recipe", {
     tokenizer,
@@ -104,7 +104,7 @@ function withInstruction(
     : [{ role: "system", content: instruction }, ...messages];
 }
 
-/** The names of special tokens that templates use. */
+/** The names by which templates refer to special tokens. */
 function specialTokens(tokenizer: AutoTokenizer): Record<string, string> {
   const ids = {
     bos_token: tokenizer.bosTokenId,
@@ -120,7 +120,7 @@ function specialTokens(tokenizer: AutoTokenizer): Record<string, string> {
   );
 }
 
-/** Some templates take one question only, or silently leave the others out. */
+/** Whether the template uses earlier turns: some refuse them or leave them out silently. */
 function showsHistory(
   text: (messages: readonly ChatMessage[]) => string,
 ): boolean {
@@ -137,7 +137,7 @@ function showsHistory(
   }
 }
 
-/** A `checkpoint-N` was trained with the template of the run it belongs to. */
+/** A `checkpoint-N` was trained with the template of its run. */
 function adapterTemplate(folder: string): string | null {
   const own = readTemplate(folder);
   const isCheckpoint = /(^|\/)checkpoint-\d+\/*$/.test(folder);

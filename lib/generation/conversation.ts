@@ -1,6 +1,6 @@
 /**
- * One conversation with a model: what was said so far, and answers that come
- * piece by piece. It neither reads nor prints.
+ * A conversation with a model: the messages so far, and answers that arrive piece
+ * by piece. It neither reads input nor prints.
  *
  * @module
  */
@@ -18,15 +18,15 @@ import {
   modelOf,
 } from "./generate.ts";
 
-/** What a {@linkcode Conversation} is held with. */
+/** The parts of a {@linkcode Conversation}. */
 export interface ConversationParts {
   /** The model that answers. */
   readonly model: CausalLm | PeftModel;
   /** Turns the model's tokens into text. */
   readonly tokenizer: TokenDecoder;
-  /** How questions are asked, see {@linkcode chatPrompt}. */
+  /** The prompt format, see {@linkcode chatPrompt}. */
   readonly prompt: ChatPrompt;
-  /** How answers are generated. A seed counts once, at the first answer. */
+  /** How answers are generated. The seed is used once, at the first answer. */
   readonly options?: GenerateOptions;
 }
 
@@ -56,20 +56,20 @@ export class Conversation {
   #messages: ChatMessage[] = [];
   #seed: number | undefined;
 
-  /** Begins with nothing said. */
+  /** Starts without messages. */
   constructor(parts: ConversationParts) {
     this.#parts = parts;
     this.#seed = parts.options?.seed;
   }
 
-  /** Forgets what was said. */
+  /** Forgets all messages. */
   reset(): void {
     this.#messages = [];
   }
 
   /**
-   * The answer to `question`, in pieces of whole characters. Once `signal` is
-   * aborted it ends early, and what was said so far counts as the answer.
+   * The answer to `question`, in pieces of whole characters. When `signal` is
+   * aborted it ends early, and the pieces so far are the answer.
    *
    * @throws {InputError} when the prompt's template refuses the messages.
    */
@@ -84,7 +84,7 @@ export class Conversation {
       const piece = stream.push(id);
       answer += piece;
       if (piece !== "") yield piece;
-      // tokens are computed without a pause; signals are seen in one
+      // computing tokens never pauses by itself; a pause lets signals arrive
       await setImmediate();
       if (signal?.aborted) break;
     }
@@ -100,7 +100,7 @@ export class Conversation {
     return seed === undefined ? options : { ...options, seed };
   }
 
-  /** Forgets the oldest turns until prompt and answer fit the trained positions. */
+  /** Forgets the oldest turns until prompt and answer fit the model's positions. */
   async #promptIds(): Promise<number[]> {
     const { model, prompt, options } = this.#parts;
     const { maxPositions } = modelOf(model).config;

@@ -1,6 +1,6 @@
 /**
- * Text from a model, one token at a time, as transformers' `generate` draws it.
- * It deals in ids: prompts are in `chat_prompt.ts`, characters in `TextStream`.
+ * Text from a model, one token at a time, as transformers' `generate` does it.
+ * Works on ids: prompts are in `chat_prompt.ts`, characters in `TextStream`.
  *
  * @module
  */
@@ -27,30 +27,30 @@ import {
   samplingProblems,
 } from "./sampling.ts";
 
-/** The most tokens of an answer, where nothing else is asked for. */
+/** The default limit on the tokens of an answer. */
 export const MAX_NEW_TOKENS = 512;
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
-  /** The most tokens to give. Default 512. */
+  /** At most this many tokens. Default 512. */
   readonly maxNewTokens?: number;
   /** Tokens that end the text. Default: those of the model's `config.json`. */
   readonly eosTokenIds?: readonly number[];
-  /** Seeds PyTorch's random stream of the model's device. Default: not seeded. */
+  /** Seeds PyTorch's random numbers on the model's device. Default: not seeded. */
   readonly seed?: number;
 }
 
 /**
- * Continues `promptIds` and gives each new id as soon as it is known, the one
- * that ends the text included. With the same seed the ids are those of
+ * Continues `promptIds`, and yields each new id as soon as it is known, including
+ * the one that ends the text. With the same seed, the ids are those of
  * transformers' `generate` after `torch.manual_seed(seed)`.
  *
- * Nothing is left behind, even when the caller stops early: dropout and the
- * reach of a dynamic rotation are as they were.
+ * The model is left unchanged, even when the caller stops early: dropout and the
+ * state of a dynamic rotary embedding are restored.
  *
- * @throws {RangeError} when options cannot be used.
- * @throws {InputError} when the prompt is empty or has ids that the model has not,
- * or the model's scores are not finite numbers.
+ * @throws {RangeError} when options are invalid.
+ * @throws {InputError} when the prompt is empty or has ids outside the
+ *   vocabulary, or the model's logits are not finite numbers.
  *
  * @example
  * ```ts
@@ -73,7 +73,7 @@ export function generate(
   return tokens(base, promptIds, options);
 }
 
-/** The model whose layers compute, the adapter's among them. */
+/** The model whose layers compute, those of an adapter included. */
 export function modelOf(model: CausalLm | PeftModel): CausalLm {
   return model instanceof PeftModel ? model.base : model;
 }
@@ -104,13 +104,13 @@ function* tokens(
   }
 }
 
-/** Turns dropout off, and gives everything back as it was when disposed. */
+/** Turns dropout off, and restores everything when disposed. */
 function evaluating(model: CausalLm): Disposable {
   const trained = [...model.namedModules()].map(([, module]) => module)
     .filter((module) => module.training);
   const state = model.runState();
   for (const module of trained) module.training = false;
-  // as in a model just loaded: what was computed before does not show
+  // as in a model just loaded, so that earlier computations have no influence
   model.restoreRunState(null);
   return {
     [Symbol.dispose](): void {
@@ -120,7 +120,7 @@ function evaluating(model: CausalLm): Disposable {
   };
 }
 
-/** Logits of the token after `ids`, which come after what the caches hold. */
+/** Logits for the token after `ids`, whose positions follow those in the caches. */
 function nextScores(
   model: CausalLm,
   ids: readonly number[],
@@ -130,7 +130,7 @@ function nextScores(
   using _frozen = noGrad();
   const row = tensor([ids], { dtype: "int64", device: model.device });
   const hidden = model.hidden(row, { caches });
-  // [1, hidden]: no other position needs the vocabulary
+  // [1, hidden]: no logits are needed for the other positions
   const last = aten.slice(hidden, 0, ids.length - 1, ids.length);
   return floats(model.head(last));
 }
@@ -149,13 +149,13 @@ function chooseToken(
   if (likeliest < 0 || !Number.isFinite(scores[likeliest])) {
     throw new InputError(
       `Cannot generate with model "${model.config.path}": its logits are not finite numbers, ` +
-        `bfloat16 or float32 weights have room where float16 overflows`,
+        `where float16 overflows, bfloat16 or float32 weights may not`,
     );
   }
   return doSample ? draw(model, scores) : likeliest;
 }
 
-/** One token, drawn by PyTorch's own random stream, so that seeds mean the same as there. */
+/** One token, drawn with PyTorch's random numbers, so that seeds mean the same as there. */
 function draw(model: CausalLm, scores: Float32Array): number {
   using _scope = tensorScope();
   const row = fromData({
@@ -179,7 +179,7 @@ function lengthProblems(
   return problems;
 }
 
-/** Ids come from texts and folders, so a user can put them right. */
+/** Ids come from texts and folders, so a user can correct them. */
 function checkPrompt(model: CausalLm, ids: readonly number[]): void {
   const { path, vocabSize } = model.config;
   const start = `Cannot generate with model ${quoted(path)}: the prompt`;

@@ -1,30 +1,33 @@
 /**
- * From one row of logits to the scores that the next token is drawn by, with the
- * rules of transformers' `logits_process.py` in its order. Plain numbers; the
- * model and the random stream are elsewhere.
+ * From one row of logits to the scores for drawing the next token, by the rules
+ * of transformers' `logits_process.py`, in its order. Works on numbers; the model
+ * and the random numbers are elsewhere.
  *
  * @module
  */
 
 /** How the next token is chosen. */
 export interface SamplingOptions {
-  /** Draws the token; otherwise the likeliest is taken. Default false. */
+  /** Samples the token; otherwise the most likely one is taken. Default false. */
   readonly doSample?: boolean;
-  /** Divides the logits when drawing; more than 0. Default 1. */
+  /** Divides the logits when sampling; more than 0. Default 1. */
   readonly temperature?: number;
-  /** Draws among the `topK` likeliest tokens; 0 allows all. Default 0. */
+  /** Samples among the `topK` most likely tokens; 0 allows all. Default 0. */
   readonly topK?: number;
-  /** Draws among the likeliest tokens that make up this share, in (0, 1]. Default 1. */
+  /**
+   * Samples among the most likely tokens that together have this probability,
+   * in (0, 1]. Default 1.
+   */
   readonly topP?: number;
   /** Above 1 makes tokens of prompt and answer less likely; more than 0. Default 1. */
   readonly repetitionPenalty?: number;
 }
 
-/** Above this, sorting all scores is quicker than keeping the best in order. */
+/** Above this, sorting all scores is faster than keeping the best in order. */
 const MOST_KEPT_IN_ORDER = 512;
 
 /**
- * Everything about `options` that cannot be used, one sentence each.
+ * All problems of `options`, one sentence each.
  */
 export function samplingProblems(options: SamplingOptions): string[] {
   const { temperature, topK, topP, repetitionPenalty } = withDefaults(options);
@@ -53,9 +56,9 @@ export function samplingProblems(options: SamplingOptions): string[] {
 }
 
 /**
- * Changes `scores`, one number per token of the vocabulary, into what softmax
- * makes probabilities of: repetition penalty for the tokens `seen` and, when
- * drawing, temperature, top-k and top-p. Tokens left out get −∞.
+ * Changes `scores`, one number per token of the vocabulary, into the input of
+ * softmax: repetition penalty for the tokens in `seen` and, when sampling,
+ * temperature, top-k and top-p. Tokens that are ruled out get −∞.
  */
 export function processLogits(
   scores: Float32Array,
@@ -75,7 +78,7 @@ export function processLogits(
   if (topP < 1) keepTopP(scores, topP);
 }
 
-/** The place of the largest number, the first of several; −1 when one is not a number. */
+/** The index of the largest number, the first of several; −1 when one is NaN. */
 export function argmax(scores: Float32Array): number {
   let best = 0;
   for (let id = 0; id < scores.length; id++) {
@@ -97,7 +100,7 @@ function withDefaults(options: SamplingOptions): Required<SamplingOptions> {
   };
 }
 
-/** Keskar et al., arXiv:1909.05858: once per token, however often it was seen. */
+/** Keskar et al., arXiv:1909.05858: applied once per token, however often it occurs. */
 function penalize(
   scores: Float32Array,
   seen: Iterable<number>,
@@ -110,7 +113,7 @@ function penalize(
   }
 }
 
-/** Tokens that score like the last one kept are kept too. */
+/** Tokens with the same score as the last one kept are kept too. */
 function keepTopK(scores: Float32Array, count: number): void {
   const least = kthLargest(scores, count);
   for (let id = 0; id < scores.length; id++) {
@@ -122,7 +125,7 @@ function kthLargest(scores: Float32Array, count: number): number {
   if (count > MOST_KEPT_IN_ORDER) {
     return scores.toSorted()[scores.length - count]!;
   }
-  // ascending: the best seen so far, the least of them first
+  // ascending: the best so far, the smallest first
   const best = scores.slice(0, count).sort();
   for (let id = count; id < scores.length; id++) {
     const score = scores[id]!;
@@ -136,11 +139,11 @@ function kthLargest(scores: Float32Array, count: number): number {
   return best[0]!;
 }
 
-/** Holtzman et al., arXiv:1904.09751; the likeliest token always stays. */
+/** Holtzman et al., arXiv:1904.09751; the most likely token always stays. */
 function keepTopP(scores: Float32Array, share: number): void {
   const { ascending, removed } = likeliest(scores, Math.fround(1 - share));
   const border = ascending[removed]!;
-  // of equal scores, those of smaller ids come first in PyTorch's order
+  // of equal scores, PyTorch's order puts smaller ids first
   let equalsToRemove = removed - ascending.indexOf(border);
   for (let id = 0; id < scores.length; id++) {
     const score = scores[id]!;
@@ -150,12 +153,12 @@ function keepTopP(scores: Float32Array, share: number): void {
   }
 }
 
-/** e⁻¹⁰: what lies so far below the best is rarely kept and not worth sorting. */
+/** e⁻¹⁰: tokens so far below the best are rarely kept and not worth sorting. */
 const FAR_BELOW = 10;
 
 /**
- * The higher scores in ascending order, and how many of them must go so that the
- * probabilities of all that goes add up to at most `rest`.
+ * The higher scores in ascending order, and how many of them to remove so that
+ * the probabilities of all removed tokens add up to at most `rest`.
  */
 function likeliest(
   scores: Float32Array,

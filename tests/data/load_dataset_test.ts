@@ -138,7 +138,7 @@ Deno.test("loadDataset() refuses a file of empty answers and a limit below 1", a
   const example = { instruction: "回答", input: "", output: "" };
   assert.equal(
     await load([example], 64),
-    'Cannot train on "F": every answer is empty, texts to learn are needed there',
+    'Cannot train on "F": every answer is empty, answers with text are needed',
   );
   assert.equal(
     await load([example], 0),
