@@ -1,15 +1,17 @@
 /**
- * From a folder in Hugging Face format to a model: its `config.json`, the page that
- * computes it, and its weights, mapped from disk where that needs no copy.
+ * From a folder in Hugging Face format, or a GGUF file, to a model: its `config.json`,
+ * the page that computes it, and its weights, mapped from disk where that needs no copy.
  *
  * @module
  */
 
 import type { DType } from "../formats/dtype.ts";
+import { ggufFileAt } from "../formats/gguf.ts";
 import { readJsonFile } from "../formats/json_file.ts";
 import type { Device } from "../tensor/mod.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import { ConfigReader } from "./config_reader.ts";
+import { ggufConfig } from "./gguf_model.ts";
 import { familyOf } from "./registry.ts";
 import { checkDepth, loadWeights } from "./weights.ts";
 
@@ -24,7 +26,7 @@ export interface FromPretrainedOptions {
 /** Reads models, named as in transformers; there are no instances of it. */
 export abstract class AutoModelForCausalLM {
   /**
-   * Reads the model in a folder, given by its path, by its configuration that has
+   * Reads the model in a folder or a GGUF file, given by its path, by its configuration that has
    * been read already, or by its tree without weights. Nothing is downloaded, no
    * code is run.
    *
@@ -83,7 +85,8 @@ function treeOfStored(source: string | ModelConfig): CausalLm {
 }
 
 /**
- * Reads `config.json` in the folder `path`.
+ * Reads `config.json` in the folder `path`, or what a GGUF file there, or at `path`,
+ * says of the same.
  *
  * @throws {InputError} when it is missing, broken or of a model lorikeet does not compute.
  *
@@ -96,7 +99,10 @@ function treeOfStored(source: string | ModelConfig): CausalLm {
  * ```
  */
 export function readConfig(path: string): ModelConfig {
-  const json = readJsonFile(`${path}/config.json`);
+  const gguf = ggufFileAt(path);
+  const json = gguf === null
+    ? readJsonFile(`${path}/config.json`)
+    : ggufConfig(gguf);
   const family = familyOf(path, json);
   const reader = new ConfigReader(path, json);
   const config = family.readConfig(reader);

@@ -1,16 +1,18 @@
 /**
  * A stored tensor as one of libtorch's: a view of the mapped file where its bytes
- * are what is wanted, a copy where they are strided or lie at an odd place.
+ * are what is wanted, a copy where they are packed, strided or lie at an odd place.
  *
  * @module
  */
 
 import { type DType, DTYPE_BYTES } from "../formats/dtype.ts";
 import { FileBytes } from "../formats/file_bytes.ts";
+import { type PackedTensor, unpackInto } from "../formats/packed_blocks.ts";
 import { readStored, type StoredTensor } from "../formats/stored_tensor.ts";
 import {
   aten,
   type Device,
+  empty,
   fromData,
   MappedFile,
   type Tensor,
@@ -35,14 +37,27 @@ export function storedTensor(
 ): Tensor {
   using scope = tensorScope();
   const { dtype, device } = options;
-  return scope.keep(to(asStored(stored, options.files), { dtype, device }));
+  const tensor = asStored(stored, options.files);
+  const rows = stored.interleavedHeads === undefined
+    ? tensor
+    : halvesOf(tensor, stored.interleavedHeads);
+  return scope.keep(to(rows, { dtype, device }));
+}
+
+/** Rows that lie interleaved in each head, put half by half. */
+function halvesOf(tensor: Tensor, heads: number): Tensor {
+  const [rows = 0, ...rest] = tensor.shape;
+  // [heads, headSize / 2, 2, …] → [heads, 2, headSize / 2, …]
+  const pairs = aten.reshape(tensor, [heads, rows / heads / 2, 2, ...rest]);
+  return aten.reshape(aten.transpose(pairs, 1, 2), tensor.shape);
 }
 
 function asStored(
   stored: StoredTensor,
   files: Map<string, MappedFile>,
 ): Tensor {
-  const { offset, strides, shape } = stored;
+  const { offset, strides, shape, packing } = stored;
+  if (packing !== undefined) return unpacked({ ...stored, packing });
   const isAligned = offset % DTYPE_BYTES[stored.dtype] === 0;
   const [rows = 0, columns = 0] = shape;
   const isTransposed = shape.length === 2 && strides?.join() === `1,${rows}`;
@@ -54,6 +69,20 @@ function asStored(
   if (!isTransposed) return file.tensor(offset, stored);
   const turned = file.tensor(offset, { ...stored, shape: [columns, rows] });
   return aten.contiguous(aten.t(turned));
+}
+
+/** Unpacked at once to where it stays. */
+function unpacked(stored: StoredTensor & PackedTensor): Tensor {
+  using file = new FileBytes(stored.file);
+  const made = empty(stored.shape, { dtype: "float32" });
+  const bytes = made.unsafeBytes();
+  const numbers = new Float32Array(
+    bytes.buffer,
+    bytes.byteOffset,
+    bytes.length / 4,
+  );
+  unpackInto(file, stored, numbers);
+  return made;
 }
 
 function mapped(path: string, files: Map<string, MappedFile>): MappedFile {

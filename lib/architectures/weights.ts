@@ -8,6 +8,7 @@
 
 import { byteLengthOf, type DType } from "../formats/dtype.ts";
 import { FileBytes } from "../formats/file_bytes.ts";
+import { ggufFileAt } from "../formats/gguf.ts";
 import { listProblems, tensorProblems } from "../formats/tensor_check.ts";
 import { readStored, type StoredTensor } from "../formats/stored_tensor.ts";
 import { findWeights, type WeightMap } from "../formats/weights.ts";
@@ -25,6 +26,7 @@ import {
   type TensorOptions,
 } from "../tensor/mod.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
+import { ggufWeights } from "./gguf_model.ts";
 import { storedTensor } from "./stored_weights.ts";
 
 /** Stored names that older checkpoints have and no model needs. */
@@ -58,6 +60,17 @@ function tieHead(model: CausalLm): void {
   moduleAt(model, model.outputEmbeddingsPath).setParameter("weight", weight);
 }
 
+/** The weights in a folder, or in a GGUF file. */
+function weightsAt(path: string): WeightMap {
+  const gguf = ggufFileAt(path);
+  return gguf === null ? findWeights(path) : ggufWeights(gguf);
+}
+
+function asking(path: string): string {
+  const name = ggufFileAt(path) === null ? "config.json" : "its metadata";
+  return `${name} asks for`;
+}
+
 /**
  * Refuses a configuration with more layers than there are stored tensors, before a
  * tree of them is built.
@@ -65,12 +78,12 @@ function tieHead(model: CausalLm): void {
  * @throws {InputError} when there are no weights or too few.
  */
 export function checkDepth({ path, layers }: ModelConfig): void {
-  const { size } = findWeights(path);
+  const { size } = weightsAt(path);
   if (layers <= size) return;
   throw new InputError(
-    `Cannot load weights of ${
-      quoted(path)
-    }: config.json asks for ${layers} layers, the weights have ${size} tensors`,
+    `Cannot load weights of ${quoted(path)}: ${
+      asking(path)
+    } ${layers} layers, the weights have ${size} tensors`,
   );
 }
 
@@ -95,14 +108,14 @@ export function checkWeights(model: CausalLm): void {
 
 function checkedWeights(model: CausalLm): WeightMap {
   const { path } = model.config;
-  const stored = findWeights(path);
+  const stored = weightsAt(path);
   const tied = tiedName(model);
   const needed = neededParameters(model).map(({ path: name, spec }) => ({
     name,
     shape: spec.shape,
   }));
   const problems = tensorProblems(stored, needed, {
-    asks: "config.json asks for",
+    asks: asking(path),
     leftOver: "belongs to no layer of this model",
     ignores: (name) => name === tied || DERIVED.test(name),
   });
@@ -141,11 +154,15 @@ function sameBytes(one: StoredTensor, other: StoredTensor): boolean {
   if (one.dtype !== other.dtype || one.shape.join() !== other.shape.join()) {
     return false;
   }
-  const isSamePlace = one.file === other.file && one.offset === other.offset;
-  if (isSamePlace && one.strides?.join() === other.strides?.join()) return true;
+  const isPlain = [one, other].every(({ strides, packing }) =>
+    strides === undefined && packing === undefined
+  );
+  if (isPlain && one.file === other.file && one.offset === other.offset) {
+    return true;
+  }
   using file = new FileBytes(one.file);
   using beside = new FileBytes(other.file);
-  if (one.strides !== undefined || other.strides !== undefined) {
+  if (!isPlain) {
     const right = readStored(beside, other).bytes;
     return readStored(file, one).bytes.every((byte, at) => byte === right[at]);
   }

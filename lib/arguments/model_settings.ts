@@ -13,7 +13,7 @@ export const MODEL_SETTINGS = {
     kind: "str",
     default: "models/tiny-atom",
     isPath: true,
-    help: "Folder of the base model in Hugging Face format",
+    help: "Folder of the base model in Hugging Face format, or a GGUF file",
   },
   torch_dtype: {
     kind: "choice",

@@ -1,11 +1,11 @@
 /**
  * Element types by their PyTorch names, and a tensor as plain bytes: the two
- * types that file formats and libtorch tensors share.
+ * words that file formats and libtorch tensors have in common.
  *
  * @module
  */
 
-/** Bytes per element, by PyTorch's name of the type. */
+/** Bytes of one element, by PyTorch's name of the type. */
 export const DTYPE_BYTES = {
   float64: 8,
   float32: 4,
@@ -22,10 +22,7 @@ export const DTYPE_BYTES = {
 /** The name of an element type, as `str(tensor.dtype)` in PyTorch without `torch.`. */
 export type DType = keyof typeof DTYPE_BYTES;
 
-/**
- * A contiguous tensor in memory that does not depend on libtorch:
- * little-endian, row-major.
- */
+/** A contiguous tensor in memory that needs no libtorch: little-endian, row-major. */
 export interface TensorData {
   /** Element type. */
   readonly dtype: DType;
@@ -35,7 +32,7 @@ export interface TensorData {
   readonly bytes: Uint8Array;
 }
 
-/** The largest number of dimensions of a tensor; libtorch's own limit. */
+/** The most dimensions of a tensor, libtorch's own limit. */
 export const MAX_DIMENSIONS = 64;
 
 /** The number of elements of `shape`; 1 for a scalar. */
@@ -43,7 +40,7 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);
 }
 
-/** The number of bytes of all elements of a tensor. */
+/** The bytes that all elements of a tensor take. */
 export function byteLengthOf(
   tensor: Pick<TensorData, "shape" | "dtype">,
 ): number {

@@ -1,6 +1,5 @@
 /**
- * Files as bytes: element types, tensors as data, and the file formats that
- * contain them.
+ * Files as bytes: element types, tensors as data, and the formats they lie in.
  *
  * @module
  */

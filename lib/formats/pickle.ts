@@ -1,6 +1,6 @@
 /**
- * Reads pickles of protocol 2 as data, never as code: global names are looked up
- * in the caller's table only, and only functions in that table are called.
+ * Reading pickles of protocol 2 as data, never as code: a global is looked up in the
+ * caller's table and nowhere else, and only functions of that table are called.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { quoted } from "../input_error.ts";
 
 /** A Python tuple. */
 export class PickleTuple {
-  /** Its items. */
+  /** The members. */
   readonly items: readonly PickleValue[];
 
   /** Makes a tuple of `items`. */
@@ -18,7 +18,7 @@ export class PickleTuple {
   }
 }
 
-/** A name from the caller's table, which is never executed by itself. */
+/** A name of the caller's table; does nothing by itself. */
 export class PickleGlobal {
   /** Module and name, as `torch.FloatStorage`. */
   readonly name: string;
@@ -29,13 +29,13 @@ export class PickleGlobal {
   }
 }
 
-/** An object made by a function in the caller's table. */
+/** Something that a function of the caller's table made. */
 export interface PickleObject {
-  /** Distinguishes such objects from maps and tuples. */
+  /** Tells the caller's objects from maps and tuples. */
   readonly kind: string;
 }
 
-/** Everything that a pickle can contain here: dicts become maps, lists arrays. */
+/** Whatever a pickle can hold here: dicts are maps, lists arrays. */
 export type PickleValue =
   | null
   | boolean
@@ -51,22 +51,19 @@ export type PickleValue =
 /** Calls an allowed global with its arguments. */
 export type PickleFunction = (args: readonly PickleValue[]) => PickleValue;
 
-/** What a pickle may refer to. */
+/** What a pickle may name. */
 export interface UnpickleOptions {
-  /**
-   * Allowed globals by `module.name`: a function that may be called, or null
-   * for a name only.
-   */
+  /** Allowed globals, `module.name`: a function that may be called, or null for a mere name. */
   readonly globals: ReadonlyMap<string, PickleFunction | null>;
-  /** Returns the object for a persistent id. */
+  /** Gives the object of a persistent id. */
   readonly persistent: (id: PickleValue) => PickleValue;
 }
 
 /**
  * Reads the one object in the pickle `bytes`.
  *
- * @throws {SyntaxError} when the pickle is damaged, or uses something that is not
- *   allowed; the message says what, and the caller adds the file's name.
+ * @throws {SyntaxError} when the pickle is damaged, or names or does what is not allowed;
+ *   the message says what, for the caller to put the file's name before.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -202,7 +199,7 @@ class Unpickler {
     }
   }
 
-  /** The memo, and everything that refers to something outside the pickle. */
+  /** The memo, and all that names something outside the pickle. */
   #reference(opcode: number): boolean {
     switch (opcode) {
       case 0x71: // BINPUT
@@ -231,7 +228,7 @@ class Unpickler {
     return true;
   }
 
-  /** Skips `count` bytes, and returns the position where they start. */
+  /** Moves on by `count` bytes; where they start. */
   #take(count: number): number {
     const start = this.#at;
     if (start + count > this.#bytes.length) {
@@ -357,7 +354,7 @@ class Unpickler {
     return true;
   }
 
-  /** The attributes of an OrderedDict (`_metadata`) say nothing about its tensors. */
+  /** An OrderedDict's attributes (`_metadata`) say nothing about its tensors. */
   #build(): true {
     this.#pop();
     if (this.#top() instanceof Map) return true;

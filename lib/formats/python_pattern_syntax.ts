@@ -1,7 +1,6 @@
 /**
  * The grammar of Python's regular expressions, from text to a tree. Where Python
- * and JavaScript differ (`\A`, `\Z`, `(?P<n>)`, `(?i)`, `{,n}`), Python's rules
- * apply.
+ * and JavaScript differ (`\A`, `\Z`, `(?P<n>)`, `(?i)`, `{,n}`), Python's holds.
  *
  * @module
  */
@@ -43,10 +42,9 @@ const LONGEST = 100_000;
 const NEWLINE = 10;
 
 /**
- * Parses the expression `source`.
+ * Reads the expression `source`.
  *
- * @throws {SyntaxError} saying what is wrong and where, without quoting the
- *   expression.
+ * @throws {SyntaxError} saying what is wrong and where, without naming the expression.
  */
 export function parsePattern(source: string): PatternNode {
   if (source.length > LONGEST) {
@@ -103,7 +101,7 @@ class Parser {
 
   #next(what: string): string {
     const character = this.#source[this.#at++];
-    if (character === undefined) throw this.#wrong(`${what} without an end`);
+    if (character === undefined) throw this.#wrong(`${what} is not finished`);
     return character;
   }
 
@@ -111,7 +109,7 @@ class Parser {
     return new SyntaxError(`${what} at character ${this.#at + 1}`);
   }
 
-  /** `(?i)` and similar flags, which Python allows at the start only. */
+  /** `(?i)` and the like, which Python takes at the start only. */
   #globalFlags(): void {
     while (this.#peek("(?")) {
       const rest = this.#source.slice(this.#at + 2, this.#at + 10).join("");
@@ -185,7 +183,7 @@ class Parser {
     return this.#character((each) => each === point);
   }
 
-  /** A character for which `test` is true, in either case when case is ignored. */
+  /** A character that `test` takes, in either case where case is ignored. */
   #character(test: Test): PatternNode {
     if (!this.#flags.ignoreCase) return { type: "character", test };
     return {
@@ -250,7 +248,7 @@ class Parser {
     else if (this.#take("?")) this.#scopedFlags();
     const item = this.#inside();
     this.#flags = before;
-    // Wrapped, so that a repeat after the group applies to all of it.
+    // Wrapped, so that a repeat after it is its own.
     return { type: "sequence", items: [item] };
   }
 
@@ -270,7 +268,7 @@ class Parser {
     }
   }
 
-  /** The flags between `(?` and `:`. */
+  /** What stands between `(?` and `:`. */
   #scopedFlags(): void {
     let letters = "";
     for (let each = ""; (each = this.#next("a group")) !== ":";) {
@@ -369,7 +367,7 @@ function startOf(multiline: boolean): PatternNode {
   };
 }
 
-/** Python's `$` also matches before a newline at the end of the text. */
+/** Python's `$` also stands before a newline that ends the text. */
 function endOf(multiline: boolean): PatternNode {
   return {
     type: "place",

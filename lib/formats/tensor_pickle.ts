@@ -1,6 +1,5 @@
 /**
- * Tensors in PyTorch's pickle, each a view of a storage; only names on a list are
- * allowed.
+ * Tensors in PyTorch's pickle: which storage each is a view of, read by an allow-list.
  *
  * @module
  */
@@ -11,26 +10,26 @@ import type { DType } from "./dtype.ts";
 import { PickleGlobal, PickleTuple, unpickle, unpickleMany } from "./pickle.ts";
 import type { PickleFunction, PickleObject, PickleValue } from "./pickle.ts";
 
-/** A tensor in a pickle: a view of a storage. */
+/** A tensor as the pickle tells it: a view of a storage. */
 export interface TensorView {
   /** Element type. */
   readonly dtype: DType;
   /** Sizes of the dimensions. */
   readonly shape: readonly number[];
-  /** Distance in elements from one index to the next, by dimension. */
+  /** Elements from one index to the next, by dimension. */
   readonly strides: readonly number[];
-  /** Number of elements before the first. */
+  /** Elements before the first. */
   readonly offset: number;
   /** The storage's name in the archive. */
   readonly key: string;
-  /** Number of bytes that the storage must have. */
+  /** Bytes that the storage must have. */
   readonly storageBytes: number;
 }
 
 interface Storage extends PickleObject {
   readonly kind: "storage";
   readonly key: string;
-  /** Undefined for an untyped storage; then the tensor has the type. */
+  /** Undefined when untyped; then the tensor says it. */
   readonly dtype: DType | undefined;
   readonly bytes: number;
 }
@@ -40,7 +39,7 @@ interface PickledTensor extends PickleObject {
   readonly view: TensorView;
 }
 
-/** PyTorch's names of storages, by element type. */
+/** PyTorch's names of the storages by element type. */
 export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["float64", "DoubleStorage"],
   ["float32", "FloatStorage"],
@@ -54,7 +53,7 @@ export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["bool", "BoolStorage"],
 ]);
 
-/** Element types by the global that PyTorch names them with. */
+/** Element types by the global that stands for them. */
 const DTYPES_BY_GLOBAL: ReadonlyMap<string, DType> = new Map(
   [...STORAGES].flatMap(([dtype, storage]): [string, DType][] => [
     [`torch.${storage}`, dtype],
@@ -80,7 +79,7 @@ const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
 /**
  * The tensors of `root` by name.
  *
- * @throws {SyntaxError} when it is not a dict, or contains anything but tensors.
+ * @throws {SyntaxError} when it is no dict, or holds anything but tensors.
  */
 export function tensorsIn(root: PickleValue): Map<string, TensorView> {
   if (!(root instanceof Map)) {
@@ -103,8 +102,7 @@ export function tensorsIn(root: PickleValue): Map<string, TensorView> {
 }
 
 /**
- * Reads an object that may contain tensors at any depth; {@linkcode viewIn}
- * recognises them.
+ * Reads an object that may hold tensors, at any depth: {@linkcode viewIn} tells them.
  *
  * @throws {SyntaxError} when it is damaged or names code.
  */
@@ -112,18 +110,18 @@ export function readObjectPickle(bytes: Uint8Array): PickleValue {
   return unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
 }
 
-/** The objects of consecutive pickles, and what is known of their storages. */
+/** Objects whose pickles follow each other, and what they say of storages. */
 export interface PickledObjects {
   /** The objects in order. */
   readonly objects: readonly PickleValue[];
   /** The byte after the last pickle. */
   readonly end: number;
-  /** Bytes of one element, by the storage's key; 1 for an untyped storage. */
+  /** Bytes of one element, or 1 where it has no type, by the storage's key. */
   readonly storages: ReadonlyMap<string, number>;
 }
 
 /**
- * Reads the first `count` objects in a file from before PyTorch 1.6.
+ * Reads the first `count` objects of a file of PyTorch before 1.6.
  *
  * @throws {SyntaxError} when one is damaged or names code.
  */
@@ -141,7 +139,7 @@ export function readObjectPickles(
   return { ...read, storages };
 }
 
-/** The tensor in `value`, or undefined when it is something else. */
+/** The tensor that `value` is, or undefined when it is something else. */
 export function viewIn(value: PickleValue | undefined): TensorView | undefined {
   return isObject(value) && value.kind === "tensor"
     ? (value as PickledTensor).view
@@ -167,10 +165,7 @@ function orderedDict(args: readonly PickleValue[]): PickleValue {
   throw new SyntaxError("its pickle makes an OrderedDict of arguments");
 }
 
-/**
- * `("storage", type, key, location, elements)`; before 1.6, followed by the
- * storage that it is a part of.
- */
+/** `("storage", type, key, location, elements)`, before 1.6 followed by the storage it is a part of. */
 function storageOf(id: PickleValue): Storage {
   const [tag, type, key, , count, whole = null] = id instanceof PickleTuple
     ? id.items
@@ -199,7 +194,7 @@ function counts(value: PickleValue | undefined): readonly number[] | undefined {
     : undefined;
 }
 
-/** `(storage, offset, sizes, strides, requires_grad, hooks)`, and in v3 the type. */
+/** `(storage, offset, sizes, strides, requires_grad, hooks)`, and the type in v3. */
 function rebuildTensor(
   args: readonly PickleValue[],
   type: PickleValue | undefined,
@@ -251,7 +246,7 @@ function checkExtent(view: TensorView): void {
   );
 }
 
-/** The strides of a contiguous tensor, as PyTorch computes them. */
+/** Strides of a contiguous tensor, as PyTorch counts them. */
 export function contiguousStrides(shape: readonly number[]): number[] {
   const strides: number[] = [];
   let stride = 1;

@@ -1,6 +1,6 @@
 /**
- * Input for writing a file of tensors: tensors in memory, or tensors whose type
- * and shape are known and whose bytes are made when they are written.
+ * What a file of tensors is written from: tensors in memory, or their type and
+ * shape first and the bytes when their turn comes.
  *
  * @module
  */
@@ -9,19 +9,13 @@ import { quoted } from "../input_error.ts";
 import { byteLengthOf } from "./dtype.ts";
 import type { DType, TensorData } from "./dtype.ts";
 
-/**
- * A tensor whose bytes are made when they are written, so that a large model is
- * saved tensor by tensor.
- */
+/** A tensor whose bytes are made when they are written, so that a large model streams. */
 export interface LazyTensor {
   /** Element type. */
   readonly dtype: DType;
   /** Sizes of the dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /**
-   * Returns the bytes: little-endian, row-major. Called once; they stay valid
-   * until the next tensor is read.
-   */
+  /** Gives the bytes: little-endian, row-major. Called once; they last until the next tensor is read. */
   readonly read: () => Uint8Array;
 }
 
@@ -32,7 +26,7 @@ export type TensorSource = TensorData | LazyTensor;
 export type NamedTensors = Iterable<readonly [string, TensorSource]>;
 
 /**
- * The bytes of `source`.
+ * The bytes of `source`, made if need be.
  *
  * @throws {RangeError} when they are not `product(shape)` elements.
  */
@@ -50,9 +44,9 @@ export function bytesOf(name: string, source: TensorSource): Uint8Array {
 }
 
 /**
- * The entries of `tensors`, after checking that no name occurs twice.
+ * The entries of `tensors`, each name once.
  *
- * @throws {RangeError} when a name occurs twice.
+ * @throws {RangeError} when a name comes twice.
  */
 export function uniqueEntries(
   tensors: NamedTensors,

@@ -1,6 +1,6 @@
 /**
- * Finds the weights of a model folder, in one file or in shards, safetensors or
- * torch archives: where each tensor is, by name. No weight is read.
+ * Where the weights of a model folder lie, in one file or in shards, safetensors or
+ * torch archives: names to places that can be mapped. No weight is read.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { readTorchArchiveIndex } from "./torch_archive.ts";
 /** Tensors on disk by name. */
 export type WeightMap = ReadonlyMap<string, StoredTensor>;
 
-/** The file names, in the order in which transformers looks for them. */
+/** The names tried, in the order of transformers. */
 const CANDIDATES = [
   "model.safetensors",
   "model.safetensors.index.json",
@@ -26,8 +26,7 @@ const CANDIDATES = [
 /**
  * Finds the weights in the model folder `directory`.
  *
- * @throws {InputError} when there are no weights, a shard is missing, or a file
- *   is damaged.
+ * @throws {InputError} when there are none, a shard is missing, or a file is damaged.
  */
 export function findWeights(directory: string): WeightMap {
   const name = CANDIDATES.find((it) => isFile(`${directory}/${it}`));
@@ -94,7 +93,7 @@ function namesByShard(index: string): Map<string, string[]> {
   return byShard;
 }
 
-/** Whether it is a file next to the index, not a path to another folder. */
+/** A file beside the index, not a path that leads elsewhere. */
 function isPlainName(shard: string): boolean {
   return /^[^\\/:\0]+\.(safetensors|bin)$/.test(shard) &&
     !shard.startsWith("..");

@@ -220,7 +220,9 @@ function checkRanks(
 
 function noMatch(tree: TargetTree, config: LoraConfig): InputError {
   const { target_modules: wanted } = config;
-  const named = listed(typeof wanted === "string" ? [wanted] : wanted);
+  const named = typeof wanted === "string"
+    ? `"${wanted}"`
+    : wanted.map((name) => `"${name}"`).join(", ");
   const limits = [
     config.exclude_modules === null ? "" : " that exclude_modules leaves",
     config.layers_to_transform === null
@@ -228,25 +230,12 @@ function noMatch(tree: TargetTree, config: LoraConfig): InputError {
       : ` in layers_to_transform ${JSON.stringify(config.layers_to_transform)}`,
   ].join("");
   return new InputError(
-    `Cannot inject LoRA: target modules ${
-      named || "[]"
-    } not found in the base model` +
+    `Cannot inject LoRA: target modules ${named} not found in the base model` +
       `${limits && `, at least none${limits}`}, it has ${
         lastNames(tree.linearPaths).join(", ")
       }`,
   );
 }
-
-/** Names out of a file, which may be many and of any length. */
-function listed(names: readonly string[]): string {
-  const more = names.length > MOST_NAMES
-    ? ` and ${names.length - MOST_NAMES} more`
-    : "";
-  return names.slice(0, MOST_NAMES).map((name) => quoted(name)).join(", ") +
-    more;
-}
-
-const MOST_NAMES = 10;
 
 function lastNames(paths: readonly string[]): string[] {
   return [...new Set(paths.map((path) => path.split(".").at(-1)!))];
@@ -283,7 +272,7 @@ export function describeTargets(report: TargetReport): string[] {
   if (report.unmatched.length > 0) {
     lines.unshift(
       `Warning: target_modules ${
-        listed(report.unmatched)
+        report.unmatched.map((name) => `"${name}"`).join(", ")
       } match no module of this model and train nothing${hint(report)}`,
     );
   }

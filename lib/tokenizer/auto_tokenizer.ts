@@ -1,17 +1,19 @@
 /**
  * Tokenizers of model folders: the same ids as AutoTokenizer of transformers 5
- * gives for a folder with tokenizer.json, SentencePiece's own ids for one with a
- * lone tokenizer.model. It never runs code of a model's folder.
+ * gives for a folder with tokenizer.json. It does not read SentencePiece's
+ * tokenizer.model and never runs code of a model's folder.
  *
  * @module
  */
 
+import { ggufFileAt } from "../formats/gguf.ts";
 import { InputError, quoted } from "../input_error.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
   renderChatTemplate,
 } from "./chat_template.ts";
+import { ggufTokenizerFiles } from "./gguf_tokenizer.ts";
 import {
   type NativeEncoding,
   type NativeTokenizer,
@@ -24,6 +26,7 @@ import {
   readTokenizerFiles,
   type TokenizerFiles,
   writeBackendClass,
+  writeTokenizerFiles,
 } from "./tokenizer_files.ts";
 import {
   type CheckedTokenizerJson,
@@ -36,7 +39,6 @@ import {
   splitsSpecialTokens,
 } from "./tokenizer_settings.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
-import { vocabularyTokenizer } from "./vocabulary_folder.ts";
 
 const MOST_PROBLEMS = 10;
 
@@ -111,9 +113,9 @@ export class AutoTokenizer {
   }
 
   /**
-   * Loads the tokenizer of a model folder.
+   * Loads the tokenizer of a model folder, or of a GGUF file.
    *
-   * @throws {InputError} when the folder has no usable tokenizer.
+   * @throws {InputError} when the folder has no usable tokenizer.json.
    *
    * @example
    * ```ts
@@ -127,12 +129,10 @@ export class AutoTokenizer {
    * ```
    */
   static async fromPretrained(directory: string): Promise<AutoTokenizer> {
-    const files = readTokenizerFiles(directory);
-    if (files.vocabulary !== null) {
-      refuse(directory, settingsProblems(files));
-      const parts = vocabularyTokenizer(files, files.vocabulary);
-      return new AutoTokenizer(new Parts({ ...parts, files }));
-    }
+    const gguf = ggufFileAt(directory);
+    const files = gguf === null
+      ? readTokenizerFiles(directory)
+      : ggufTokenizerFiles(gguf);
     const problems: string[] = [];
     const limits = readTokenizerJson(files.tokenizer, problems);
     refuse(
@@ -254,9 +254,10 @@ export class AutoTokenizer {
   /**
    * Copies the tokenizer's files to `directory`, where others load them to the
    * same ids: byte for byte, but for a class that is right beside the model's
-   * config.json only.
+   * config.json only. A GGUF file's are written as such files.
    */
   savePretrained(directory: string): void {
+    if (this.#files.isMade) return writeTokenizerFiles(this.#files, directory);
     copyTokenizerFiles(this.#files.directory, directory);
     const isOwn = Deno.realPathSync(directory) ===
       Deno.realPathSync(this.#files.directory);

@@ -12,22 +12,14 @@ import { InputError } from "../input_error.ts";
 /** A JSON object of unknown content. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
-/** A file that holds a vocabulary in another form than JSON. */
-export interface VocabularyFile {
-  /** The file's name. */
-  readonly name: string;
-  /** Its content. */
-  readonly bytes: Uint8Array;
-}
-
 /** What a tokenizer folder holds; absent files are null. */
 export interface TokenizerFiles {
-  /** The folder. */
+  /** The folder, or the file that they were made from. */
   readonly directory: string;
-  /** tokenizer.json, empty when there is a vocabulary instead. */
+  /** Whether they were made from another format and do not lie in the folder. */
+  readonly isMade?: boolean;
+  /** tokenizer.json. */
   readonly tokenizer: JsonObject;
-  /** The vocabulary of a folder without tokenizer.json. */
-  readonly vocabulary: VocabularyFile | null;
   /** tokenizer_config.json, empty when absent. */
   readonly config: JsonObject;
   /** special_tokens_map.json, empty when absent. */
@@ -54,30 +46,41 @@ const FILE_NAMES = [
   "merges.txt",
   "vocab.txt",
 ] as const;
-/** Files that are read where there is no tokenizer.json, in this order. */
-const VOCABULARIES = ["tokenizer.model"] as const;
 const TEMPLATES = "additional_chat_templates";
 
 /**
  * Reads the tokenizer files of `directory`.
  *
- * @throws {InputError} when there is no tokenizer or a file is not JSON.
+ * @throws {InputError} when there is no tokenizer.json or a file is not JSON.
  */
 export function readTokenizerFiles(directory: string): TokenizerFiles {
   const tokenizer = readJson(directory, "tokenizer.json");
-  const vocabulary = tokenizer === null ? readVocabulary(directory) : null;
+  if (tokenizer === null) throw new InputError(missingSentence(directory));
   const optional = (name: string): JsonObject =>
     readJson(directory, name) ?? {};
   return {
     directory,
-    tokenizer: tokenizer ?? {},
-    vocabulary,
+    tokenizer,
     config: optional("tokenizer_config.json"),
     specialTokensMap: optional("special_tokens_map.json"),
     addedTokens: optional("added_tokens.json"),
     modelConfig: optional("config.json"),
     chatTemplate: readText(directory, "chat_template.jinja"),
   };
+}
+
+/** Writes files that were made from another format into the folder `to`. */
+export function writeTokenizerFiles(files: TokenizerFiles, to: string): void {
+  Deno.mkdirSync(to, { recursive: true });
+  const write = (name: string, text: string): void =>
+    writeFileAtomic(`${to}/${name}`, new TextEncoder().encode(text));
+  const json = (value: JsonObject): string =>
+    `${JSON.stringify(value, null, 2)}\n`;
+  write("tokenizer.json", json(files.tokenizer));
+  write("tokenizer_config.json", json(files.config));
+  if (files.chatTemplate !== null) {
+    write("chat_template.jinja", files.chatTemplate);
+  }
 }
 
 /** Copies the tokenizer files of one folder to another, byte for byte. */
@@ -116,18 +119,16 @@ export function writeBackendClass(
   );
 }
 
-/** The first of the other files that hold a vocabulary. */
-function readVocabulary(directory: string): VocabularyFile {
-  for (const name of VOCABULARIES) {
-    const path = `${directory}/${name}`;
-    if (fileInfo(path) !== null) return { name, bytes: readBytes(path) };
+function missingSentence(directory: string): string {
+  const start = `Cannot load tokenizer from "${directory}": it`;
+  if (fileInfo(`${directory}/tokenizer.model`) !== null) {
+    return `${start} has tokenizer.model but no tokenizer.json, which can be ` +
+      `made once with: python -c "from transformers import AutoTokenizer as T; ` +
+      `T.from_pretrained('${directory}').save_pretrained('${directory}')"`;
   }
-  const state = fileInfo(directory) === null
-    ? "it does not exist"
-    : `it has no tokenizer.json, ${VOCABULARIES.join(" or ")}`;
-  throw new InputError(
-    `Cannot load tokenizer from "${directory}": ${state}, the folder of a model in Hugging Face format is needed`,
-  );
+  return fileInfo(directory) !== null
+    ? `${start} has no tokenizer.json, the folder of a model in Hugging Face format is needed`
+    : `${start} does not exist, the folder of a model in Hugging Face format is needed`;
 }
 
 function readJson(directory: string, name: string): JsonObject | null {

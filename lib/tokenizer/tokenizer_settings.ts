@@ -16,8 +16,6 @@ import {
 import { ROLES, TOKEN_FLAGS } from "./special_tokens.ts";
 
 const SWITCHES = [
-  "add_bos_token",
-  "add_eos_token",
   "add_prefix_space",
   "legacy",
   "split_special_tokens",
@@ -46,13 +44,10 @@ export function splitsSpecialTokens({ config }: TokenizerFiles): boolean {
  * Whether decoded text loses the spaces before punctuation. transformers does not
  * listen to it for BPE, where those spaces are in the text.
  */
-export function cleansUpSpaces(
-  { config, tokenizer, vocabulary }: TokenizerFiles,
-): boolean {
+export function cleansUpSpaces({ config, tokenizer }: TokenizerFiles): boolean {
   const model = tokenizer["model"];
-  const isBpe = vocabulary !== null ||
-    (isJsonObject(model) && Object.hasOwn(model, "merges"));
-  const isForced = config[SWITCHES[6]] === true;
+  const isBpe = isJsonObject(model) && Object.hasOwn(model, "merges");
+  const isForced = config[SWITCHES[4]] === true;
   return config["clean_up_tokenization_spaces"] === true &&
     (!isBpe || isForced);
 }

@@ -8,6 +8,10 @@ import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { readSettingsFile } from "../../lib/arguments/settings_file.ts";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
 import { readExamples } from "../../lib/data/read_examples.ts";
+import { FileBytes } from "../../lib/formats/file_bytes.ts";
+import { readGguf } from "../../lib/formats/gguf.ts";
+import { readStored } from "../../lib/formats/stored_tensor.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/mod.ts";
 import { readJsonFile } from "../../lib/formats/json_file.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { readTorchArchive } from "../../lib/formats/torch_archive.ts";
@@ -37,6 +41,8 @@ const MODELS = "tests/fixtures/models";
 const ADAPTER = "tests/fixtures/peft/trained";
 const text = (path: string): string => Deno.readTextFileSync(path);
 const bytes = (path: string): Uint8Array => Deno.readFileSync(path);
+const GGUF = "tests/fixtures/gguf";
+
 const encode = (content: string): Uint8Array =>
   new TextEncoder().encode(content);
 
@@ -141,6 +147,35 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
     good: () => ARCHIVES.map((name) => bytes(`${GOLDEN}/${name}`)),
     mutate: asBytes,
     read: (folder) => readTorchArchive(file(folder, "x.bin")),
+  },
+  "GGUF tensors": {
+    file: "x.gguf",
+    good: () => [bytes(`${GGUF}/types.gguf`)],
+    mutate: asBytes,
+    read: (folder) => {
+      const path = file(folder, "x.gguf");
+      using opened = new FileBytes(path);
+      for (const tensor of readGguf(path).tensors.values()) {
+        readStored(opened, tensor);
+      }
+    },
+  },
+  "GGUF model": {
+    file: "x.gguf",
+    good: () =>
+      ["llama", "llama_head"].map((name) => bytes(`${GGUF}/${name}.gguf`)),
+    mutate: asBytes,
+    read: (folder) =>
+      AutoModelForCausalLM.fromPretrained(folder)[Symbol.dispose](),
+  },
+  "GGUF tokenizer": {
+    file: "x.gguf",
+    good: () => [bytes(`${GGUF}/llama.gguf`)],
+    mutate: asBytes,
+    read: async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      tokenizer.decode(await tokenizer.encode("Hello world"));
+    },
   },
   "JSON file": {
     file: "x.json",
