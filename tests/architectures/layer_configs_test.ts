@@ -140,3 +140,21 @@ Deno.test("Qwen3-MoE refuses the router's own loss, and numbers of experts that 
     "num_local_experts 3 is not supported; num_experts_per_tok 5 must be at most num_experts 4; mlp_only_layers must be a list of layers",
   );
 });
+
+Deno.test("Seed-OSS drops a tenth where its config is silent; ERNIE 4.5 never drops attention", () => {
+  const dropoutOf = (name: string, fields: Fields): unknown => {
+    let dropout: unknown;
+    withFields(name, fields, (folder) => {
+      const config = readConfig(folder) as unknown as Fields;
+      dropout = [config.attentionDropout, config.residualDropout];
+    });
+    return dropout;
+  };
+  const silent = { attention_dropout: undefined, residual_dropout: undefined };
+  assert.deepEqual(dropoutOf("seed_oss", silent), [0.1, 0.1]);
+  assert.deepEqual(dropoutOf("seed_oss", {}), [0, 0]);
+  assert.deepEqual(
+    dropoutOf("ernie4_5", { attention_dropout: 0.4 }),
+    [0, undefined],
+  );
+});

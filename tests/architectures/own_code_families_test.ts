@@ -12,7 +12,12 @@ import {
   readConfig,
 } from "../../lib/architectures/mod.ts";
 import { KeyValueCache } from "../../lib/nn/mod.ts";
-import { fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
+import {
+  fromData,
+  liveTensors,
+  noGrad,
+  tensorScope,
+} from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import { inFolder } from "../formats/temporary.ts";
 import { changed, type Fields, FOLDER, refusal } from "./family_folder.ts";
@@ -246,5 +251,26 @@ for (const name of ["internlm", "internlm2_dynamic"]) {
     logitsOf(seasoned, 20);
     assertClose(logitsOf(seasoned, 10), logitsOf(model, 10), { limit: 1e-6 });
     assert.deepEqual(seasoned.runState(), {});
+  });
+}
+
+Deno.test("InternLM's scaling_factor is the factor of its rotation", () => {
+  const rotary = { base: 3000, type: "dynamic", scaling_factor: 3 };
+  const config = withConfig(
+    "internlm",
+    { rotary },
+    (folder) => readConfig(folder),
+  ) as unknown as { rope: Fields };
+  assert.deepEqual([config.rope.factor, config.rope.theta], [3, 3000]);
+});
+
+for (const name of ["baichuan2_7b", "qwen", "internlm"]) {
+  Deno.test(`${name} leaves nothing behind`, () => {
+    const before = liveTensors();
+    {
+      using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/${name}`);
+      for (const length of [4, 10, 20]) logitsOf(model, length);
+    }
+    assert.equal(liveTensors(), before);
   });
 }

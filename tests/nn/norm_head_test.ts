@@ -76,6 +76,12 @@ Deno.test("NormHead.release() frees all but the weight", () => {
     head.forward(input);
   }
   assert.equal(liveTensors(), before + 1);
+  head.setParameter("weight", tensor([[1, 0], [0, 1], [1, 1]]));
+  {
+    using _inner = tensorScope();
+    head.forward(input);
+  }
+  assert.equal(liveTensors(), before + 2, "another weight, the same scales");
   head.release();
-  assert.equal(liveTensors(), before);
+  assert.equal(liveTensors(), before + 1);
 });
