@@ -10,7 +10,7 @@ FROM denoland/deno:bin-${DENO} AS deno
 FROM pytorch/pytorch:${PYTORCH}
 COPY --from=deno /deno /usr/local/bin/deno
 
-# torch lies in another folder from one image to the next, so it gets a fixed name
+# the folder of torch differs between images, so it gets a fixed name
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN ln -s "$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])')" /opt/libtorch \
   && test -e /opt/libtorch/lib/libtorch_cuda.so
@@ -19,7 +19,7 @@ ENV LIBTORCH=/opt/libtorch \
   DENO_NO_UPDATE_CHECK=1 \
   HOME=/lorikeet
 
-# whoever runs the image may write the caches and the adapter
+# any user may write the caches and the adapter
 WORKDIR /lorikeet
 COPY . .
 RUN deno cache tasks/*.ts \
