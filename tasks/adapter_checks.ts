@@ -1,6 +1,6 @@
 /**
- * What the adapter of a run and the one in a checkpoint have to do with each other:
- * resuming needs the same one, continuing takes the checkpoint's.
+ * Compares the adapter of a run with the one in a checkpoint: resuming needs the same
+ * one, and `--continue_training` takes the checkpoint's.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import {
   targetTree,
 } from "../lib/peft/mod.ts";
 
-/** Fields that make an adapter's shape and strength. */
+/** Fields that determine an adapter's shape and scale. */
 const COMPARED = [
   "r",
   "lora_alpha",
@@ -30,19 +30,19 @@ const COMPARED = [
   "alpha_pattern",
 ] as const;
 
-/** The adapter of a run: its configuration, and the modules that get it. */
+/** The adapter of a run: its configuration, and the modules it adapts. */
 export interface CheckedAdapter {
-  /** Of the flags, or of the adapter in `--checkpoint`. */
+  /** From the flags, or from the adapter in `--checkpoint`. */
   readonly config: LoraConfig;
   /** What its targets match in the model. */
   readonly report: TargetReport;
 }
 
 /**
- * The adapter that a run trains in `model`, and, where it resumes from the checkpoint in
- * `resumed`, whether that has the same one. No weights are read.
+ * The adapter that a run trains in `model`. Where the run resumes from the checkpoint
+ * in `resumed`, checks that this has the same adapter. No weights are read.
  *
- * @throws {InputError} when no module matches, or naming what is different.
+ * @throws {InputError} when no module matches, or naming all differences.
  */
 export function checkAdapter(
   run: TrainArguments,
@@ -62,7 +62,7 @@ export function checkAdapter(
   if (theirs.targeted.join() !== report.targeted.join()) {
     found.push(
       `target_modules ${theirs.trainedNames.join(" ")} in ` +
-        `${theirs.targeted.length} places, this run has ` +
+        `${theirs.targeted.length} modules, this run has ` +
         `${report.trainedNames.join(" ")} in ${report.targeted.length}`,
     );
   }
@@ -72,8 +72,8 @@ export function checkAdapter(
   );
 }
 
-/** Sentences about flags of a new adapter that the one in `--checkpoint` overrules. */
-export function overruledFlags(
+/** Sentences about flags that the adapter in `--checkpoint` overrides. */
+export function overriddenFlags(
   { finetune, given }: TrainArguments,
   { config }: CheckedAdapter,
 ): string[] {

@@ -1,6 +1,6 @@
 /**
- * Which models, adapters and rows a command works with: a name that is nothing here
- * gets an answer that says what to do, and an adapter finds its own base.
+ * Checks the paths of models, adapters and rows that a command is given, with errors
+ * that say what to do, and finds the base model of an adapter.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { warn } from "./report_error.ts";
 /**
  * Checks that `path` is a folder with a model, or a GGUF file.
  *
- * @throws {InputError} saying what is there instead, and how a model gets there.
+ * @throws {InputError} saying what is there instead, and how to get a model.
  */
 export function checkModelFolder(path: string): void {
   const start = `Cannot load model ${quoted(path)}: `;
@@ -42,9 +42,10 @@ export function checkModelFolder(path: string): void {
 }
 
 /**
- * Checks that `path` is no name of a data set on the Hub; reading says the rest.
+ * Checks that `path` is not the name of a dataset on the Hub; other errors are found
+ * when the file is read.
  *
- * @throws {InputError} saying how rows get here.
+ * @throws {InputError} saying how to get rows.
  */
 export function checkRowsPath(path: string): void {
   if (fileInfo(path) !== null || !looksLikeHubName(path)) return;
@@ -52,15 +53,15 @@ export function checkRowsPath(path: string): void {
     `Cannot read rows from ${
       quoted(path)
     }: there is no such file, and nothing ` +
-      "is fetched from the Hugging Face Hub: download it, expected the path " +
+      "is downloaded from the Hugging Face Hub: download it yourself, expected the path " +
       "of a .jsonl file as --dataset_path",
   );
 }
 
 /**
- * Checks that `path` is not taken by a file.
+ * Checks that `path` is not a file.
  *
- * @throws {InputError} when it is.
+ * @throws {InputError} when it is one.
  */
 export function checkOutputPath(path: string): void {
   if (fileInfo(path)?.isDirectory ?? true) return;
@@ -70,18 +71,22 @@ export function checkOutputPath(path: string): void {
   );
 }
 
-/** True for `owner/name` where no folder `owner` lies here. */
+const WEB = /^https?:\/\/[^/]+\//;
+
+/** Whether `path` has the form `owner/name` and there is no folder `owner`, or is a web address. */
 function looksLikeHubName(path: string): boolean {
+  if (WEB.test(path)) return true;
   const owner = /^([\w-][\w.-]*)\/[\w.-]+$/.exec(path)?.[1];
   if (/\.(jsonl?|csv|parquet|txt)$/.test(path)) return false;
   return owner !== undefined && fileInfo(owner) === null;
 }
 
-function notFetched(name: string): string {
+function notFetched(path: string): string {
+  const name = path.replace(WEB, "").split("/").slice(0, 2).join("/");
   const folder = `models/${name.split("/").at(-1)}`;
-  return "there is no such folder, and nothing is fetched from the Hugging " +
-    `Face Hub: download it to a folder (hf download ${name} --local-dir ` +
-    `${folder}), expected that folder`;
+  return "there is no such folder, and nothing is downloaded from the Hugging " +
+    `Face Hub: download it yourself (hf download ${name} --local-dir ` +
+    `${folder}) and give that folder`;
 }
 
 /**
@@ -94,10 +99,12 @@ export function checkAdapterFolder(path: string, flag: string): void {
   const info = fileInfo(path);
   const newest = info?.isDirectory ? checkpointsByAge(path).at(-1) : undefined;
   const reason = newest !== undefined
-    ? `its run was stopped and left checkpoints only, expected one of them, ` +
+    ? `its run was interrupted and has only checkpoints, expected one of them, ` +
       `the newest is ${flag} ${newest}`
     : info === null
-    ? "there is no such folder, expected one with adapter_config.json"
+    ? looksLikeHubName(path)
+      ? notFetched(path)
+      : "there is no such folder, expected one with adapter_config.json"
     : info.isDirectory
     ? "it has no adapter_config.json, expected the output folder of a " +
       "training run"
@@ -106,31 +113,31 @@ export function checkAdapterFolder(path: string, flag: string): void {
 }
 
 /**
- * The folder of the base model that the adapter in `adapter` was trained on: as
- * written in its `adapter_config.json`, or from the adapter's folder.
+ * The folder of the base model that the adapter in `adapter` was trained on. The path
+ * in its `adapter_config.json` may be relative to the adapter's folder.
  *
- * @throws {InputError} when none is written there or it does not lie here.
+ * @throws {InputError} when the file names no base model, or the folder does not exist.
  */
 export function baseModelOf(adapter: string): string {
   const { base_model_name_or_path: base } = PeftModel.readConfig(adapter);
   const start = `Cannot find the base model of adapter ${quoted(adapter)}: `;
   if (!base) {
     throw new InputError(
-      `${start}its adapter_config.json names none, expected --model_path`,
+      `${start}its adapter_config.json names no base model, expected --model_path`,
     );
   }
   const found = resolved(base, adapter);
   if (found !== undefined) return found;
   const hub = looksLikeHubName(base)
-    ? "; a model on the Hugging Face Hub is not fetched: download it to a folder"
+    ? "; models on the Hugging Face Hub are not downloaded: download it to a folder"
     : "";
   throw new InputError(
-    `${start}its adapter_config.json names ${quoted(base)}, which is no ` +
-      `folder here, expected --model_path with the folder of that model${hub}`,
+    `${start}its adapter_config.json names ${quoted(base)}, which is not ` +
+      `a folder on this machine, expected --model_path with the folder of that model${hub}`,
   );
 }
 
-/** `base` as a path from here or from the adapter's folder, where it is a folder or a GGUF file. */
+/** The folder or GGUF file `base`, relative to the working directory or to the adapter's folder. */
 function resolved(base: string, adapter: string): string | undefined {
   return [base, `${adapter}/${base}`].find((path) =>
     fileInfo(path)?.isDirectory === true || ggufFileAt(path) !== null

@@ -1,6 +1,6 @@
 /**
- * `deno task chat`: a model, with an adapter or without, answers in the terminal;
- * one question with `--prompt`, else line by line from standard input.
+ * `deno task chat`: a model, with or without an adapter, answers in the terminal: one
+ * question given by `--prompt`, or each line of standard input.
  *
  * @module
  */
@@ -30,7 +30,7 @@ import {
 } from "./base_model.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
-import { standingFolder } from "./standing_folder.ts";
+import { userFolder } from "./user_folder.ts";
 
 const HELP = `Type a question and press Enter.
   /reset   forget what was said
@@ -38,7 +38,7 @@ const HELP = `Type a question and press Enter.
   exit     leave (Ctrl-D too); Ctrl-C stops an answer`;
 
 async function main(args: readonly string[]): Promise<void> {
-  const folder = standingFolder();
+  const folder = userFolder();
   const parsed = parseChatArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
   const chat = withBaseModel(parsed);
@@ -63,8 +63,8 @@ async function main(args: readonly string[]): Promise<void> {
 }
 
 /**
- * The settings with the model that answers: `--model_path`, or an adapter's own
- * base, or the shipped model.
+ * The settings with the path of the base model: `--model_path`, or the adapter's base
+ * model, or the shipped model.
  */
 function withBaseModel({ chat, given }: ChatReading): ChatArguments {
   const { adapter, model_path } = chat;
@@ -80,7 +80,7 @@ function withBaseModel({ chat, given }: ChatReading): ChatArguments {
   return { ...chat, model_path: base };
 }
 
-/** The form of prompts; a trained adapter's has seen one turn at a time. */
+/** The prompt format of the chat; adapters were trained on single turns. */
 async function promptFor(
   chat: ChatArguments,
   tokenizer: AutoTokenizer,
@@ -88,7 +88,7 @@ async function promptFor(
   const prompt = await chatPrompt(tokenizer, chat);
   if (chat.history === true && !prompt.keepsHistory) {
     console.error(
-      "Warning: --history has no effect, this prompt has no place for earlier turns",
+      "Warning: --history has no effect, this prompt format has only one turn",
     );
   }
   const wanted = chat.history ?? prompt.source === "model";
@@ -107,7 +107,7 @@ function generateOptions(chat: ChatArguments): GenerateOptions {
   };
 }
 
-/** Answers lines of standard input until there are no more. */
+/** Answers each line of standard input, to the end of input. */
 async function converse(
   conversation: Conversation,
   interrupt: Interrupt,
@@ -127,7 +127,7 @@ async function converse(
   if (Deno.stdin.isTerminal()) console.error();
 }
 
-/** What Ctrl-C does: it stops an answer, or leaves where there is none. */
+/** Ctrl-C stops the present answer; where there is none, it ends the program. */
 class Interrupt implements Disposable {
   #answer: AbortController | null = null;
   readonly #onSignal = (): void => {
@@ -142,7 +142,7 @@ class Interrupt implements Disposable {
     Deno.addSignalListener("SIGINT", this.#onSignal);
   }
 
-  /** The signal for an answer that begins. */
+  /** The signal for a new answer. */
   forAnswer(): AbortSignal {
     this.#answer = new AbortController();
     return this.#answer.signal;
@@ -168,7 +168,7 @@ function write(text: string): void {
   while (bytes.length > 0) bytes = bytes.subarray(Deno.stdout.writeSync(bytes));
 }
 
-/** Lines of standard input, the last one also without its line end. */
+/** Lines of standard input; the last one may lack its line end. */
 async function* inputLines(): AsyncGenerator<string> {
   let rest = "";
   const decoded = Deno.stdin.readable.pipeThrough(new TextDecoderStream());
@@ -192,7 +192,7 @@ const FORMS = {
   recipe: "by the recipe's prompt",
 } as const;
 
-/** Says who answers; a program that pipes questions in wants answers only. */
+/** Prints which model answers; nothing when standard input is not a terminal. */
 function greet(
   chat: ChatArguments,
   { prompt, device }: { prompt: ChatPrompt; device: string },
@@ -200,8 +200,8 @@ function greet(
   if (!Deno.stdin.isTerminal()) return;
   const adapter = chat.adapter === null ? "" : ` with ${chat.adapter}`;
   const memory = prompt.keepsHistory
-    ? "remembering what was said"
-    : "each by itself";
+    ? "with the earlier turns"
+    : "each on its own";
   console.error(
     `${chat.model_path}${adapter} on ${device}; questions are asked ${
       FORMS[prompt.source]

@@ -1,7 +1,7 @@
 /**
- * Settings whose meaning depends on the device that a run got: what only a CUDA
- * device computes is set aside elsewhere with a warning, and what would change
- * numbers on a CUDA device is refused there.
+ * Settings whose meaning depends on the device: one that needs a CUDA device is
+ * ignored elsewhere with a warning, and one that is accepted on a CPU, but would
+ * change results on a CUDA device, is refused there.
  *
  * @module
  */
@@ -16,8 +16,8 @@ import {
 import { warn } from "./report_error.ts";
 
 /**
- * The training settings as `device` can follow them: `fp16` is arithmetic of CUDA
- * devices, elsewhere it is set aside, and said so.
+ * The training settings for `device`: `fp16` needs a CUDA device and is turned off on
+ * others, with a warning.
  *
  * @throws {InputError} for flags that were accepted because a CPU is exact and
  *   deterministic anyway, when the device is another one.

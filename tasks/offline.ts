@@ -14,13 +14,13 @@ const SETTINGS = {
   output_dir: {
     kind: "str",
     default: "offline",
-    help: "Folder to pack into; it must lie in the project",
+    help: "Folder to pack into; it must be inside the project",
   },
 } as const satisfies SettingsTable;
 
 const RUN = `#!/usr/bin/env bash
 # Runs a task of lorikeet without a network: bash offline/run.sh train --help
-# PyTorch is found as always: LIBTORCH, or the Python on PATH.
+# PyTorch is found as usual: through LIBTORCH, or in the Python on PATH.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 if [ ! -x "$here/deno" ]; then
@@ -53,7 +53,7 @@ async function main(): Promise<void> {
   );
 }
 
-/** Fills a package cache of its own with what tasks, tests and the bench import. */
+/** Fills a separate package cache with what the tasks, tests and benchmarks import. */
 async function cachePackages(cache: string): Promise<void> {
   const files = ["tasks", "tests", "bench"].flatMap((folder) =>
     scriptsIn(folder)
@@ -73,7 +73,7 @@ function scriptsIn(folder: string): string[] {
   });
 }
 
-/** The tokenizers package holds binaries for 13 platforms; one is needed. */
+/** The tokenizers package has binaries for 13 platforms; only one is needed. */
 function removeOtherPlatforms(folder: string): void {
   const arch = Deno.build.arch === "x86_64" ? "x64" : "arm64";
   const own = Deno.build.os === "darwin"

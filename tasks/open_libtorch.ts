@@ -1,6 +1,6 @@
 /**
- * libtorch for a command: what fetching it tells shows on one line of a terminal,
- * which is gone afterwards, and warnings stay.
+ * Opens libtorch for a command. The progress of a download is shown on one line of
+ * the terminal, which is cleared afterwards; warnings stay.
  *
  * @module
  */
@@ -11,18 +11,18 @@ import { showLine } from "./progress_bar.ts";
 import { warn } from "./report_error.ts";
 
 /**
- * Finds and opens libtorch, fetching it first where no place has one. Then gives
- * `spare` permissions back: from here on the command cannot start a program (and
- * whatever else it lists), whatever the files that it reads make of it.
+ * Finds and opens libtorch, and downloads it first when it is found nowhere. Then
+ * gives the permissions in `spare` back: from here on the command can start no
+ * program and do nothing else listed there, whatever is in the files that it reads.
  */
 export async function openLibtorch(
   spare: readonly Deno.PermissionName[] = [],
 ): Promise<Libtorch> {
-  let told = false;
+  let hasShown = false;
   try {
     const opened = await ensureLibtorch({
       onProgress: (line) => {
-        told = true;
+        hasShown = true;
         showLine(line);
       },
       onWarning: warn,
@@ -30,6 +30,6 @@ export async function openLibtorch(
     for (const name of spare) Deno.permissions.revokeSync({ name });
     return opened;
   } finally {
-    if (told && Deno.stderr.isTerminal()) showLine("");
+    if (hasShown && Deno.stderr.isTerminal()) showLine("");
   }
 }

@@ -1,7 +1,7 @@
 /**
- * `deno task pretrain`: makes `models/tiny-atom` from nothing but the texts in this
- * repository: a tokenizer, then a Llama of random weights, then training. It is the
- * record of where the shipped weights come from.
+ * `deno task pretrain`: makes `models/tiny-atom` from the texts in this repository
+ * alone: learns a tokenizer, initialises a Llama, and trains it. It documents where
+ * the shipped weights come from.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export const PRETRAIN = {
   voice_path: {
     kind: "str",
     default: "dataset/huanhuan.jsonl",
-    help: "JSONL file of the rows that adapters will be trained on",
+    help: "JSONL file of the rows that adapters are trained on later",
   },
   output_dir: {
     kind: "str",
@@ -55,7 +55,11 @@ export const PRETRAIN = {
     help: "Highest learning rate",
   },
   vocab_size: { kind: "int", default: 2400, help: "Tokens of the vocabulary" },
-  seed: { kind: "int", default: 42, help: "Same seed, same weights" },
+  seed: {
+    kind: "int",
+    default: 42,
+    help: "The same seed gives the same weights",
+  },
 } as const satisfies SettingsTable;
 
 type PretrainArguments = SettingsOf<typeof PRETRAIN>;
@@ -81,7 +85,7 @@ async function pretrain(args: PretrainArguments): Promise<void> {
   const features = await corpusFeatures(corpus, tokenizer);
   console.log(`${features.length} rows, ${tokenizer.vocabSize} tokens`);
   await openLibtorch(["run", "sys"]);
-  // Sums are then the same on any number of cores.
+  // With one thread, sums are the same on any number of cores.
   setThreads(1);
   using model = new LlamaForCausalLm(
     llamaConfig(args.output_dir, modelConfig(tokenizer)),
@@ -101,7 +105,7 @@ async function pretrain(args: PretrainArguments): Promise<void> {
     { bos_token_id: 1, eos_token_id: 2, do_sample: false },
     { trailingNewline: true },
   );
-  console.log(`The model lies in ${args.output_dir}`);
+  console.log(`The model is in ${args.output_dir}`);
 }
 
 async function makeTokenizer(
@@ -116,7 +120,7 @@ async function makeTokenizer(
   return await AutoTokenizer.fromPretrained(args.output_dir);
 }
 
-/** Atom's shape with small numbers. */
+/** Atom's architecture with small sizes. */
 function modelConfig(tokenizer: AutoTokenizer): Record<string, unknown> {
   return {
     architectures: ["LlamaForCausalLM"],

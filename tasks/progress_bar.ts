@@ -1,6 +1,6 @@
 /**
- * How a run shows on a terminal: a bar with loss, learning rate, tokens per second
- * and time left, or log rows where there is no terminal.
+ * Shows a run: on a terminal a bar with loss, learning rate, tokens per second and
+ * time left, otherwise log rows.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import cliProgress from "npm:cli-progress@3.12.0";
 import type { LogRow, TrainerCallback } from "../mod.ts";
 import { warn } from "./report_error.ts";
 
-/** Tokens per second over the last seconds, so that the figure follows the machine. */
+/** Tokens per second over the last few seconds. */
 class Pace {
   #tokens = 0;
   #seconds = 0;
@@ -31,7 +31,7 @@ export interface ProgressOptions {
   readonly bar: boolean;
 }
 
-/** A callback that shows a run as `options` say, on standard error and output. */
+/** A callback that shows a run on standard error and output. */
 export function progressCallback(options: ProgressOptions): TrainerCallback {
   return options.bar ? barCallback() : rowsCallback();
 }
@@ -81,17 +81,17 @@ function barCallback(): TrainerCallback {
   };
 }
 
-/** As long as the terminal has room for beside the numbers, which need about 70 columns. */
+/** The bar's length: what the numbers, about 70 columns, leave of the terminal's width. */
 function barSize(): number {
   try {
     return Math.min(24, Math.max(4, Deno.consoleSize().columns - 70));
   } catch {
-    // neither of the streams that Deno asks is a terminal
+    // neither of the streams that Deno checks is a terminal
     return 24;
   }
 }
 
-/** Log rows, one a line. */
+/** Prints log rows, one per line. */
 function rowsCallback(): TrainerCallback {
   return { onLog: (row) => console.log(rowText(row)), onWarning: warn };
 }
@@ -104,25 +104,25 @@ function rowText({ step: _step, ...values }: LogRow): string {
   return `{${shown.join(", ")}}`;
 }
 
-/** Gives control codes to the terminal, where there is one. */
+/** Writes control codes to the terminal, if there is one. */
 function sendCodes(codes: string): void {
   if (!Deno.stderr.isTerminal()) return;
   Deno.stderr.writeSync(new TextEncoder().encode(codes));
 }
 
-/** Prints where the bar is, which is drawn again below; the bar turns line wrapping off. */
+/** Prints above the bar, which is then drawn again; the bar turns line wrapping off. */
 function aboveBar(print: () => void): void {
   sendCodes("\r\x1b[2K\x1b[?7h");
   print();
   sendCodes("\x1b[?7l");
 }
 
-/** Gives a terminal its cursor and line wrapping back where a bar cannot end any more. */
+/** Restores the terminal's cursor and line wrapping when the bar cannot do so itself. */
 export function restoreTerminal(): void {
   sendCodes("\x1b[?25h\x1b[?7h\n");
 }
 
-/** Shows `line` on standard error, in place of the line before on a terminal. */
+/** Shows `line` on standard error; on a terminal it replaces the previous line. */
 export function showLine(line: string): void {
   const text = Deno.stderr.isTerminal() ? `\r\x1b[2K${line}` : `${line}\n`;
   Deno.stderr.writeSync(new TextEncoder().encode(text));

@@ -1,6 +1,6 @@
 /**
- * How a command ends when something is wrong: what a user can put right is told
- * in one sentence, anything else keeps its stack, since it is our mistake.
+ * How a command ends after an error: an error that the user can correct is one
+ * sentence; any other is printed with its stack, because it is a bug of lorikeet.
  *
  * @module
  */
@@ -22,19 +22,19 @@ export function reportOf(error: unknown): { text: string; exitCode: number } {
   return { text: printable(text), exitCode: 1 };
 }
 
-/** `main` is a command started without its task: Deno says which flag lacks. */
+/** The hint for a command that was started without `deno task`: Deno names the missing flag. */
 function isMissingPermission(error: unknown): error is Error {
   return error instanceof Deno.errors.NotCapable;
 }
 
-/** Prints a warning on standard error, with nothing in it that a terminal obeys. */
+/** Prints a warning on standard error, without control characters. */
 export function warn(message: string): void {
   console.error(`Warning: ${printable(message)}`);
 }
 
 /**
- * Runs a command; what it throws is written to standard error and sets the exit
- * code. Wrong flags are followed by `usage`, how the command is called.
+ * Runs a command. An error is written to standard error and sets the exit code; for
+ * wrong flags, `usage` follows, which says how the command is called.
  */
 export async function runCommand(
   main: () => Promise<void>,

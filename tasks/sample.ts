@@ -1,6 +1,6 @@
 /**
- * The question that is answered before and after training, in the words of the
- * training data.
+ * The question that is answered before and after training, in the prompt format of
+ * the training data.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import type { ChatPrompt } from "../lib/generation/mod.ts";
 
 const MAX_NEW_TOKENS = 64;
 
-/** A question, and how it is asked. */
+/** A question, with the prompt format and the tokenizer. */
 export interface Asking {
   readonly question: string;
   readonly prompt: ChatPrompt;

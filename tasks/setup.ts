@@ -1,6 +1,6 @@
 /**
- * `deno task setup`: finds libtorch or fetches it once, opens it, and says in one
- * line which it is.
+ * `deno task setup`: finds libtorch or downloads it once, opens it, and prints one
+ * line about it.
  *
  * @module
  */

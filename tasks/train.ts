@@ -1,6 +1,6 @@
 /**
- * `deno task train`: parse, check everything, load, train, save, and show what the
- * model answers before and after. Without flags it trains the shipped example.
+ * `deno task train`: parses, checks everything, loads, trains, saves, and shows the
+ * model's answer before and after. Without flags it trains the shipped example.
  *
  * @module
  */
@@ -33,16 +33,16 @@ import {
   scheduleNames,
 } from "../lib/training/mod.ts";
 import { printable } from "../lib/input_error.ts";
-import { type CheckedAdapter, overruledFlags } from "./adapter_checks.ts";
+import { type CheckedAdapter, overriddenFlags } from "./adapter_checks.ts";
 import { suitedTo } from "./device_settings.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand, warn } from "./report_error.ts";
 import { answer } from "./sample.ts";
-import { standingFolder } from "./standing_folder.ts";
+import { userFolder } from "./user_folder.ts";
 import { checkRun } from "./train_checks.ts";
 
-/** What `deno task train` does where neither model nor rows are named. */
+/** The settings of `deno task train` when neither a model nor rows are named. */
 const EXAMPLE = "train.jsonc";
 
 async function main(args: readonly string[]): Promise<void> {
@@ -53,7 +53,7 @@ async function main(args: readonly string[]): Promise<void> {
   for (const line of describePreflight(dataset.preflight)) {
     console.log(printable(line));
   }
-  overruledFlags(parsed, adapter).forEach(warn);
+  overriddenFlags(parsed, adapter).forEach(warn);
   await openLibtorch(["run", "sys"]);
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
@@ -62,7 +62,7 @@ async function main(args: readonly string[]): Promise<void> {
     device,
     torchDtype: finetune.torch_dtype,
   });
-  sayWhatWasLoaded(base);
+  printLoaded(base);
   const { chatTemplate } = dataset.promptFormat;
   const question = finetune.sample_question === "auto"
     ? dataset.question
@@ -86,7 +86,7 @@ async function main(args: readonly string[]): Promise<void> {
   const output = await interruptible((signal) =>
     trainer.train({ signal, lock })
   );
-  if (output.interruptedAt !== null) return sayHowToResume(output, args);
+  if (output.interruptedAt !== null) return printResumeCommand(output, args);
   trainer.saveModel();
   trainer.saveState();
   if (question !== null) {
@@ -99,10 +99,10 @@ async function main(args: readonly string[]): Promise<void> {
       ]
     ) console.log(printable(line));
   }
-  sayWhatWasTrained(output, training.output_dir);
+  printTrained(output, training.output_dir);
 }
 
-function sayWhatWasLoaded(base: CausalLm): void {
+function printLoaded(base: CausalLm): void {
   const types = new Set(
     Array.from(base.namedParameters(), ({ tensor }) => tensor.dtype),
   );
@@ -112,12 +112,12 @@ function sayWhatWasLoaded(base: CausalLm): void {
   ));
 }
 
-function sayWhatWasTrained(output: TrainOutput, folder: string): void {
+function printTrained(output: TrainOutput, folder: string): void {
   const steps = output.globalStep === 1 ? "step" : "steps";
   const loss = output.trainingLoss.toFixed(4);
   console.log(printable(
     `Trained ${output.globalStep} ${steps}, mean loss ${loss}; the adapter ` +
-      `lies in ${folder}`,
+      `is in ${folder}`,
   ));
 }
 
@@ -130,7 +130,7 @@ function showAdapter(model: PeftModel): void {
 }
 
 function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
-  const folder = standingFolder();
+  const folder = userFolder();
   return parseTrainArguments(args, {
     optimizers: optimizerNames(),
     schedules: scheduleNames(),
@@ -139,7 +139,7 @@ function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
   });
 }
 
-/** A fresh adapter, or the one to go on with. */
+/** A new adapter, or the one in `--checkpoint`. */
 function adapterFor(
   base: CausalLm,
   run: { parsed: TrainArguments; adapter: CheckedAdapter },
@@ -165,7 +165,7 @@ function showsBar(training: TrainingArguments): boolean {
     : !training.disable_tqdm;
 }
 
-/** Runs with a signal that Ctrl-C aborts; a second Ctrl-C ends at once. */
+/** Runs with a signal that Ctrl-C aborts; a second Ctrl-C ends the program at once. */
 async function interruptible(
   run: (signal: AbortSignal) => Promise<TrainOutput>,
 ): Promise<TrainOutput> {
@@ -187,23 +187,26 @@ async function interruptible(
   }
 }
 
-function sayHowToResume(output: TrainOutput, args: readonly string[]): void {
+function printResumeCommand(
+  output: TrainOutput,
+  args: readonly string[],
+): void {
   const flags = [
     ...withoutResume(args),
     "--resume_from_checkpoint",
     asTyped(output.interruptedAt ?? "true"),
   ];
   console.log(
-    `Stopped after step ${output.globalStep}. To go on: deno task train ${
+    `Stopped after step ${output.globalStep}. To resume: deno task train ${
       flags.map(quoted).join(" ")
     }`,
   );
   Deno.exitCode = 130;
 }
 
-/** A path that means the same to a user who stands in another folder. */
+/** A path that is also valid in the user's folder. */
 function asTyped(path: string): string {
-  return standingFolder() === undefined ? path : Deno.realPathSync(path);
+  return userFolder() === undefined ? path : Deno.realPathSync(path);
 }
 
 /** The flags as typed, without an earlier resume. */
@@ -214,7 +217,7 @@ function withoutResume(args: readonly string[]): string[] {
   );
 }
 
-/** A word as a shell takes it. */
+/** A word as a shell needs it. */
 function quoted(word: string): string {
   if (/^[\w@%+=:,./-]+$/.test(word)) return word;
   return `'${word.replaceAll("'", `'\\''`)}'`;

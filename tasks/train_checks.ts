@@ -1,6 +1,6 @@
 /**
- * All that can be found wrong before weights are loaded: model folder, targets,
- * adapter, checkpoint, output folder, rows. What is wrong is told before the wait.
+ * All checks that need no weights: model folder, targets, adapter, checkpoint, output
+ * folder, rows. So errors are reported before the user has to wait for loading.
  *
  * @module
  */
@@ -35,7 +35,7 @@ import {
 } from "./base_model.ts";
 import { warn } from "./report_error.ts";
 
-/** What the checks read on their way. */
+/** What the checks have read. */
 export interface CheckedRun {
   /** The model without its weights. */
   readonly tree: CausalLm;
@@ -47,7 +47,7 @@ export interface CheckedRun {
 /**
  * Checks a run.
  *
- * @throws {InputError} saying what is wrong with which file or flag.
+ * @throws {InputError} naming the file or flag and what is wrong with it.
  */
 export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
   const { finetune, training } = parsed;
@@ -83,8 +83,8 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
 }
 
 /**
- * Warns that `output_dir` holds a run that this one does not go on with: what is
- * written over and what stays.
+ * Warns that `output_dir` has the files of another run: which are overwritten, and
+ * which stay.
  */
 function warnOfEarlierRun(
   { output_dir, overwrite_output_dir, save_total_limit }: TrainingArguments,
@@ -105,9 +105,11 @@ function warnOfEarlierRun(
     ? ", checkpoints of other steps stay"
     : ", checkpoints of other steps stay until --save_total_limit removes them";
   warn(
-    `${quoted(output_dir)} holds an earlier run (${held.join(", ")}): what ` +
-      `has the same name is written over${end}; another --output_dir keeps ` +
-      "both runs, --overwrite_output_dir leaves out this warning",
+    `${quoted(output_dir)} has an earlier run (${
+      held.join(", ")
+    }): files and ` +
+      `checkpoints of the same name are overwritten${end}; another --output_dir keeps ` +
+      "both runs, --overwrite_output_dir turns this warning off",
   );
 }
 

@@ -100,7 +100,7 @@ function linesThatMatch(pattern: RegExp): string[] {
   });
 }
 
-// the words are put together here, so that this file does not hold them itself
+// the names are put together here, so that this file does not hold them itself
 Deno.test("no text names the host of a package registry", () => {
   const hosts = [
     ["pypi", "org"],

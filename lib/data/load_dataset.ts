@@ -184,7 +184,8 @@ async function nothingToLearn(
 function eosTokenId({ eos_token_id }: EosConfig): number {
   const id = typeof eos_token_id === "number" ? eos_token_id : eos_token_id[0];
   if (id !== undefined) return id;
-  throw new TypeError(
-    "Cannot end a row: config.eos_token_id is an empty list, an id is needed",
+  throw new InputError(
+    "Cannot end the answers of the rows: config.json names no eos_token_id, " +
+      "the id of the token that ends an answer is needed there",
   );
 }

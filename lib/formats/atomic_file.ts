@@ -1,6 +1,7 @@
 /**
- * Writing files so that nobody ever sees half of one: bytes go to a temporary
- * neighbour, reach the disk, and take the final name in one rename.
+ * Writes files so that nobody ever sees an incomplete one: the bytes are written
+ * to a temporary file in the same folder and to the disk, and then the file is
+ * renamed.
  *
  * @module
  */
@@ -9,10 +10,11 @@ import { systemReason } from "./file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 
 /**
- * Writes `content` to `path`; the old file stays whole until the new one is.
+ * Writes `content` to `path`; an old file there stays complete until the new one
+ * is.
  *
  * @throws {InputError} with the file system's reason, such as a full disk; the
- * temporary file is removed then.
+ *   temporary file is removed.
  */
 export function writeFileAtomic(
   path: string,
@@ -32,20 +34,20 @@ export function writeFileAtomic(
   }
 }
 
-/** A neighbour of `path` that no other process writes. */
+/** The name of a file next to `path` that no other process writes. */
 function temporaryOf(path: string): string {
   return path.replace(/[^/]*$/, (name) => `.${name}.lorikeet-${Deno.pid}.tmp`);
 }
 
-/** Whether `name` is that of a file that a killed process had not yet finished. */
+/** Whether `name` is that of a file which a killed process had not finished. */
 export function isTemporary(name: string): boolean {
   return /^\..+\.lorikeet-\d+\.tmp$/.test(name);
 }
 
 /**
- * The error to throw where the file system would not write `path`: a full disk or
- * a folder that may not be written is for the user to put right. Any other error
- * is given back as it is.
+ * The error to throw when the file system could not write `path`. A full disk or
+ * a folder without write permission becomes an {@linkcode InputError}; any other
+ * error is returned unchanged.
  */
 export function writeFailure(path: string, error: unknown): unknown {
   const reason = systemReason(error);

@@ -1,6 +1,6 @@
 /**
- * The order of strings in Python and Rust: by code point, where JavaScript
- * compares UTF-16 units. They differ beyond U+FFFF only.
+ * The order of strings in Python and Rust: by code point. JavaScript compares
+ * UTF-16 units, which differs only for characters beyond U+FFFF.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export function compareCodePoints(left: string, right: string): number {
   return left.length - right.length;
 }
 
-/** Surrogates stand for code points above all other units. */
+/** Surrogates stand for code points above all others. */
 function rank(unit: number): number {
   return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
 }

@@ -1,11 +1,11 @@
 /**
  * Element types by their PyTorch names, and a tensor as plain bytes: the two
- * words that file formats and libtorch tensors have in common.
+ * types that file formats and libtorch tensors share.
  *
  * @module
  */
 
-/** Bytes of one element, by PyTorch's name of the type. */
+/** Bytes per element, by PyTorch's name of the type. */
 export const DTYPE_BYTES = {
   float64: 8,
   float32: 4,
@@ -22,7 +22,10 @@ export const DTYPE_BYTES = {
 /** The name of an element type, as `str(tensor.dtype)` in PyTorch without `torch.`. */
 export type DType = keyof typeof DTYPE_BYTES;
 
-/** A contiguous tensor in memory that needs no libtorch: little-endian, row-major. */
+/**
+ * A contiguous tensor in memory that does not depend on libtorch:
+ * little-endian, row-major.
+ */
 export interface TensorData {
   /** Element type. */
   readonly dtype: DType;
@@ -32,7 +35,7 @@ export interface TensorData {
   readonly bytes: Uint8Array;
 }
 
-/** The most dimensions of a tensor, libtorch's own limit. */
+/** The largest number of dimensions of a tensor; libtorch's own limit. */
 export const MAX_DIMENSIONS = 64;
 
 /** The number of elements of `shape`; 1 for a scalar. */
@@ -40,7 +43,7 @@ export function elementCount(shape: readonly number[]): number {
   return shape.reduce((count, size) => count * size, 1);
 }
 
-/** The bytes that all elements of a tensor take. */
+/** The number of bytes of all elements of a tensor. */
 export function byteLengthOf(
   tensor: Pick<TensorData, "shape" | "dtype">,
 ): number {

@@ -1,6 +1,6 @@
 /**
- * A file open for reading at any place: exact byte ranges, and a clear sentence
- * where there is no file or the range passes its end.
+ * A file open for reading at any position: exact byte ranges, and a clear error
+ * when there is no file or the range goes beyond its end.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export class FileBytes implements Disposable {
   /**
    * Opens the file at `path`.
    *
-   * @throws {InputError} when there is none, or a folder.
+   * @throws {InputError} when there is no such file, or it is a folder.
    */
   constructor(path: string) {
     this.path = path;
@@ -31,7 +31,7 @@ export class FileBytes implements Disposable {
   }
 
   /**
-   * The `length` bytes from `offset` on.
+   * The `length` bytes that start at `offset`.
    *
    * @throws {InputError} when the file has fewer.
    */
@@ -50,7 +50,8 @@ export class FileBytes implements Disposable {
   }
 
   /**
-   * Refuses what Git leaves in place of a large file that was not fetched.
+   * Refuses the placeholder that Git leaves for a large file that was not
+   * downloaded.
    *
    * @throws {InputError} with the remedy.
    */
@@ -83,7 +84,8 @@ function openFile(path: string): Deno.FsFile {
     throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
   };
   try {
-    // asked before it is opened: to open a pipe waits for whoever writes into it
+    // checked before opening: opening a pipe would wait for a program that writes
+    // into it
     const info = fileInfo(path);
     if (info === null) return fail("there is no such file");
     if (info.isDirectory) return fail("it is a folder");

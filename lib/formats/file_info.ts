@@ -1,11 +1,14 @@
 /**
- * Asking whether something is there, where nothing being there is an answer, and
- * the operating system's reason where it will not say.
+ * Whether a file or folder exists, with the operating system's reason when this
+ * cannot be found out.
  *
  * @module
  */
 
-/** No such file, a file for a folder, a circle of links, a name too long, a null in it. */
+/**
+ * Errors that mean "there is nothing": no such file, a file instead of a
+ * folder, a loop of links, a name too long or with a null character.
+ */
 const MISSING: ReadonlySet<unknown> = new Set([
   "ENOENT",
   "ENOTDIR",
@@ -15,8 +18,8 @@ const MISSING: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * What lies at `path`, or `null` when there is nothing: a name that cannot be one,
- * because it is too long or has a null character, is a name of nothing.
+ * The file or folder at `path`, or `null` when there is none. A name that is too
+ * long or has a null character is the name of nothing.
  */
 export function fileInfo(path: string): Deno.FileInfo | null {
   try {
@@ -35,8 +38,8 @@ export function isFile(path: string): boolean {
 }
 
 /**
- * The operating system's reason in an error of a file operation, such as
- * "permission denied"; undefined where the error is of another kind.
+ * The operating system's reason in the error of a file operation, such as
+ * "permission denied"; undefined for other errors.
  */
 export function systemReason(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;

@@ -1,6 +1,6 @@
 /**
- * Reading a JSON file that holds one object, as every configuration of the
- * Hugging Face world does.
+ * Reads a JSON file that contains one object, as all configuration files in
+ * Hugging Face format do.
  *
  * @module
  */
@@ -13,10 +13,10 @@ const MAX_BYTES = 256 * 2 ** 20;
 
 /**
  * Reads the JSON object in the file at `path`. A byte order mark is skipped;
- * `NaN` and `Infinity` are read as Python writes them.
+ * `NaN` and `Infinity` are accepted, because Python writes them.
  *
- * @throws {InputError} when the file is missing, not UTF-8, not JSON or no object,
- *   larger than 256 MiB, or nested more than 500 levels deep.
+ * @throws {InputError} when the file is missing, not UTF-8, not JSON, not an
+ *   object, larger than 256 MiB, or nested more than 500 levels deep.
  */
 export function readJsonFile(path: string): Record<string, unknown> {
   using file = new FileBytes(path);

@@ -1,13 +1,13 @@
 /**
- * Strict JSON text as Python reads it: `NaN` and `Infinity` are numbers. Says where
- * a text stops being JSON and whether an object has a key twice.
+ * Reads JSON text as strictly as Python, which accepts `NaN` and `Infinity`.
+ * Finds the place where a text is not JSON, and keys that an object has twice.
  *
  * @module
  */
 
 import { quoted } from "../input_error.ts";
 
-/** One token and where it starts. */
+/** A token and its position. */
 interface Token {
   readonly text: string;
   readonly at: number;
@@ -18,7 +18,10 @@ const TOKEN =
 const SPACE = /[ \t\n\r]*/y;
 const NAN_MARK = "\u{f0000}NaN";
 
-/** The tokens of `text`, up to the first thing that is none, which comes as "". */
+/**
+ * The tokens of `text`. Where the text does not go on with a valid token, the
+ * last one is "".
+ */
 function* tokens(text: string): Generator<Token> {
   for (let at = 0;;) {
     SPACE.lastIndex = at;
@@ -32,14 +35,14 @@ function* tokens(text: string): Generator<Token> {
   }
 }
 
-/** More than any file needs, and less than a recursive walk of the value can bear. */
+/** More levels than any file needs, and few enough for a recursive walk of the value. */
 const MAX_DEPTH = 500;
 
 /**
  * Reads JSON text.
  *
- * @throws {SyntaxError} whose message says where and what: `line 2, column 5 has "abc"`,
- *   also when values are nested more than 500 levels deep.
+ * @throws {SyntaxError} naming the place and what is wrong there: `line 2, column
+ *   5 has "abc"`; also when values are nested more than 500 levels deep.
  */
 export function parseJson(text: string): unknown {
   checkDepth(text);
@@ -55,7 +58,7 @@ export function parseJson(text: string): unknown {
 }
 
 function checkDepth(text: string): void {
-  // as many brackets must be opened and closed
+  // a text this deep has at least as many brackets, each opened and closed
   if (text.length < 2 * MAX_DEPTH) return;
   let depth = 0;
   for (let at = 0; at < text.length; at++) {
@@ -70,7 +73,10 @@ function checkDepth(text: string): void {
   }
 }
 
-/** Where the string that begins at `start` ends, or the text where it does not. */
+/**
+ * The position where the string that begins at `start` ends; the end of the
+ * text when it does not.
+ */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1;;) {
     const end = text.indexOf('"', at);
@@ -82,7 +88,7 @@ function endOfString(text: string, start: number): number {
   }
 }
 
-/** The first key that an object in the JSON text `text` has twice. */
+/** The first key that occurs twice in one object of the JSON text `text`. */
 export function duplicateKey(text: string): string | undefined {
   const open: Set<string>[] = [];
   let last = "";
@@ -100,7 +106,10 @@ export function duplicateKey(text: string): string | undefined {
   return undefined;
 }
 
-/** JSON has no word for these; the reviver finds a mark that no text holds. */
+/**
+ * JSON has no words for these numbers; they are replaced by a string that the
+ * text does not contain.
+ */
 function parseNonFinite(text: string): unknown {
   const parts: string[] = [];
   for (const token of tokens(text)) {
@@ -121,7 +130,10 @@ function parseNonFinite(text: string): unknown {
 
 type Expected = "value" | "value or ]" | "key" | "key or }" | ":" | ", or end";
 
-/** Where the grammar is first broken; undefined when by a token's inside only. */
+/**
+ * The position of the first token that breaks the grammar; undefined when only
+ * a token itself is malformed.
+ */
 function firstFault(text: string): number | undefined {
   const open: string[] = [];
   let expected: Expected = "value";
@@ -133,7 +145,7 @@ function firstFault(text: string): number | undefined {
   return expected === ", or end" && open.length === 0 ? undefined : text.length;
 }
 
-/** What may come after `token`; undefined where it may not stand. Keeps `open`. */
+/** What may follow `token`; undefined when it is not allowed here. Updates `open`. */
 function follow(
   token: string,
   state: { readonly expected: Expected; readonly open: string[] },
@@ -156,7 +168,7 @@ function follow(
   return token === "[" ? "value or ]" : ", or end";
 }
 
-/** A place in `text` in words. */
+/** Describes a place in `text`. */
 function describe(text: string, at: number): string {
   if (at >= text.length) {
     return text.trim() === "" ? "it is empty" : "it ends too early";

@@ -1,5 +1,6 @@
 /**
- * Files as bytes: element types, tensors as data, and the formats they lie in.
+ * Files as bytes: element types, tensors as data, and the file formats that
+ * contain them.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * Reading pickles of protocol 2 as data, never as code: a global is looked up in the
- * caller's table and nowhere else, and only functions of that table are called.
+ * Reads pickles of protocol 2 as data, never as code: global names are looked up
+ * in the caller's table only, and only functions in that table are called.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { quoted } from "../input_error.ts";
 
 /** A Python tuple. */
 export class PickleTuple {
-  /** The members. */
+  /** Its items. */
   readonly items: readonly PickleValue[];
 
   /** Makes a tuple of `items`. */
@@ -18,7 +18,7 @@ export class PickleTuple {
   }
 }
 
-/** A name of the caller's table; does nothing by itself. */
+/** A name from the caller's table, which is never executed by itself. */
 export class PickleGlobal {
   /** Module and name, as `torch.FloatStorage`. */
   readonly name: string;
@@ -29,13 +29,13 @@ export class PickleGlobal {
   }
 }
 
-/** Something that a function of the caller's table made. */
+/** An object made by a function in the caller's table. */
 export interface PickleObject {
-  /** Tells the caller's objects from maps and tuples. */
+  /** Distinguishes such objects from maps and tuples. */
   readonly kind: string;
 }
 
-/** Whatever a pickle can hold here: dicts are maps, lists arrays. */
+/** Everything that a pickle can contain here: dicts become maps, lists arrays. */
 export type PickleValue =
   | null
   | boolean
@@ -51,19 +51,22 @@ export type PickleValue =
 /** Calls an allowed global with its arguments. */
 export type PickleFunction = (args: readonly PickleValue[]) => PickleValue;
 
-/** What a pickle may name. */
+/** What a pickle may refer to. */
 export interface UnpickleOptions {
-  /** Allowed globals, `module.name`: a function that may be called, or null for a mere name. */
+  /**
+   * Allowed globals by `module.name`: a function that may be called, or null
+   * for a name only.
+   */
   readonly globals: ReadonlyMap<string, PickleFunction | null>;
-  /** Gives the object of a persistent id. */
+  /** Returns the object for a persistent id. */
   readonly persistent: (id: PickleValue) => PickleValue;
 }
 
 /**
  * Reads the one object in the pickle `bytes`.
  *
- * @throws {SyntaxError} when the pickle is damaged, or names or does what is not allowed;
- *   the message says what, for the caller to put the file's name before.
+ * @throws {SyntaxError} when the pickle is damaged, or uses something that is not
+ *   allowed; the message says what, and the caller adds the file's name.
  */
 export function unpickle(
   bytes: Uint8Array,
@@ -199,7 +202,7 @@ class Unpickler {
     }
   }
 
-  /** The memo, and all that names something outside the pickle. */
+  /** The memo, and everything that refers to something outside the pickle. */
   #reference(opcode: number): boolean {
     switch (opcode) {
       case 0x71: // BINPUT
@@ -228,7 +231,7 @@ class Unpickler {
     return true;
   }
 
-  /** Moves on by `count` bytes; where they start. */
+  /** Skips `count` bytes, and returns the position where they start. */
   #take(count: number): number {
     const start = this.#at;
     if (start + count > this.#bytes.length) {
@@ -354,7 +357,7 @@ class Unpickler {
     return true;
   }
 
-  /** An OrderedDict's attributes (`_metadata`) say nothing about its tensors. */
+  /** The attributes of an OrderedDict (`_metadata`) say nothing about its tensors. */
   #build(): true {
     this.#pop();
     if (this.#top() instanceof Map) return true;

@@ -1,6 +1,6 @@
 /**
- * Writing pickles of protocol 2 as `torch.load(weights_only=True)` takes them: plain
- * values, lists, tuples, dicts, and tensors whose bytes lie in storages of their own.
+ * Writes pickles of protocol 2 that `torch.load(weights_only=True)` reads: plain
+ * values, lists, tuples, dicts, and tensors whose bytes are in separate storages.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import type { TensorSource } from "./tensor_source.ts";
 
 /** A Python tuple to be written. */
 export interface TorchTuple {
-  /** The members. */
+  /** Its items. */
   readonly tuple: readonly TorchValue[];
 }
 
 /**
- * What can be written: arrays become lists, maps dicts, {@linkcode PyFloat} floats.
- * A number that is whole becomes an `int`, down to -2³¹.
+ * What can be written: arrays become lists, maps dicts, {@linkcode PyFloat}
+ * floats. A whole number becomes an `int`; the smallest is -2³¹.
  */
 export type TorchValue =
   | null
@@ -32,7 +32,7 @@ export type TorchValue =
   | TensorSource;
 
 /**
- * The pickle of `root`; `keyOf` gives each tensor the name of its storage.
+ * The pickle of `root`; `keyOf` names each tensor's storage.
  */
 export function writePickle(
   root: TorchValue,
@@ -70,7 +70,7 @@ export function writePickle(
   return Uint8Array.from(bytes);
 }
 
-/** A tensor on the CPU without gradient, with the whole storage `key` to itself. */
+/** A tensor on the CPU, without gradient, that uses the whole storage `key`. */
 function pushTensor(
   bytes: number[],
   { dtype, shape }: TensorSource,
@@ -97,7 +97,7 @@ function pushNumber(bytes: number[], value: number): void {
   else pushFloat(bytes, value);
 }
 
-/** Floats are the one thing in a pickle that is big-endian. */
+/** Floats are the only big-endian values in a pickle. */
 function pushFloat(bytes: number[], value: number): void {
   const cell = new DataView(new ArrayBuffer(8));
   cell.setFloat64(0, value);

@@ -1,6 +1,6 @@
 /**
- * JSON to the byte as Python's `json.dumps(value, indent=2, sort_keys=True)` gives
- * it, which is how peft and transformers write their files.
+ * Writes JSON with exactly the bytes of Python's `json.dumps(value, indent=2,
+ * sort_keys=True)`, as peft and transformers do.
  *
  * @module
  */
@@ -9,8 +9,9 @@ import { writeFileAtomic } from "./atomic_file.ts";
 import { compareCodePoints } from "./code_point_order.ts";
 
 /**
- * A number that is a `float` in Python: a whole one prints as `2.0`. Other numbers
- * need no wrapping, they are whole (`int`) or visibly floats.
+ * A number that is a `float` in Python: 2 is printed as `2.0`. Other numbers need
+ * no such mark: they are whole (`int`), or their fraction shows that they are
+ * floats.
  */
 export class PyFloat {
   /** The number. */
@@ -35,7 +36,10 @@ export type PythonJson =
 
 /** Options of {@linkcode writePythonJson}. */
 export interface WritePythonJsonOptions {
-  /** Ends the file with a line feed: transformers does, peft does not. Default false. */
+  /**
+   * Ends the file with a line feed, as transformers does and peft does not.
+   * Default false.
+   */
   readonly trailingNewline?: boolean;
 }
 

@@ -1,19 +1,20 @@
 /**
- * Regular expressions as Python's `re` reads them, matched against whole names. All
- * ways of matching are followed at once, as sets of positions, so no expression can
- * run for ever; groups are not captured, and what needs them is refused.
+ * Regular expressions with the rules of Python's `re`, matched against whole
+ * names. All ways of matching are followed at the same time, as sets of
+ * positions, so that no expression can run for ever. Groups are not captured, and
+ * syntax that needs captures is refused.
  *
  * @module
  */
 
 import { parsePattern, type PatternNode } from "./python_pattern_syntax.ts";
 
-/** Steps that one match may take; one with a sensible expression takes some hundred. */
+/** The most steps of one match; reasonable expressions need some hundred. */
 const STEPS_PER_MATCH = 1e6;
-/** Steps that all matches of one expression may take: so many, and more for each match. */
+/** The most steps of all matches of one expression: `base`, and more for each match. */
 const STEPS_IN_ALL = { base: 1e7, perMatch: 2000 } as const;
 
-/** A text and what has been spent on it. */
+/** A text, and the steps spent on it. */
 interface Matching {
   readonly text: readonly number[];
   steps: number;
@@ -26,14 +27,17 @@ type Positions = readonly number[];
 export class PythonPattern {
   /** The expression as it was given. */
   readonly source: string;
-  /** The characters of an expression of letters and dots, "" for any; else `null`. */
+  /**
+   * The characters of an expression that consists of letters and dots, "" for
+   * one that matches anything; else `null`.
+   */
   readonly #plain: readonly string[] | null;
   readonly #root: PatternNode;
-  /** What is left of the steps in all. */
+  /** The steps that are left for all matches. */
   #left: number = STEPS_IN_ALL.base;
 
   /**
-   * Reads an expression.
+   * Parses an expression.
    *
    * @throws {SyntaxError} saying what is wrong with it and where.
    */
@@ -43,7 +47,7 @@ export class PythonPattern {
     this.#plain = plainCharacters(source);
   }
 
-  /** Whether it is made of letters, digits, `_` and dots only, and matches fast. */
+  /** Whether it consists of letters, digits, `_` and dots only, so that it matches fast. */
   get isPlain(): boolean {
     return this.#plain !== null;
   }
@@ -51,17 +55,17 @@ export class PythonPattern {
   /**
    * Whether it matches all of `text`, as `re.fullmatch`.
    *
-   * @throws {RangeError} when the expression asks for too much work.
+   * @throws {RangeError} when the expression takes too many steps.
    */
   fullMatch(text: string): boolean {
     return this.#ends(text, [0]).includes([...text].length);
   }
 
   /**
-   * Whether it matches `path` from its start or from after one of its dots to its
-   * end, as `re.match(rf"(.*\.)?({pattern})$", path)`.
+   * Whether it matches `path` to its end, from its start or from after one of its
+   * dots, as `re.match(rf"(.*\.)?({pattern})$", path)`.
    *
-   * @throws {RangeError} when the expression asks for too much work.
+   * @throws {RangeError} when the expression takes too many steps.
    */
   matchesTail(path: string): boolean {
     if (this.#plain !== null) return plainTail(this.#plain, path);
@@ -69,10 +73,10 @@ export class PythonPattern {
   }
 
   /**
-   * The number of the list that the expression names in `path`, as
+   * The number in `path` after the list whose name the expression matches, as
    * `re.match(rf"(?:^|.*?\.){pattern}\.(?P<idx>\d+)\.", path)`.
    *
-   * @throws {RangeError} when the expression asks for too much work.
+   * @throws {RangeError} when the expression takes too many steps.
    */
   listIndex(path: string): number | undefined {
     const characters = [...path];
@@ -86,7 +90,7 @@ export class PythonPattern {
     return undefined;
   }
 
-  /** Where matches that begin at `from` end. */
+  /** The positions where matches that begin at `from` end. */
   #ends(text: string, from: Positions): Positions {
     const points = Array.from(text, (each) => each.codePointAt(0)!);
     const matching: Matching = { text: points, steps: 0 };
@@ -106,7 +110,7 @@ function plainCharacters(source: string): string[] | null {
   );
 }
 
-/** Whether `path` ends with `plain`, from its start or from after a dot. */
+/** Whether `path` ends with `plain`, preceded by a dot or nothing. */
 function plainTail(plain: readonly string[], path: string): boolean {
   const start = path.length - plain.length;
   if (start < 0 || (start > 0 && path[start - 1] !== ".")) return false;
@@ -127,7 +131,7 @@ function tooMuchWork(): RangeError {
   return new RangeError("it takes too many steps, a simpler one is needed");
 }
 
-/** Where `node` can end when it begins at one of `from`. */
+/** The positions where `node` can end when it begins at one of `from`. */
 function follow(
   node: PatternNode,
   from: Positions,

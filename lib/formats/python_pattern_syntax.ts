@@ -1,6 +1,7 @@
 /**
  * The grammar of Python's regular expressions, from text to a tree. Where Python
- * and JavaScript differ (`\A`, `\Z`, `(?P<n>)`, `(?i)`, `{,n}`), Python's holds.
+ * and JavaScript differ (`\A`, `\Z`, `(?P<n>)`, `(?i)`, `{,n}`), Python's rules
+ * apply.
  *
  * @module
  */
@@ -42,9 +43,10 @@ const LONGEST = 100_000;
 const NEWLINE = 10;
 
 /**
- * Reads the expression `source`.
+ * Parses the expression `source`.
  *
- * @throws {SyntaxError} saying what is wrong and where, without naming the expression.
+ * @throws {SyntaxError} saying what is wrong and where, without quoting the
+ *   expression.
  */
 export function parsePattern(source: string): PatternNode {
   if (source.length > LONGEST) {
@@ -101,7 +103,7 @@ class Parser {
 
   #next(what: string): string {
     const character = this.#source[this.#at++];
-    if (character === undefined) throw this.#wrong(`${what} is not finished`);
+    if (character === undefined) throw this.#wrong(`${what} without an end`);
     return character;
   }
 
@@ -109,7 +111,7 @@ class Parser {
     return new SyntaxError(`${what} at character ${this.#at + 1}`);
   }
 
-  /** `(?i)` and the like, which Python takes at the start only. */
+  /** `(?i)` and similar flags, which Python allows at the start only. */
   #globalFlags(): void {
     while (this.#peek("(?")) {
       const rest = this.#source.slice(this.#at + 2, this.#at + 10).join("");
@@ -183,7 +185,7 @@ class Parser {
     return this.#character((each) => each === point);
   }
 
-  /** A character that `test` takes, in either case where case is ignored. */
+  /** A character for which `test` is true, in either case when case is ignored. */
   #character(test: Test): PatternNode {
     if (!this.#flags.ignoreCase) return { type: "character", test };
     return {
@@ -248,7 +250,7 @@ class Parser {
     else if (this.#take("?")) this.#scopedFlags();
     const item = this.#inside();
     this.#flags = before;
-    // Wrapped, so that a repeat after it is its own.
+    // Wrapped, so that a repeat after the group applies to all of it.
     return { type: "sequence", items: [item] };
   }
 
@@ -268,7 +270,7 @@ class Parser {
     }
   }
 
-  /** What stands between `(?` and `:`. */
+  /** The flags between `(?` and `:`. */
   #scopedFlags(): void {
     let letters = "";
     for (let each = ""; (each = this.#next("a group")) !== ":";) {
@@ -367,7 +369,7 @@ function startOf(multiline: boolean): PatternNode {
   };
 }
 
-/** Python's `$` also stands before a newline that ends the text. */
+/** Python's `$` also matches before a newline at the end of the text. */
 function endOf(multiline: boolean): PatternNode {
   return {
     type: "place",

@@ -1,6 +1,6 @@
 /**
- * Reading and writing safetensors files whole. The same tensors give the same bytes
- * as Python's `safetensors.torch.save_file`; where a large file is mapped instead of
+ * Reads and writes whole safetensors files. The same tensors give the same bytes
+ * as Python's `safetensors.torch.save_file`. Large files are mapped instead of
  * read, see `weights.ts`.
  *
  * @module
@@ -20,7 +20,10 @@ import type { NamedTensors, TensorSource } from "./tensor_source.ts";
 
 /** Options of {@linkcode writeSafetensors}. */
 export interface WriteSafetensorsOptions {
-  /** Free text in the header. Default `{ format: "pt" }`, without which transformers may refuse the file. */
+  /**
+   * Text in the header. Default `{ format: "pt" }`, without which transformers
+   * may refuse the file.
+   */
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -42,7 +45,8 @@ export function readSafetensors(path: string): Map<string, TensorData> {
 /**
  * Writes `tensors` to `path`, atomically and one tensor at a time.
  *
- * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name comes twice.
+ * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name
+ *   occurs twice.
  */
 export function writeSafetensors(
   path: string,
@@ -60,7 +64,7 @@ const DTYPE_ORDER: readonly DType[] = [...SAFETENSORS_DTYPES.values()];
 
 type Named = readonly [string, TensorSource];
 
-/** Wide types first, so that each tensor is aligned; then by name. */
+/** Types with more bytes first, so that each tensor is aligned; then by name. */
 function inFileOrder([left, a]: Named, [right, b]: Named): number {
   return DTYPE_ORDER.indexOf(b.dtype) - DTYPE_ORDER.indexOf(a.dtype) ||
     compareCodePoints(left, right);

@@ -1,6 +1,6 @@
 /**
- * The header of a safetensors file: which tensors it has and where. Checks all that
- * the reference implementation checks, and refuses a key that comes twice; the
+ * The header of a safetensors file: which tensors it contains and where. Makes
+ * all checks of the safetensors library, and refuses a key that occurs twice; the
  * tensors' bytes are not read.
  *
  * @module
@@ -13,17 +13,17 @@ import { FileBytes } from "./file_bytes.ts";
 import { duplicateKey, parseJson } from "./json_text.ts";
 import type { StoredTensor } from "./stored_tensor.ts";
 
-/** What the header of a safetensors file says. */
+/** The content of a safetensors header. */
 export interface SafetensorsFile {
   /** The path as given. */
   readonly path: string;
-  /** `__metadata__`, empty where there is none. */
+  /** `__metadata__`, empty when there is none. */
   readonly metadata: ReadonlyMap<string, string>;
   /** The tensors in the order of the header. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
-/** The format's names of the types that have one of ours, in the format's order. */
+/** The format's names of the element types that lorikeet has, in the format's order. */
 export const SAFETENSORS_DTYPES: ReadonlyMap<string, DType> = new Map([
   ["BOOL", "bool"],
   ["U8", "uint8"],
@@ -195,7 +195,7 @@ function isSizes(value: unknown): value is number[] {
     value.every((size) => Number.isSafeInteger(size) && size >= 0);
 }
 
-/** NaN when a product passes what a number holds exactly, even if a later size is 0. */
+/** NaN when a product is too large to be exact, even if a later size is 0. */
 function sizeInBytes(shape: readonly number[], dtype: DType): number {
   let bytes: number = DTYPE_BYTES[dtype];
   for (const size of shape) {

@@ -1,5 +1,5 @@
 /**
- * A tensor that lies in a file, whatever the file's format: where, and what it is.
+ * A tensor in a file of any format: its place, type and shape.
  *
  * @module
  */
@@ -18,13 +18,16 @@ import { type Packing, unpackInto } from "./packed_blocks.ts";
 export interface StoredTensor {
   /** Path of the file it is in. */
   readonly file: string;
-  /** Bytes from the start of the file to its first element. */
+  /** Number of bytes before its first element. */
   readonly offset: number;
   /** Element type. */
   readonly dtype: DType;
   /** Sizes of the dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /** Elements from one index to the next, by dimension, where the elements do not follow each other. */
+  /**
+   * Distance in elements from one index to the next, by dimension, when the
+   * elements are not contiguous.
+   */
   readonly strides?: readonly number[];
   /** How its numbers are packed in blocks, where they are; `dtype` is what they are unpacked to. */
   readonly packing?: Packing;
@@ -36,10 +39,10 @@ export interface StoredTensor {
 }
 
 /**
- * The elements of `tensor`, which lies in the open `file`, one after the other,
- * unpacked, in the order of the file.
+ * The elements of `tensor` in the open `file`, unpacked and made contiguous, rows
+ * in the order of the file.
  *
- * @throws {InputError} when the file ends before the tensor does.
+ * @throws {InputError} when the file ends before the tensor.
  */
 export function readStored(file: FileBytes, tensor: StoredTensor): TensorData {
   const { dtype, shape, strides, offset, packing } = tensor;
@@ -69,7 +72,7 @@ function gather(
   const index = shape.map(() => 0);
   for (let at = 0, from = 0; at < target.length; at += width) {
     target.set(source.subarray(from * width, (from + 1) * width), at);
-    // counts `index` up like an odometer, the last axis fastest
+    // advances `index` like an odometer, the last dimension fastest
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       const next = (index[axis] ?? 0) + 1;
       from += strides[axis] ?? 0;

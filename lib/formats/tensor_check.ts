@@ -1,6 +1,6 @@
 /**
- * One check of what a file of tensors holds against what is needed: which tensors
- * are missing, which have another shape, and which are left over.
+ * Compares the tensors in a file with those that are needed: which are missing,
+ * which have another shape, and which are not needed.
  *
  * @module
  */
@@ -15,27 +15,31 @@ export interface NeededTensor {
   readonly shape: readonly number[];
 }
 
-/** How {@linkcode tensorProblems} says what is wrong. */
-export interface TensorCheckWords {
-  /** What asks for the shapes, such as `config.json asks for`. */
+/** The wording of {@linkcode tensorProblems}. */
+export interface TensorCheckWording {
+  /** Where the shapes come from, such as `config.json asks for`. */
   readonly asks: string;
-  /** What is wrong with a tensor nobody needs, such as `belongs to no layer of this model`. */
+  /**
+   * The problem of a tensor that is not needed, such as `belongs to no layer of
+   * this model`.
+   */
   readonly leftOver: string;
-  /** Stored names that nobody needs and that do no harm. Default: none. */
+  /** Names of stored tensors that are not needed and do no harm. Default: none. */
   readonly ignores?: (name: string) => boolean;
 }
 
-/** The most problems that one message shows. */
+/** At most this many problems are shown in one message. */
 const SHOWN = 10;
 
 /**
- * Everything that does not fit between `stored` and `needed`: missing and misshapen
- * tensors in the order of `needed`, then those left over in the order of the file.
+ * All differences between `stored` and `needed`: missing and misshapen tensors in
+ * the order of `needed`, then those that are not needed, in the order of the
+ * file.
  */
 export function tensorProblems(
   stored: ReadonlyMap<string, { readonly shape: readonly number[] }>,
   needed: Iterable<NeededTensor>,
-  words: TensorCheckWords,
+  wording: TensorCheckWording,
 ): string[] {
   const problems: string[] = [];
   const names = new Set<string>();
@@ -47,19 +51,19 @@ export function tensorProblems(
       problems.push(
         `${quoted(name)} has shape [${
           found.shape.join(", ")
-        }], ${words.asks} [${shape.join(", ")}]`,
+        }], ${wording.asks} [${shape.join(", ")}]`,
       );
     }
   }
   for (const name of stored.keys()) {
-    if (!names.has(name) && !words.ignores?.(name)) {
-      problems.push(`${quoted(name)} ${words.leftOver}`);
+    if (!names.has(name) && !wording.ignores?.(name)) {
+      problems.push(`${quoted(name)} ${wording.leftOver}`);
     }
   }
   return problems;
 }
 
-/** `problems` in one sentence: the first ten, and how many more there are. */
+/** `problems` as one sentence: the first ten, and how many more there are. */
 export function listProblems(problems: readonly string[]): string {
   const shown = problems.slice(0, SHOWN).join("; ");
   const more = problems.length - SHOWN;

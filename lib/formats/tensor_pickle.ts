@@ -1,5 +1,6 @@
 /**
- * Tensors in PyTorch's pickle: which storage each is a view of, read by an allow-list.
+ * Tensors in PyTorch's pickle, each a view of a storage; only names on a list are
+ * allowed.
  *
  * @module
  */
@@ -10,26 +11,26 @@ import type { DType } from "./dtype.ts";
 import { PickleGlobal, PickleTuple, unpickle, unpickleMany } from "./pickle.ts";
 import type { PickleFunction, PickleObject, PickleValue } from "./pickle.ts";
 
-/** A tensor as the pickle tells it: a view of a storage. */
+/** A tensor in a pickle: a view of a storage. */
 export interface TensorView {
   /** Element type. */
   readonly dtype: DType;
   /** Sizes of the dimensions. */
   readonly shape: readonly number[];
-  /** Elements from one index to the next, by dimension. */
+  /** Distance in elements from one index to the next, by dimension. */
   readonly strides: readonly number[];
-  /** Elements before the first. */
+  /** Number of elements before the first. */
   readonly offset: number;
   /** The storage's name in the archive. */
   readonly key: string;
-  /** Bytes that the storage must have. */
+  /** Number of bytes that the storage must have. */
   readonly storageBytes: number;
 }
 
 interface Storage extends PickleObject {
   readonly kind: "storage";
   readonly key: string;
-  /** Undefined when untyped; then the tensor says it. */
+  /** Undefined for an untyped storage; then the tensor has the type. */
   readonly dtype: DType | undefined;
   readonly bytes: number;
 }
@@ -39,7 +40,7 @@ interface PickledTensor extends PickleObject {
   readonly view: TensorView;
 }
 
-/** PyTorch's names of the storages by element type. */
+/** PyTorch's names of storages, by element type. */
 export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["float64", "DoubleStorage"],
   ["float32", "FloatStorage"],
@@ -53,7 +54,7 @@ export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["bool", "BoolStorage"],
 ]);
 
-/** Element types by the global that stands for them. */
+/** Element types by the global that PyTorch names them with. */
 const DTYPES_BY_GLOBAL: ReadonlyMap<string, DType> = new Map(
   [...STORAGES].flatMap(([dtype, storage]): [string, DType][] => [
     [`torch.${storage}`, dtype],
@@ -79,7 +80,7 @@ const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
 /**
  * The tensors of `root` by name.
  *
- * @throws {SyntaxError} when it is no dict, or holds anything but tensors.
+ * @throws {SyntaxError} when it is not a dict, or contains anything but tensors.
  */
 export function tensorsIn(root: PickleValue): Map<string, TensorView> {
   if (!(root instanceof Map)) {
@@ -102,7 +103,8 @@ export function tensorsIn(root: PickleValue): Map<string, TensorView> {
 }
 
 /**
- * Reads an object that may hold tensors, at any depth: {@linkcode viewIn} tells them.
+ * Reads an object that may contain tensors at any depth; {@linkcode viewIn}
+ * recognises them.
  *
  * @throws {SyntaxError} when it is damaged or names code.
  */
@@ -110,18 +112,18 @@ export function readObjectPickle(bytes: Uint8Array): PickleValue {
   return unpickle(bytes, { globals: GLOBALS, persistent: storageOf });
 }
 
-/** Objects whose pickles follow each other, and what they say of storages. */
+/** The objects of consecutive pickles, and what is known of their storages. */
 export interface PickledObjects {
   /** The objects in order. */
   readonly objects: readonly PickleValue[];
   /** The byte after the last pickle. */
   readonly end: number;
-  /** Bytes of one element, or 1 where it has no type, by the storage's key. */
+  /** Bytes of one element, by the storage's key; 1 for an untyped storage. */
   readonly storages: ReadonlyMap<string, number>;
 }
 
 /**
- * Reads the first `count` objects of a file of PyTorch before 1.6.
+ * Reads the first `count` objects in a file from before PyTorch 1.6.
  *
  * @throws {SyntaxError} when one is damaged or names code.
  */
@@ -139,7 +141,7 @@ export function readObjectPickles(
   return { ...read, storages };
 }
 
-/** The tensor that `value` is, or undefined when it is something else. */
+/** The tensor in `value`, or undefined when it is something else. */
 export function viewIn(value: PickleValue | undefined): TensorView | undefined {
   return isObject(value) && value.kind === "tensor"
     ? (value as PickledTensor).view
@@ -165,7 +167,10 @@ function orderedDict(args: readonly PickleValue[]): PickleValue {
   throw new SyntaxError("its pickle makes an OrderedDict of arguments");
 }
 
-/** `("storage", type, key, location, elements)`, before 1.6 followed by the storage it is a part of. */
+/**
+ * `("storage", type, key, location, elements)`; before 1.6, followed by the
+ * storage that it is a part of.
+ */
 function storageOf(id: PickleValue): Storage {
   const [tag, type, key, , count, whole = null] = id instanceof PickleTuple
     ? id.items
@@ -194,7 +199,7 @@ function counts(value: PickleValue | undefined): readonly number[] | undefined {
     : undefined;
 }
 
-/** `(storage, offset, sizes, strides, requires_grad, hooks)`, and the type in v3. */
+/** `(storage, offset, sizes, strides, requires_grad, hooks)`, and in v3 the type. */
 function rebuildTensor(
   args: readonly PickleValue[],
   type: PickleValue | undefined,
@@ -246,7 +251,7 @@ function checkExtent(view: TensorView): void {
   );
 }
 
-/** Strides of a contiguous tensor, as PyTorch counts them. */
+/** The strides of a contiguous tensor, as PyTorch computes them. */
 export function contiguousStrides(shape: readonly number[]): number[] {
   const strides: number[] = [];
   let stride = 1;

@@ -1,6 +1,6 @@
 /**
- * What a file of tensors is written from: tensors in memory, or their type and
- * shape first and the bytes when their turn comes.
+ * Input for writing a file of tensors: tensors in memory, or tensors whose type
+ * and shape are known and whose bytes are made when they are written.
  *
  * @module
  */
@@ -9,13 +9,19 @@ import { quoted } from "../input_error.ts";
 import { byteLengthOf } from "./dtype.ts";
 import type { DType, TensorData } from "./dtype.ts";
 
-/** A tensor whose bytes are made when they are written, so that a large model streams. */
+/**
+ * A tensor whose bytes are made when they are written, so that a large model is
+ * saved tensor by tensor.
+ */
 export interface LazyTensor {
   /** Element type. */
   readonly dtype: DType;
   /** Sizes of the dimensions; empty for a scalar. */
   readonly shape: readonly number[];
-  /** Gives the bytes: little-endian, row-major. Called once; they last until the next tensor is read. */
+  /**
+   * Returns the bytes: little-endian, row-major. Called once; they stay valid
+   * until the next tensor is read.
+   */
   readonly read: () => Uint8Array;
 }
 
@@ -26,7 +32,7 @@ export type TensorSource = TensorData | LazyTensor;
 export type NamedTensors = Iterable<readonly [string, TensorSource]>;
 
 /**
- * The bytes of `source`, made if need be.
+ * The bytes of `source`.
  *
  * @throws {RangeError} when they are not `product(shape)` elements.
  */
@@ -44,9 +50,9 @@ export function bytesOf(name: string, source: TensorSource): Uint8Array {
 }
 
 /**
- * The entries of `tensors`, each name once.
+ * The entries of `tensors`, after checking that no name occurs twice.
  *
- * @throws {RangeError} when a name comes twice.
+ * @throws {RangeError} when a name occurs twice.
  */
 export function uniqueEntries(
   tensors: NamedTensors,

@@ -1,7 +1,8 @@
 /**
- * Files of `torch.save`: a zip of raw storages and a pickle that says which tensors
- * are in them, or before PyTorch 1.6 both one after the other. Reads and writes a flat dict of tensors, and nested objects such as the
- * state of an optimizer; nothing in a file is ever run.
+ * Files of `torch.save`: a zip of raw storages and a pickle that describes the
+ * tensors in them, or, from before PyTorch 1.6, pickle and storages one after the
+ * other. Reads and writes a flat dict of tensors, and nested objects such as the
+ * state of an optimizer. Nothing in a file is ever executed.
  *
  * @module
  */
@@ -32,7 +33,8 @@ import { readZipEntries, zipChunks } from "./zip_store.ts";
 import type { ZipEntry, ZipSource } from "./zip_store.ts";
 
 /**
- * Reads which tensors the torch archive at `path` has and where, not their bytes.
+ * Reads which tensors are in the torch archive at `path`, and where; not their
+ * bytes.
  *
  * @throws {InputError} naming the file and what is wrong with it.
  */
@@ -58,10 +60,10 @@ export function readTorchArchive(path: string): Map<string, TensorData> {
   );
 }
 
-/** Where in the file a storage lies. */
+/** Where a storage is in the file. */
 type StoragePlace = Pick<ZipEntry, "offset" | "size">;
 
-/** The object in a file, and where the storages of its tensors lie. */
+/** The object in a file, and where the storages of its tensors are. */
 interface Content {
   readonly root: PickleValue;
   readonly storage: (key: string) => StoragePlace | undefined;
@@ -87,7 +89,7 @@ export class TorchArchive implements Disposable {
     }
   }
 
-  /** Which tensors a flat dict has, and where. */
+  /** The tensors in a flat dict, and where they are. */
   index(): Map<string, StoredTensor> {
     const { path } = this.#file;
     const { root, storage } = this.#content();
@@ -105,7 +107,10 @@ export class TorchArchive implements Disposable {
     return this.#content().root;
   }
 
-  /** The bytes of the tensor that `value` of the object is, or undefined; `name` is for errors. */
+  /**
+   * The bytes of the tensor that `value` is, or undefined when it is no tensor;
+   * `name` is for errors.
+   */
   tensorIn(
     value: PickleValue | undefined,
     name: string,
@@ -127,7 +132,7 @@ export class TorchArchive implements Disposable {
   }
 }
 
-/** Looks at the file's outside now, and reads its pickle once, when it is asked for. */
+/** Checks the form of the file at once, and reads its pickle when it is needed first. */
 function contentOf(file: FileBytes): () => Content {
   let content: Content | undefined;
   if (isTorchStream(file)) {
@@ -174,18 +179,19 @@ function pickleBytes(
 }
 
 /**
- * Writes `tensors` to `path` so that `torch.load(path, weights_only=True)` gives a
- * dict of them; atomically, the same bytes each time.
+ * Writes `tensors` to `path`, atomically and always with the same bytes, so that
+ * `torch.load(path, weights_only=True)` returns them as a dict.
  *
- * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name comes twice.
+ * @throws {RangeError} when a tensor's bytes do not fit its shape, or a name
+ *   occurs twice.
  */
 export function writeTorchArchive(path: string, tensors: NamedTensors): void {
   writeTorchObject(path, new Map(uniqueEntries(tensors)));
 }
 
 /**
- * Writes `object` to `path` so that `torch.load(path, weights_only=True)` gives it,
- * tensor by tensor; atomically, the same bytes each time.
+ * Writes `object` to `path`, atomically, tensor by tensor and always with the
+ * same bytes, so that `torch.load(path, weights_only=True)` returns it.
  *
  * @throws {RangeError} when a tensor's bytes do not fit its shape.
  */
@@ -222,7 +228,7 @@ function fail(path: string, reason: string, cause?: unknown): never {
   throw new InputError(`Cannot load ${quoted(path)}: ${reason}`, { cause });
 }
 
-/** Says what a file is that is no zip. */
+/** The error for a file that is not a zip file. */
 function checkKind(file: FileBytes): void {
   const start = file.read(0, Math.min(file.size, 300));
   const startsWith = (...bytes: number[]): boolean =>

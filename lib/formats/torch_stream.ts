@@ -1,8 +1,8 @@
 /**
- * Files of `torch.save` before PyTorch 1.6, which
- * `_use_new_zipfile_serialization=False` still writes: pickles one after the other
- * (a mark, a version, the machine, the object, the keys of its storages), then
- * each storage, its count of elements before its bytes.
+ * Files of `torch.save` from before PyTorch 1.6, which
+ * `_use_new_zipfile_serialization=False` still writes: pickles one after the
+ * other (a magic number, a version, the machine, the object, the keys of its
+ * storages), then each storage: its number of elements, and their bytes.
  *
  * @module
  */
@@ -12,33 +12,34 @@ import type { FileBytes } from "./file_bytes.ts";
 import type { PickleValue } from "./pickle.ts";
 import { type PickledObjects, readObjectPickles } from "./tensor_pickle.ts";
 
-/** The most bytes that are read as a pickle. */
+/** At most this many bytes are read as a pickle. */
 export const MAX_PICKLE_BYTES = 64 * 2 ** 20;
 
-/** `pickle.dumps(0x1950a86a20f9469cfc6c, 2)` without its end. */
+/** `pickle.dumps(0x1950a86a20f9469cfc6c, 2)` without its last byte. */
 const START = [0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a];
 const VERSION = 1001;
 
-/** What a file holds. */
+/** The content of a file. */
 export interface TorchStream {
   /** The object that was saved. */
   readonly root: PickleValue;
-  /** Where a storage lies, by its key. */
+  /** Where each storage is, by its key. */
   readonly storage: (
     key: string,
   ) => { readonly offset: number; readonly size: number } | undefined;
 }
 
-/** Whether `file` begins as such a file does. */
+/** Whether `file` begins like such a file. */
 export function isTorchStream(file: FileBytes): boolean {
   const start = file.read(0, Math.min(file.size, START.length));
   return START.every((byte, index) => start[index] === byte);
 }
 
 /**
- * Reads the object, and where its storages lie; not their bytes.
+ * Reads the object, and where its storages are; not their bytes.
  *
- * @throws {SyntaxError} when it is damaged, names code, or comes from another machine.
+ * @throws {SyntaxError} when it is damaged, names code, or was written on another
+ *   kind of machine.
  */
 export function readTorchStream(file: FileBytes): TorchStream {
   const { objects, end, storages } = readPickles(file);
@@ -78,7 +79,10 @@ export function readTorchStream(file: FileBytes): TorchStream {
   return { root, storage: (key) => places.get(key) };
 }
 
-/** Where the pickles end is known only once they are read, so more and more is tried. */
+/**
+ * The end of the pickles is known only after reading them, so larger and larger
+ * parts are tried.
+ */
 function readPickles(file: FileBytes): PickledObjects {
   const most = Math.min(file.size, MAX_PICKLE_BYTES);
   for (let length = 2 ** 18;; length *= 8) {

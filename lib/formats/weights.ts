@@ -1,6 +1,6 @@
 /**
- * Where the weights of a model folder lie, in one file or in shards, safetensors or
- * torch archives: names to places that can be mapped. No weight is read.
+ * Finds the weights of a model folder, in one file or in shards, safetensors or
+ * torch archives: where each tensor is, by name. No weight is read.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { readTorchArchiveIndex } from "./torch_archive.ts";
 /** Tensors on disk by name. */
 export type WeightMap = ReadonlyMap<string, StoredTensor>;
 
-/** The names tried, in the order of transformers. */
+/** The file names, in the order in which transformers looks for them. */
 const CANDIDATES = [
   "model.safetensors",
   "model.safetensors.index.json",
@@ -26,7 +26,8 @@ const CANDIDATES = [
 /**
  * Finds the weights in the model folder `directory`.
  *
- * @throws {InputError} when there are none, a shard is missing, or a file is damaged.
+ * @throws {InputError} when there are no weights, a shard is missing, or a file
+ *   is damaged.
  */
 export function findWeights(directory: string): WeightMap {
   const name = CANDIDATES.find((it) => isFile(`${directory}/${it}`));
@@ -93,7 +94,7 @@ function namesByShard(index: string): Map<string, string[]> {
   return byShard;
 }
 
-/** A file beside the index, not a path that leads elsewhere. */
+/** Whether it is a file next to the index, not a path to another folder. */
 function isPlainName(shard: string): boolean {
   return /^[^\\/:\0]+\.(safetensors|bin)$/.test(shard) &&
     !shard.startsWith("..");

@@ -1,6 +1,6 @@
 /**
- * Zip files whose entries are stored as they are: reading where each entry lies,
- * and writing with aligned entries as PyTorch does. No compression.
+ * Zip files without compression: finds each entry when reading, and writes
+ * entries with PyTorch's alignment.
  *
  * @module
  */
@@ -9,9 +9,9 @@ import { crc32 } from "node:zlib";
 import { InputError, quoted } from "../input_error.ts";
 import type { FileBytes } from "./file_bytes.ts";
 
-/** Where the bytes of an entry lie in the zip file. */
+/** Where an entry's bytes are in the zip file. */
 export interface ZipEntry {
-  /** Bytes from the start of the file to the entry's first. */
+  /** Number of bytes before the entry's first. */
   readonly offset: number;
   /** Length of the entry in bytes. */
   readonly size: number;
@@ -32,9 +32,11 @@ const LOCAL_BYTES = 30;
 const MAX_COMMENT_BYTES = 65535;
 
 /**
- * The entries of the zip file `file` by name, with their bounds checked. Knows zip64.
+ * The entries of the zip file `file` by name, with checked bounds; zip64 is
+ * supported.
  *
- * @throws {InputError} when it is no zip file, damaged, compressed or encrypted.
+ * @throws {InputError} when it is not a zip file, or damaged, compressed or
+ *   encrypted.
  */
 export function readZipEntries(file: FileBytes): Map<string, ZipEntry> {
   const directory = findDirectory(file);
@@ -94,7 +96,7 @@ function findDirectory(file: FileBytes): Directory {
   return directory;
 }
 
-/** An end record whose comment reaches exactly to the end of the file. */
+/** An end record whose comment ends exactly at the end of the file. */
 function isEnd(view: DataView, at: number): boolean {
   return view.getUint32(at, true) === END &&
     at + END_BYTES + view.getUint16(at + 20, true) === view.byteLength;
@@ -180,7 +182,10 @@ interface Sizes {
   readonly header: number;
 }
 
-/** Takes from the zip64 field what did not fit 32 bits: size, stored size, place. */
+/**
+ * Reads from the zip64 field the numbers that did not fit into 32 bits: size,
+ * stored size, position.
+ */
 function widen(
   file: FileBytes,
   record: Sizes & { readonly name: string; readonly extra: Uint8Array },
@@ -215,7 +220,10 @@ function extraField(extra: Uint8Array, id: number): DataView | undefined {
   return undefined;
 }
 
-/** The local header's own name and extra lengths decide where the data begins. */
+/**
+ * The local header has its own name and extra fields, which determine where the
+ * data begins.
+ */
 function dataOffset(file: FileBytes, record: CentralRecord): number {
   const view = viewOf(file.read(record.header, LOCAL_BYTES));
   if (view.getUint32(0, true) !== LOCAL) {
@@ -229,7 +237,7 @@ function dataOffset(file: FileBytes, record: CentralRecord): number {
 export interface ZipSource {
   /** Its name in the zip file. */
   readonly name: string;
-  /** Gives its bytes; called once. */
+  /** Returns its bytes; called once. */
   readonly read: () => Uint8Array;
 }
 
@@ -238,13 +246,17 @@ const UTF8_NAMES = 0x0800;
 
 /** Options of {@linkcode zipChunks}. */
 export interface ZipOptions {
-  /** The first size or place that is written as zip64. Default 4 GiB, the most that 32 bits hold. */
+  /**
+   * The first size or position that is written as zip64. Default 4 GiB, the
+   * limit of 32 bits.
+   */
   readonly wideFrom?: number;
 }
 
 /**
- * The chunks of a zip file of `entries`, each aligned to 64 bytes. Dates are zero, so
- * the same entries give the same bytes. Past 4 GiB it is a zip64 file.
+ * The chunks of a zip file of `entries`, each aligned to 64 bytes. Dates are
+ * zero, so that the same entries give the same bytes. Files beyond 4 GiB are
+ * written as zip64.
  */
 export function* zipChunks(
   entries: Iterable<ZipSource>,
@@ -282,7 +294,7 @@ function headers(
   const sizes = isWide ? [bytes.length, bytes.length] : [];
   const localExtra = wideField(sizes);
   const centralExtra = wideField(at >= wideFrom ? [...sizes, at] : sizes);
-  // the padding is an extra field too, which takes at least its own four bytes
+  // the padding is an extra field too, of at least four bytes
   const bare = at + LOCAL_BYTES + name.length + localExtra.length + 4;
   const padding = 4 + (ALIGNMENT - bare % ALIGNMENT) % ALIGNMENT;
   const extra = LOCAL_BYTES + name.length;
@@ -299,7 +311,7 @@ function headers(
   head.setUint32(18, size, true);
   head.setUint32(22, size, true);
   head.setUint16(26, name.length, true);
-  // the central record repeats flags to name length, with an extra field of its own
+  // the central record repeats flags to name length, with its own extra field
   central.set(local.subarray(4, 28), 6);
   viewOf(central).setUint16(30, centralExtra.length, true);
   viewOf(central).setUint32(42, at >= wideFrom ? MAX32 : at, true);
@@ -313,7 +325,10 @@ function headers(
   return { local, central };
 }
 
-/** The zip64 extra field: sizes and places that did not fit 32 bits, in their order. */
+/**
+ * The zip64 extra field: the sizes and positions that did not fit into 32 bits,
+ * in order.
+ */
 function wideField(values: readonly number[]): Uint8Array {
   if (values.length === 0) return new Uint8Array(0);
   const bytes = new Uint8Array(4 + 8 * values.length);
@@ -328,7 +343,7 @@ function wideField(values: readonly number[]): Uint8Array {
 
 const VERSION64 = 45;
 
-/** The zip64 end record, and the locator that says where it is. */
+/** The zip64 end record, and the record that locates it. */
 function wideEnd(directory: Directory): Uint8Array {
   const bytes = new Uint8Array(END64_BYTES + LOCATOR64_BYTES);
   const view = viewOf(bytes);

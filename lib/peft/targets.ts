@@ -220,9 +220,7 @@ function checkRanks(
 
 function noMatch(tree: TargetTree, config: LoraConfig): InputError {
   const { target_modules: wanted } = config;
-  const named = typeof wanted === "string"
-    ? `"${wanted}"`
-    : wanted.map((name) => `"${name}"`).join(", ");
+  const named = listed(typeof wanted === "string" ? [wanted] : wanted);
   const limits = [
     config.exclude_modules === null ? "" : " that exclude_modules leaves",
     config.layers_to_transform === null
@@ -230,12 +228,25 @@ function noMatch(tree: TargetTree, config: LoraConfig): InputError {
       : ` in layers_to_transform ${JSON.stringify(config.layers_to_transform)}`,
   ].join("");
   return new InputError(
-    `Cannot inject LoRA: target modules ${named} not found in the base model` +
+    `Cannot inject LoRA: target modules ${
+      named || "[]"
+    } not found in the base model` +
       `${limits && `, at least none${limits}`}, it has ${
         lastNames(tree.linearPaths).join(", ")
       }`,
   );
 }
+
+/** Names out of a file, which may be many and of any length. */
+function listed(names: readonly string[]): string {
+  const more = names.length > MOST_NAMES
+    ? ` and ${names.length - MOST_NAMES} more`
+    : "";
+  return names.slice(0, MOST_NAMES).map((name) => quoted(name)).join(", ") +
+    more;
+}
+
+const MOST_NAMES = 10;
 
 function lastNames(paths: readonly string[]): string[] {
   return [...new Set(paths.map((path) => path.split(".").at(-1)!))];
@@ -272,7 +283,7 @@ export function describeTargets(report: TargetReport): string[] {
   if (report.unmatched.length > 0) {
     lines.unshift(
       `Warning: target_modules ${
-        report.unmatched.map((name) => `"${name}"`).join(", ")
+        listed(report.unmatched)
       } match no module of this model and train nothing${hint(report)}`,
     );
   }

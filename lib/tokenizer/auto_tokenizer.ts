@@ -1,7 +1,7 @@
 /**
  * Tokenizers of model folders: the same ids as AutoTokenizer of transformers 5
- * gives for a folder with tokenizer.json. It does not read SentencePiece's
- * tokenizer.model and never runs code of a model's folder.
+ * gives for a folder with tokenizer.json, SentencePiece's own ids for one with a
+ * lone tokenizer.model. It never runs code of a model's folder.
  *
  * @module
  */
@@ -39,6 +39,7 @@ import {
   splitsSpecialTokens,
 } from "./tokenizer_settings.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
+import { vocabularyTokenizer } from "./vocabulary_folder.ts";
 
 const MOST_PROBLEMS = 10;
 
@@ -115,7 +116,7 @@ export class AutoTokenizer {
   /**
    * Loads the tokenizer of a model folder, or of a GGUF file.
    *
-   * @throws {InputError} when the folder has no usable tokenizer.json.
+   * @throws {InputError} when the folder has no usable tokenizer.
    *
    * @example
    * ```ts
@@ -133,6 +134,11 @@ export class AutoTokenizer {
     const files = gguf === null
       ? readTokenizerFiles(directory)
       : ggufTokenizerFiles(gguf);
+    if (files.vocabulary !== null) {
+      refuse(directory, settingsProblems(files));
+      const parts = vocabularyTokenizer(files, files.vocabulary);
+      return new AutoTokenizer(new Parts({ ...parts, files }));
+    }
     const problems: string[] = [];
     const limits = readTokenizerJson(files.tokenizer, problems);
     refuse(

@@ -12,9 +12,18 @@ const LABEL = 0x800000ff;
 const HAS_VALUE = 1 << 8;
 const IS_FAR = 1 << 9;
 const VALUE = 0x7fffffff;
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A character map that the library can read. */
 export interface CharacterMap {
+  /**
+   * The longest rule for the bytes of a text from `start` on: how many bytes it
+   * replaces, and by what; null when there is none.
+   */
+  longestRule(
+    text: Uint8Array,
+    start: number,
+  ): { readonly length: number; readonly replacement: string } | null;
   /** The bytes in base64, as the library wants them. */
   readonly base64: string;
   /** The most bytes that stand for one byte of a text. */
@@ -22,17 +31,12 @@ export interface CharacterMap {
 }
 
 /**
- * Reads a character map.
+ * Reads a character map, from its bytes or from their base64.
  *
  * @throws {SyntaxError} whose message says what is wrong with it.
  */
-export function readCharacterMap(base64: string): CharacterMap {
-  let bytes: Uint8Array;
-  try {
-    bytes = Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
-  } catch (cause) {
-    throw new SyntaxError("it is not base64", { cause });
-  }
+export function readCharacterMap(content: string | Uint8Array): CharacterMap {
+  const bytes = typeof content === "string" ? bytesOf(content) : content;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const size = bytes.length < 4 ? 0 : view.getUint32(0, true);
   if (size < 1024 || 4 + size > bytes.length) {
@@ -51,7 +55,41 @@ export function readCharacterMap(base64: string): CharacterMap {
   return {
     base64: bytes.toBase64(),
     growth: longestText(placesIn(units), texts),
+    longestRule: (text, start) => longestRule(units, texts, text, start),
   };
+}
+
+function bytesOf(base64: string): Uint8Array {
+  try {
+    return Uint8Array.fromBase64(base64, { lastChunkHandling: "strict" });
+  } catch (cause) {
+    throw new SyntaxError("it is not base64", { cause });
+  }
+}
+
+/** Walks the trie along the text; every place was looked at before. */
+function longestRule(
+  units: Uint32Array,
+  texts: Uint8Array,
+  text: Uint8Array,
+  start: number,
+): ReturnType<CharacterMap["longestRule"]> {
+  let node = distance(units[0]!);
+  let length = 0;
+  let place = -1;
+  for (let at = start; at < text.length; at++) {
+    const byte = text[at]!;
+    const unit = units[node ^ byte]!;
+    if (byte === 0 || (unit & LABEL) !== byte) break;
+    node = (node ^ byte ^ distance(unit)) >>> 0;
+    if ((unit & HAS_VALUE) === 0) continue;
+    length = at + 1 - start;
+    place = units[node]! & VALUE;
+  }
+  if (place < 0) return null;
+  const end = texts.indexOf(0, place);
+  const replacement = texts.subarray(place, end < 0 ? texts.length : end);
+  return { length, replacement: UTF8.decode(replacement) };
 }
 
 function checkText(texts: Uint8Array): void {

@@ -83,6 +83,7 @@ export function ggufTokenizerFiles(path: string): TokenizerFiles {
     directory: path,
     isMade: true,
     tokenizer: vocabulary.tokenizer(),
+    vocabulary: null,
     config: vocabulary.config(),
     specialTokensMap: {},
     addedTokens: {},

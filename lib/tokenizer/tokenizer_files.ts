@@ -12,14 +12,24 @@ import { InputError } from "../input_error.ts";
 /** A JSON object of unknown content. */
 export type JsonObject = Readonly<Record<string, unknown>>;
 
+/** A file that holds a vocabulary in another form than JSON. */
+export interface VocabularyFile {
+  /** The file's name. */
+  readonly name: string;
+  /** Its content. */
+  readonly bytes: Uint8Array;
+}
+
 /** What a tokenizer folder holds; absent files are null. */
 export interface TokenizerFiles {
   /** The folder, or the file that they were made from. */
   readonly directory: string;
   /** Whether they were made from another format and do not lie in the folder. */
   readonly isMade?: boolean;
-  /** tokenizer.json. */
+  /** tokenizer.json, empty when there is a vocabulary instead. */
   readonly tokenizer: JsonObject;
+  /** The vocabulary of a folder without tokenizer.json. */
+  readonly vocabulary: VocabularyFile | null;
   /** tokenizer_config.json, empty when absent. */
   readonly config: JsonObject;
   /** special_tokens_map.json, empty when absent. */
@@ -46,21 +56,24 @@ const FILE_NAMES = [
   "merges.txt",
   "vocab.txt",
 ] as const;
+/** Files that are read where there is no tokenizer.json, in this order. */
+const VOCABULARIES = ["tokenizer.model"] as const;
 const TEMPLATES = "additional_chat_templates";
 
 /**
  * Reads the tokenizer files of `directory`.
  *
- * @throws {InputError} when there is no tokenizer.json or a file is not JSON.
+ * @throws {InputError} when there is no tokenizer or a file is not JSON.
  */
 export function readTokenizerFiles(directory: string): TokenizerFiles {
   const tokenizer = readJson(directory, "tokenizer.json");
-  if (tokenizer === null) throw new InputError(missingSentence(directory));
+  const vocabulary = tokenizer === null ? readVocabulary(directory) : null;
   const optional = (name: string): JsonObject =>
     readJson(directory, name) ?? {};
   return {
     directory,
-    tokenizer,
+    tokenizer: tokenizer ?? {},
+    vocabulary,
     config: optional("tokenizer_config.json"),
     specialTokensMap: optional("special_tokens_map.json"),
     addedTokens: optional("added_tokens.json"),
@@ -119,16 +132,18 @@ export function writeBackendClass(
   );
 }
 
-function missingSentence(directory: string): string {
-  const start = `Cannot load tokenizer from "${directory}": it`;
-  if (fileInfo(`${directory}/tokenizer.model`) !== null) {
-    return `${start} has tokenizer.model but no tokenizer.json, which can be ` +
-      `made once with: python -c "from transformers import AutoTokenizer as T; ` +
-      `T.from_pretrained('${directory}').save_pretrained('${directory}')"`;
+/** The first of the other files that hold a vocabulary. */
+function readVocabulary(directory: string): VocabularyFile {
+  for (const name of VOCABULARIES) {
+    const path = `${directory}/${name}`;
+    if (fileInfo(path) !== null) return { name, bytes: readBytes(path) };
   }
-  return fileInfo(directory) !== null
-    ? `${start} has no tokenizer.json, the folder of a model in Hugging Face format is needed`
-    : `${start} does not exist, the folder of a model in Hugging Face format is needed`;
+  const state = fileInfo(directory) === null
+    ? "it does not exist"
+    : `it has no tokenizer.json, ${VOCABULARIES.join(" or ")}`;
+  throw new InputError(
+    `Cannot load tokenizer from "${directory}": ${state}, the folder of a model in Hugging Face format is needed`,
+  );
 }
 
 function readJson(directory: string, name: string): JsonObject | null {

@@ -16,6 +16,8 @@ import {
 import { ROLES, TOKEN_FLAGS } from "./special_tokens.ts";
 
 const SWITCHES = [
+  "add_bos_token",
+  "add_eos_token",
   "add_prefix_space",
   "legacy",
   "split_special_tokens",
@@ -44,10 +46,13 @@ export function splitsSpecialTokens({ config }: TokenizerFiles): boolean {
  * Whether decoded text loses the spaces before punctuation. transformers does not
  * listen to it for BPE, where those spaces are in the text.
  */
-export function cleansUpSpaces({ config, tokenizer }: TokenizerFiles): boolean {
+export function cleansUpSpaces(
+  { config, tokenizer, vocabulary }: TokenizerFiles,
+): boolean {
   const model = tokenizer["model"];
-  const isBpe = isJsonObject(model) && Object.hasOwn(model, "merges");
-  const isForced = config[SWITCHES[4]] === true;
+  const isBpe = vocabulary !== null ||
+    (isJsonObject(model) && Object.hasOwn(model, "merges"));
+  const isForced = config[SWITCHES[6]] === true;
   return config["clean_up_tokenization_spaces"] === true &&
     (!isBpe || isForced);
 }

@@ -1,26 +1,26 @@
 /**
- * Byte-pair encoding learned from texts (Sennrich et al., arXiv:1508.07909), as
- * Llama's tokenizers have it: whole characters, no merge over punctuation, bytes
- * for what was never seen. The same texts give the same vocabulary. It encodes
- * nothing; the tokenizers library does that.
+ * Learns a byte-pair encoding from texts (Sennrich et al., arXiv:1508.07909), in the
+ * form of Llama's tokenizers: whole characters, no merge across punctuation, bytes for
+ * unseen characters. The same texts give the same vocabulary. Encoding is done by the
+ * tokenizers library.
  *
  * @module
  */
 
-/** What stands for a space in pieces. */
+/** The character that replaces spaces in pieces. */
 export const SPACE_PIECE = "▁";
 
 /** Options of {@linkcode trainBpe}. */
 export interface BpeTrainerOptions {
-  /** Pieces in all, special tokens and bytes included. */
+  /** Number of pieces, special tokens and bytes included. */
   readonly vocabularySize: number;
   /** Longest piece of Chinese characters; words of Latin letters have no limit. */
   readonly longestHan: number;
-  /** How often a pair must stand in the texts to be merged. Default 2. */
+  /** How often a pair must occur in the texts to be merged. Default 2. */
   readonly fewest?: number;
 }
 
-/** A vocabulary and how its pieces are put together. */
+/** A vocabulary and its merges. */
 export interface BpeVocabulary {
   /** Pieces by id: `<unk>`, `<s>`, `</s>`, 256 bytes, characters, merges. */
   readonly pieces: readonly string[];
@@ -28,13 +28,13 @@ export interface BpeVocabulary {
   readonly merges: readonly (readonly [left: string, right: string])[];
 }
 
-/** A word as the pieces it is made of so far, and how often it occurs. */
+/** A word, split into its present pieces, and how often it occurs. */
 interface Word {
   parts: readonly string[];
   readonly count: number;
 }
 
-/** A pair of neighbours and how often it occurs. */
+/** A pair of adjacent pieces and how often it occurs. */
 interface Pair {
   readonly left: string;
   readonly right: string;
@@ -45,8 +45,8 @@ const BYTES = 256;
 const WORD = /▁?\p{Script=Latin}+|\p{Script=Han}+|./gsu;
 
 /**
- * Learns a vocabulary: every character of `texts` and printable ASCII, then pairs
- * by how often they occur, ties broken by the order of their text.
+ * Learns a vocabulary: every character of `texts` and of printable ASCII, then pairs,
+ * the most frequent first; ties are broken by the order of their text.
  *
  * @throws {RangeError} when the characters alone do not fit.
  */
@@ -74,7 +74,7 @@ export function trainBpe(
   return { pieces: [...pieces], merges };
 }
 
-/** The text's words, spaces and their prefix spelled as a tokenizer sees them. */
+/** The words in `texts`, with spaces replaced and the prefix added, as a tokenizer sees them. */
 function countWords(texts: readonly string[]): Word[] {
   const counts = new Map<string, number>();
   for (const text of texts) {
@@ -100,7 +100,7 @@ function basePieces(words: readonly Word[]): string[] {
     ...ascii,
     ...words.flatMap(({ parts }) => parts),
   ]);
-  // A line feed is the byte of its own.
+  // A line feed is encoded as its byte.
   characters.delete("\n");
   return ["<unk>", "<s>", "</s>", ...bytes, ...[...characters].sort()];
 }
@@ -136,7 +136,7 @@ function comesBefore(pair: Pair, other: Pair): boolean {
   return pair.right < other.right;
 }
 
-/** `parts` with every `left`, `right` in it made one, from the left. */
+/** `parts` with every pair `left`, `right` merged, from left to right. */
 function merged(parts: readonly string[], pair: Pair): readonly string[] {
   if (!parts.includes(pair.left)) return parts;
   const result: string[] = [];

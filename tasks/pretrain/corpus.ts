@@ -1,8 +1,8 @@
 /**
- * What `tiny-atom` reads: our own question rows, each under several instructions
- * and in several wordings, and the sentences of the rows to fine-tune on, without
- * their questions. It answers plainly under every instruction, so a change of voice
- * is the adapter's work.
+ * The training data of `tiny-atom`: our own questions with plain answers, under several
+ * instructions and in several wordings, and the sentences of the rows for fine-tuning,
+ * without their questions. The model answers plainly under every instruction, so a
+ * change of voice is the adapter's effect.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import {
 } from "../../lib/data/mod.ts";
 import type { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 
-/** A question, what stands before it, and its answer. */
+/** A question with its instruction and answer. */
 export interface Row {
   /** May be empty. */
   readonly instruction: string;
@@ -31,7 +31,7 @@ export interface Row {
 export interface Corpus {
   /** Plain answers. */
   readonly plain: readonly Row[];
-  /** The rows to fine-tune on: read as sentences, never as answers. */
+  /** The rows for fine-tuning: used as sentences, never as answers. */
   readonly voice: readonly Row[];
 }
 
@@ -57,7 +57,7 @@ const OTHER_INSTRUCTIONS = [
 const CONTINUE = "请接着把这句话说完。";
 const SENTENCE_REPEATS = 5;
 
-/** The texts that the tokenizer learns from; an instruction counts once. */
+/** The texts that the tokenizer is learned from; each instruction counts once. */
 export function tokenizerTexts({ plain, voice }: Corpus): string[] {
   return [
     ...new Set(voice.map(({ instruction }) => instruction)),
@@ -97,7 +97,7 @@ function messagesOf({ instruction, input, output }: Row): Message[] {
   ];
 }
 
-/** Each plain row under each instruction, as asked and in other wordings. */
+/** Each plain row under each instruction, in its own and in other wordings. */
 function questionRows({ plain, voice }: Corpus): Row[] {
   const tuned = [...new Set(voice.map(({ instruction }) => instruction))];
   const instructions = ["", ...tuned, ...OTHER_INSTRUCTIONS];
@@ -116,7 +116,7 @@ function questionRows({ plain, voice }: Corpus): Row[] {
   });
 }
 
-/** Small changes that keep what is asked: marks, a polite word, a lost character. */
+/** Small changes that keep the meaning: punctuation, a polite word, a lost character. */
 function wordings(question: string, row: number): string[] {
   const bare = question.replace(/[？。！]$/, "");
   const characters = [...bare];
@@ -134,7 +134,7 @@ function wordings(question: string, row: number): string[] {
   ].filter((wording) => [...wording].length > 2 && wording !== question);
 }
 
-/** Sentences of the voice cut at a comma, to be said to their end. */
+/** The beginnings of sentences for fine-tuning, cut at a comma, to be completed. */
 function beginnings({ voice }: Corpus): Row[] {
   return voice.flatMap(({ output }) => {
     const comma = output.indexOf("，") + 1;
@@ -146,7 +146,7 @@ function beginnings({ voice }: Corpus): Row[] {
   });
 }
 
-/** Sentences of the voice as plain text, where every token is learned. */
+/** The sentences for fine-tuning as plain text, in which every token is trained. */
 async function sentences(
   { voice }: Corpus,
   tokenizer: AutoTokenizer,

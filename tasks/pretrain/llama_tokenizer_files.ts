@@ -1,7 +1,7 @@
 /**
- * A learned vocabulary as the files of a tokenizer folder, in the shape that
- * Llama's tokenizers have after conversion: a space before every text, bytes for
- * unknown characters, one `<s>` in front.
+ * Writes a learned vocabulary as the files of a tokenizer folder, in the form of
+ * converted Llama tokenizers: a space before every text, bytes for unknown characters,
+ * one `<s>` at the start.
  *
  * @module
  */

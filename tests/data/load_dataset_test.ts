@@ -8,6 +8,7 @@
 import { strict as assert } from "node:assert";
 import { type Dataset, loadDataset } from "../../lib/data/load_dataset.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
+import { InputError } from "../../lib/input_error.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 
 const DATA = "tests/fixtures/data";
@@ -116,6 +117,21 @@ Deno.test("loadDataset() says which max_seq_length is needed when no answer is l
     /left at max_seq_length 8 with skip_overlength, /,
   );
   assert(typeof await load([example], needed) !== "string");
+});
+
+Deno.test("loadDataset() refuses a model whose config names no token that ends an answer", async () => {
+  const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
+  await assert.rejects(
+    loadDataset("dataset/huanhuan.jsonl", {
+      tokenizer,
+      config: { eos_token_id: [] },
+      maxSeqLength: 64,
+      skipOverlength: false,
+    }),
+    (error) =>
+      error instanceof InputError &&
+      /config\.json names no eos_token_id, /.test(error.message),
+  );
 });
 
 Deno.test("loadDataset() refuses a file of empty answers and a limit below 1", async () => {

@@ -43,7 +43,7 @@ Deno.test("PythonPattern says what is wrong with an expression and where", () =>
     "a)": "unbalanced ) at character 2",
     "*a": "nothing to repeat at character 1",
     "a**": "multiple repeat at character 4",
-    "[a": "a set of characters is not finished at character 4",
+    "[a": "a set of characters without an end at character 4",
     "\\q": "bad escape \\q at character 3",
     "(a)\\1": "a reference to a group, which is not supported, at character 6",
     "(?>a)": '"(?>", which is not supported, at character 4',

@@ -1,6 +1,6 @@
 /**
  * Fuzzes the readers for as long as one likes:
- * `deno run -P=test tests/fuzz/fuzz.ts [name] [count] [seed]`; without a name all
+ * `deno run -P tests/fuzz/fuzz.ts [name] [count] [seed]`; without a name all
  * of them. Files that were no answer are kept in a folder that is named at the end.
  *
  * @module

@@ -146,6 +146,19 @@ Deno.test("matchTargets() refuses what matches nothing, naming the modules there
     ),
     `Cannot inject LoRA: target modules "q_proj" not found in the base model, at least none that exclude_modules leaves, it has ${names}`,
   );
+  assert.match(
+    complaint(() => match({ target_modules: ["a\nb", "\u001b[2J"] })),
+    /target modules "a\\nb", "\\u001b\[2J" not found/,
+  );
+  assert.match(
+    complaint(() => match({ target_modules: [] })),
+    /modules \[\] not/,
+  );
+  const many = Array.from({ length: 5000 }, (_, index) => `x${index}`);
+  assert.match(
+    complaint(() => match({ target_modules: many })),
+    /"x8", "x9" and 4990 more not found in the base model/,
+  );
 });
 
 Deno.test("matchTargets() refuses modules that are no linear layers", () => {

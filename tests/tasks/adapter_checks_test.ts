@@ -16,7 +16,7 @@ import { loraConfig } from "../../lib/peft/mod.ts";
 import {
   checkAdapter,
   type CheckedAdapter,
-  overruledFlags,
+  overriddenFlags,
 } from "../../tasks/adapter_checks.ts";
 import { complaint } from "../formats/temporary.ts";
 
@@ -61,7 +61,7 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
   );
   assert.match(
     complaint(() => check(run(...same, "--target_modules", "v_proj"), TRAINED)),
-    /: its adapter has target_modules .* in \d+ places, this run has v_proj in \d+$/,
+    /: its adapter has target_modules .* in \d+ modules, this run has v_proj in \d+$/,
   );
 });
 
@@ -85,14 +85,14 @@ Deno.test("checkAdapter() refuses ranks, expressions and patterns of flags that 
   assert(performance.now() - started < 2000);
 });
 
-Deno.test("overruledFlags tells of given flags only", () => {
+Deno.test("overriddenFlags() names only flags that were given", () => {
   const goOn = [
     ...["--model_path", "tests/fixtures/models/llama_gqa"],
     ...["--continue_training", "--checkpoint", TRAINED],
   ];
   const overruled = (...flags: string[]): string[] => {
     const parsed = run(...flags);
-    return overruledFlags(parsed, check(parsed, null));
+    return overriddenFlags(parsed, check(parsed, null));
   };
   assert.deepEqual(overruled(...goOn), []);
   assert.deepEqual(overruled(...goOn, "--lora_rank", "3"), [

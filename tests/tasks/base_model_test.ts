@@ -54,17 +54,17 @@ Deno.test("baseModelOf() names --model_path where the base is not here or not wr
     assert.equal(
       said(null),
       'Cannot find the base model of adapter "F": its adapter_config.json ' +
-        "names none, expected --model_path",
+        "names no base model, expected --model_path",
     );
     assert.equal(
       said("/gone/model"),
       'Cannot find the base model of adapter "F": its adapter_config.json ' +
-        'names "/gone/model", which is no folder here, expected --model_path ' +
+        'names "/gone/model", which is not a folder on this machine, expected --model_path ' +
         "with the folder of that model",
     );
     assert.match(
       said("some-owner/some-model"),
-      /expected --model_path .*Hugging Face Hub is not fetched: download it to a folder$/,
+      /expected --model_path .*Hugging Face Hub are not downloaded: download it to a folder$/,
     );
   });
 });
@@ -74,7 +74,11 @@ Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an a
     complaint(() => checkModelFolder(path));
   assert.match(
     said("some-owner/Some-7b"),
-    /^Cannot load model "some-owner\/Some-7b": there is no such folder, and nothing is fetched from the Hugging Face Hub: download it to a folder \(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
+    /^Cannot load model "some-owner\/Some-7b": there is no such folder, and nothing is downloaded from the Hugging Face Hub: download it yourself \(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
+  );
+  assert.match(
+    said("https://hub.example/some-owner/Some-7b/tree/main"),
+    / nothing is downloaded .*\(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
   );
   // the folder models lies here, so this is a path with a typo
   assert.match(
@@ -94,7 +98,7 @@ Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an a
 Deno.test("checkRowsPath() answers a data set of the Hub, checkOutputPath() a file", () => {
   assert.match(
     complaint(() => checkRowsPath("some-owner/rows")),
-    /^Cannot read rows from "some-owner\/rows": .* nothing is fetched from the Hugging Face Hub/,
+    /^Cannot read rows from "some-owner\/rows": .* nothing is downloaded from the Hugging Face Hub/,
   );
   checkRowsPath("some-owner/rows.jsonl");
   checkRowsPath("dataset/huanhuan.jsonl");
@@ -114,6 +118,10 @@ Deno.test("checkAdapterFolder() names the newest checkpoint of a run that was st
         .replaceAll(folder, "F");
     assert.match(said(folder), /: it has no adapter_config\.json, expected/);
     assert.match(said(`${folder}/no`), /: there is no such folder, expected/);
+    assert.match(
+      said("some-owner/adapter"),
+      /: there is no such folder, and nothing is downloaded from the Hugging Face Hub: /,
+    );
     for (const step of [9, 10]) {
       const checkpoint = `${folder}/checkpoint-${step}`;
       writeAdapterConfig(checkpoint, null);
@@ -122,8 +130,8 @@ Deno.test("checkAdapterFolder() names the newest checkpoint of a run that was st
     }
     assert.equal(
       said(folder),
-      'Cannot load adapter "F": its run was stopped and left checkpoints ' +
-        "only, expected one of them, the newest is --adapter F/checkpoint-10",
+      'Cannot load adapter "F": its run was interrupted and has only ' +
+        "checkpoints, expected one of them, the newest is --adapter F/checkpoint-10",
     );
   });
 });

@@ -158,7 +158,7 @@ Deno.test("train keeps the settings of train.jsonc under flags that name neither
   });
 });
 
-Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same bytes", async () => {
+Deno.test("train stopped by Ctrl-C says how to resume, and ends with the same bytes", async () => {
   await inFolder(async (folder) => {
     const flags = `${SMALL} --max_steps 12 --output_dir`.split(" ");
     const whole = await train(...flags, `${folder}/whole`);
@@ -176,9 +176,9 @@ Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same byt
     );
     assert.match(
       asked.error,
-      /^Cannot load adapter ".*\/stopped": its run was stopped .* --adapter \S+\/stopped\/checkpoint-\d+\n$/,
+      /^Cannot load adapter ".*\/stopped": its run was interrupted .* --adapter \S+\/stopped\/checkpoint-\d+\n$/,
     );
-    const resume = /To go on: deno task train (.*)/.exec(out)?.[1];
+    const resume = /To resume: deno task train (.*)/.exec(out)?.[1];
     assert.ok(resume, out);
     const resumed = await train(...resume.split(" "));
     assert.equal(resumed.code, 0, resumed.error);
@@ -188,7 +188,7 @@ Deno.test("train stopped by Ctrl-C says how to go on, and ends with the same byt
   });
 });
 
-Deno.test("train warns that the output folder holds an earlier run that is not resumed", async () => {
+Deno.test("train warns that the output folder has an earlier run that is not resumed", async () => {
   await inFolder(async (folder) => {
     const flags = [
       ...["train.jsonc", "--sample_question", "none"],
@@ -202,7 +202,7 @@ Deno.test("train warns that the output folder holds an earlier run that is not r
     assert.equal(second.code, 0);
     assert.match(
       second.error,
-      /^Warning: ".*\/output" holds an earlier run \(adapter, checkpoint-1, checkpoint-2\): what has the same name is written over, checkpoints of other steps stay; .*\n$/,
+      /^Warning: ".*\/output" has an earlier run \(adapter, checkpoint-1, checkpoint-2\): files and checkpoints of the same name are overwritten, checkpoints of other steps stay; .*\n$/,
     );
     const told = await train(
       ...flags,

@@ -1,13 +1,13 @@
 /**
- * Where the user stood when typing `deno task …`: Deno runs a task in the project's
- * folder and keeps the place in INIT_CWD. Only a folder inside the project counts,
- * since npm and outer tasks leave their own INIT_CWD to all that they start.
+ * The user's working directory when typing `deno task …`: Deno runs a task in the
+ * project's folder and stores the user's in INIT_CWD. Only a folder inside the project
+ * counts, because npm and outer tasks also set INIT_CWD for the programs they start.
  *
  * @module
  */
 
-/** Where relative paths in flags start, when that is not the working directory. */
-export function standingFolder(
+/** The folder that relative paths in flags are relative to, if it is not the working directory. */
+export function userFolder(
   root: string = new URL("../", import.meta.url).pathname,
 ): string | undefined {
   const asked = Deno.env.get("INIT_CWD");

@@ -1,12 +1,12 @@
 /**
- * Relative paths in flags start where the user stands inside the project.
+ * Relative paths in flags are relative to the user's folder inside the project.
  *
  * @module
  */
 
 import { strict as assert } from "node:assert";
 import { parseTrainArguments } from "../../mod.ts";
-import { standingFolder } from "../../tasks/standing_folder.ts";
+import { userFolder } from "../../tasks/user_folder.ts";
 
 function withInitCwd<T>(value: string | null, act: () => T): T {
   const before = Deno.env.get("INIT_CWD");
@@ -20,15 +20,15 @@ function withInitCwd<T>(value: string | null, act: () => T): T {
   }
 }
 
-Deno.test("standingFolder is a folder inside the project, and no other", () => {
+Deno.test("userFolder is a folder inside the project, and no other", () => {
   const root = Deno.cwd();
   const ask = (value: string | null): string | undefined =>
-    withInitCwd(value, () => standingFolder(root));
+    withInitCwd(value, () => userFolder(root));
   assert.equal(ask(`${root}/dataset`), `${root}/dataset`);
   for (const other of [null, root, "/", `${root}/no-such`, `${root}/..`]) {
     assert.equal(ask(other), undefined, String(other));
   }
-  const elsewhere = (): string | undefined => standingFolder(`${root}/tests`);
+  const elsewhere = (): string | undefined => userFolder(`${root}/tests`);
   assert.equal(withInitCwd(`${root}/tests/ffi`, elsewhere), undefined);
 });
 

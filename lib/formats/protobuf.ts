@@ -1,0 +1,70 @@
+/**
+ * The wire format of Protocol Buffers: the fields of a message, one after the
+ * other, from bytes that may hold anything. It knows no schema; whoever reads a
+ * message says which field is what.
+ *
+ * @module
+ */
+
+/** A field of a message. */
+export interface ProtobufField {
+  /** The field's number in the schema. */
+  readonly number: number;
+  /**
+   * What it holds: a whole number (as 64 bits without a sign), eight or four raw
+   * bytes, or the bytes of a text, a message or a packed list.
+   */
+  readonly value: bigint | Uint8Array;
+  /** How it is written: a number, 8 bytes, 4 bytes, or bytes with their length. */
+  readonly kind: "number" | "fixed64" | "bytes" | "fixed32";
+}
+
+const KINDS = ["number", "fixed64", "bytes", , , "fixed32"] as const;
+const LONGEST_NUMBER = 10;
+
+/**
+ * The fields of a message in the order of the bytes; nothing is copied.
+ *
+ * @throws {SyntaxError} whose message says what is wrong at which byte.
+ */
+export function* protobufFields(bytes: Uint8Array): Generator<ProtobufField> {
+  let at = 0;
+  const take = (length: number): Uint8Array => {
+    if (length > bytes.length - at) {
+      throw new SyntaxError(
+        `a field at byte ${at} has ${length} bytes and ${
+          bytes.length - at
+        } are left, the file is cut short or broken`,
+      );
+    }
+    at += length;
+    return bytes.subarray(at - length, at);
+  };
+  const takeNumber = (): bigint => {
+    const start = at;
+    let value = 0n;
+    for (let i = 0; i < LONGEST_NUMBER && at < bytes.length; i++) {
+      const byte = bytes[at++]!;
+      value |= BigInt(byte & 0x7f) << BigInt(7 * i);
+      if (byte < 0x80) return BigInt.asUintN(64, value);
+    }
+    throw new SyntaxError(
+      `the number at byte ${start} does not end, the file is cut short or broken`,
+    );
+  };
+  while (at < bytes.length) {
+    const start = at;
+    const tag = Number(takeNumber());
+    const kind = KINDS[tag % 8];
+    const number = Math.floor(tag / 8);
+    if (kind === undefined || number < 1 || number >= 2 ** 29) {
+      throw new SyntaxError(
+        `there is no field at byte ${start}, a Protocol Buffers message is needed`,
+      );
+    }
+    if (kind === "number") yield { number, kind, value: takeNumber() };
+    else if (kind === "fixed64") yield { number, kind, value: take(8) };
+    else if (kind === "fixed32") yield { number, kind, value: take(4) };
+    else yield { number, kind, value: take(Number(takeNumber())) };
+  }
+}

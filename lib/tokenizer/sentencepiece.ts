@@ -1,0 +1,218 @@
+/**
+ * SentencePiece's own ids of a text, and text of its pieces: normalized, cut by
+ * byte pairs or by the best path of a unigram model, unknown characters as bytes
+ * (`bpe_model.cc`, `unigram_model.cc`, `sentencepiece_processor.cc`, 0.2.2).
+ *
+ * @module
+ */
+
+import { merged, type Merging } from "./piece_merges.ts";
+import { PieceTrie } from "./piece_trie.ts";
+import type { SentencePieceModel } from "./sentencepiece_model.ts";
+import {
+  normalized,
+  SPACE,
+  utf8Length,
+  utf8Size,
+} from "./sentencepiece_normalizer.ts";
+
+// how much worse an unknown character is than the worst piece
+const UNKNOWN_PENALTY = 10;
+const BYTE = /^<0x([0-9A-F]{2})>$/;
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const FLT_MAX = 3.4028234663852886e38;
+// what a byte after the first adds to a text that users defined: no cut through it
+const SYMBOL_BONUS = Math.fround(0.1);
+
+/** A SentencePiece model at work. */
+export class SentencePiece {
+  /** The model. */
+  readonly model: SentencePieceModel;
+  readonly #ids: ReadonlyMap<string, number>;
+  readonly #symbols: PieceTrie;
+  readonly #trie: PieceTrie | null;
+  readonly #bytes: readonly number[];
+  readonly #unknownScore: number;
+
+  /** Gets a model ready to cut texts. */
+  constructor(model: SentencePieceModel) {
+    this.model = model;
+    const entries = [...model.pieces.entries()];
+    const texts = entries.filter(([, { type }]) =>
+      type === "normal" || type === "user_defined" || type === "unused"
+    ).map(([id, { piece }]) => [piece, id] as const);
+    this.#ids = new Map(texts);
+    this.#symbols = new PieceTrie(
+      texts.filter(([, id]) => model.pieces[id]!.type === "user_defined"),
+    );
+    this.#trie = model.algorithm === "unigram" ? new PieceTrie(texts) : null;
+    const bytes = new Map(
+      entries.filter(([, { type }]) => type === "byte")
+        .map(([id, { piece }]) => [Number(piece.slice(1, -1)), id]),
+    );
+    this.#bytes = Array.from({ length: 256 }, (_, byte) => bytes.get(byte)!);
+    const worst = model.pieces.reduce(
+      (least, { type, score }) =>
+        type === "normal" ? Math.min(least, score) : least,
+      FLT_MAX,
+    );
+    this.#unknownScore = Math.fround(worst - UNKNOWN_PENALTY);
+  }
+
+  /** Ids of a text; with `addDummyPrefix` other than the model's when given. */
+  encode(text: string, addDummyPrefix?: boolean): number[] {
+    const settings = addDummyPrefix === undefined
+      ? this.model
+      : { ...this.model, addDummyPrefix };
+    const input = normalized(text.toWellFormed(), settings, this.#symbols);
+    const ids: number[] = [];
+    let afterUnknown = false;
+    const add = (piece: string, id: number): void => {
+      const isUnknown = id === this.model.unknownId;
+      if (isUnknown && this.model.byteFallback) {
+        for (const byte of new TextEncoder().encode(piece)) {
+          ids.push(this.#bytes[byte]!);
+        }
+      } else if (!isUnknown || !afterUnknown) ids.push(id);
+      afterUnknown = isUnknown;
+    };
+    if (this.#trie === null) this.#cutByPairs(input, add);
+    else this.#cutByPath(input, this.#trie, add);
+    return ids;
+  }
+
+  /** Text of pieces; those that `isAdded` tells stand for themselves. */
+  decode(
+    tokens: readonly string[],
+    isAdded: (token: string) => boolean = () => false,
+  ): string {
+    const { addDummyPrefix, removeExtraSpaces } = this.model;
+    let text = "";
+    let bytes: number[] = [];
+    // the space that was put before the text, or was dropped there, goes
+    let atStart = addDummyPrefix || removeExtraSpaces;
+    const flush = (): void => {
+      text += textOfBytes(bytes);
+      bytes = [];
+    };
+    for (const token of tokens) {
+      const byte = this.model.byteFallback && BYTE.exec(token);
+      if (byte) {
+        bytes.push(parseInt(byte[1]!, 16));
+        continue;
+      }
+      flush();
+      if (text !== "") atStart = false;
+      if (isAdded(token)) {
+        text += token;
+        continue;
+      }
+      const drops = atStart && token.startsWith(SPACE);
+      text += (drops ? token.slice(1) : token).replaceAll(SPACE, " ");
+      if (drops && !removeExtraSpaces) atStart = false;
+    }
+    flush();
+    return text;
+  }
+
+  #cutByPairs(text: string, add: (piece: string, id: number) => void): void {
+    const { pieces, unknownId } = this.model;
+    const symbols: string[] = [];
+    const frozen: boolean[] = [];
+    for (let at = 0; at < text.length;) {
+      const symbol = this.#symbols.longestAt(text, at);
+      const length = symbol || (text.codePointAt(at)! > 0xffff ? 2 : 1);
+      symbols.push(text.slice(at, at + length));
+      frozen.push(symbol > 0);
+      at += length;
+    }
+    const sides = new Map<string, readonly [string, string]>();
+    const merging: Merging = {
+      scoreOf: (piece) => {
+        const id = this.#ids.get(piece);
+        return id === undefined ? undefined : pieces[id]!.score;
+      },
+      onPair: (piece, left, right) => {
+        if (pieces[this.#ids.get(piece)!]!.type !== "unused") return;
+        sides.set(piece, [left, right]);
+      },
+    };
+    // pieces out of use are cut again, down to those in use
+    const addUsed = (piece: string): void => {
+      const id = this.#ids.get(piece) ?? unknownId;
+      const halves = pieces[id]!.type === "unused"
+        ? sides.get(piece)
+        : undefined;
+      if (halves === undefined) return add(piece, id);
+      addUsed(halves[0]);
+      addUsed(halves[1]);
+    };
+    for (const piece of merged(symbols, merging, frozen)) addUsed(piece);
+  }
+
+  /** The best path (Viterbi): scores are added as 32-bit floats, as there. */
+  #cutByPath(
+    text: string,
+    trie: PieceTrie,
+    add: (piece: string, id: number) => void,
+  ): void {
+    const { pieces, unknownId } = this.model;
+    const scores = new Float32Array(text.length + 1);
+    const starts = new Int32Array(text.length + 1).fill(-1);
+    const ids = new Int32Array(text.length + 1);
+    const offer = (start: number, end: number, id: number, score: number) => {
+      const sum = Math.fround(score + scores[start]!);
+      if (starts[end] !== -1 && sum <= scores[end]!) return;
+      scores[end] = sum;
+      starts[end] = start;
+      ids[end] = id;
+    };
+    for (let start = 0; start < text.length;) {
+      const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
+      let hasCharacter = false;
+      let bytes = 0;
+      let node = 0;
+      for (let end = start; end < text.length;) {
+        const code = text.codePointAt(end)!;
+        node = trie.step(node, text.charCodeAt(end++));
+        if (node >= 0 && code > 0xffff) {
+          node = trie.step(node, text.charCodeAt(end++));
+        }
+        if (node < 0) break;
+        bytes += utf8Size(code);
+        const id = trie.idAt(node);
+        if (id < 0 || pieces[id]!.type === "unused") continue;
+        const { type, score } = pieces[id]!;
+        const isSymbol = type === "user_defined";
+        offer(start, end, id, isSymbol ? SYMBOL_BONUS * (bytes - 1) : score);
+        if (end - start === width) hasCharacter = true;
+      }
+      if (!hasCharacter) {
+        offer(start, start + width, unknownId, this.#unknownScore);
+      }
+      start += width;
+    }
+    const path: number[] = [];
+    for (let end = text.length; end > 0; end = starts[end]!) path.push(end);
+    for (const end of path.reverse()) {
+      add(text.slice(starts[end]!, end), ids[end]!);
+    }
+  }
+}
+
+/** Text of bytes, with U+FFFD for each byte that belongs to no character. */
+function textOfBytes(bytes: readonly number[]): string {
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    const lead = bytes[at]!;
+    const length = lead < 0x80 ? 1 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    const character = UTF8.decode(
+      Uint8Array.from(bytes.slice(at, at + length)),
+    );
+    const isWhole = utf8Length(character) === length &&
+      (character !== "\ufffd" || lead === 0xef) && [...character].length === 1;
+    text += isWhole ? character : "\ufffd";
+    at += isWhole ? length : 1;
+  }
+  return text;
+}

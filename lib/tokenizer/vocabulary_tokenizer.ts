@@ -1,0 +1,130 @@
+/**
+ * A tokenizer around a vocabulary that is no tokenizer.json: added tokens are cut
+ * out of the text, the rest is the vocabulary's, and the tokens that begin and end
+ * a text are put around it.
+ *
+ * @module
+ */
+
+import { AddedTokenSplitter } from "./added_token_splitter.ts";
+import type { NativeEncoding, NativeTokenizer } from "./native_tokenizer.ts";
+import type { AddedToken } from "./special_tokens.ts";
+
+/** A vocabulary at work. */
+export interface Vocabulary {
+  /** Number of tokens. */
+  readonly size: number;
+  /** What is done to a text before added tokens are looked for. */
+  prepare(text: string): string;
+  /** Ids of a text between added tokens. */
+  encode(text: string): number[];
+  /** Changes the ids of a whole text; the second tells special ones. */
+  finish(ids: number[], isSpecial: (id: number) => boolean): number[];
+  /** The token of an id. */
+  tokenOf(id: number): string | undefined;
+  /** The id of a token. */
+  idOf(token: string): number | undefined;
+  /** Text of tokens; those that `isAdded` tells stand for themselves. */
+  decode(
+    tokens: readonly string[],
+    isAdded: (token: string) => boolean,
+  ): string;
+}
+
+/** What a {@linkcode VocabularyTokenizer} is made of. */
+export interface VocabularyParts {
+  /** The vocabulary. */
+  readonly vocabulary: Vocabulary;
+  /** Tokens that are looked for in a text before the vocabulary's. */
+  readonly added: readonly AddedToken[];
+  /** Tokens that count only after others, see {@linkcode AddedTokenSplitter}. */
+  readonly onlyAfter?: ReadonlyMap<string, readonly string[]> | undefined;
+  /** Ids put before a text. */
+  readonly prefix: readonly number[];
+  /** Ids put behind a text. */
+  readonly suffix: readonly number[];
+  /** Whether special tokens in a text are plain text. */
+  readonly splitsSpecialTokens: boolean;
+}
+
+/** The tokenizer of a vocabulary. */
+export class VocabularyTokenizer implements NativeTokenizer {
+  readonly #parts: VocabularyParts;
+  readonly #splitter: AddedTokenSplitter;
+  readonly #byId: ReadonlyMap<number, AddedToken>;
+  readonly #byContent: ReadonlyMap<string, AddedToken>;
+
+  /** Puts the parts together. */
+  constructor(parts: VocabularyParts) {
+    this.#parts = parts;
+    this.#byId = new Map(parts.added.map((token) => [token.id, token]));
+    this.#byContent = new Map(
+      parts.added.map((token) => [token.content, token]),
+    );
+    this.#splitter = new AddedTokenSplitter(
+      parts.added.filter((it) => !(parts.splitsSpecialTokens && it.special)),
+      parts.onlyAfter,
+    );
+  }
+
+  /** Encodes texts, one after the other. */
+  encodeBatch(
+    texts: readonly string[],
+    options: { readonly addSpecialTokens: boolean },
+  ): Promise<NativeEncoding[]> {
+    const { prefix, suffix } = this.#parts;
+    return Promise.resolve(texts.map((text) => {
+      const ids = this.#encode(text);
+      const all = options.addSpecialTokens
+        ? [...prefix, ...ids, ...suffix]
+        : ids;
+      const start = options.addSpecialTokens ? prefix.length : 0;
+      return {
+        getIds: () => all,
+        getSpecialTokensMask: () =>
+          all.map((_, i) => i < start || i >= start + ids.length ? 1 : 0),
+      };
+    }));
+  }
+
+  /** Turns tokens into text. */
+  getDecoder(): { decode(tokens: readonly string[]): string } {
+    return {
+      decode: (tokens) =>
+        this.#parts.vocabulary.decode(
+          tokens,
+          (token) => this.#byContent.has(token),
+        ),
+    };
+  }
+
+  /** Number of ids. */
+  getVocabSize(withAddedTokens: boolean): number {
+    const { vocabulary, added } = this.#parts;
+    if (!withAddedTokens) return vocabulary.size;
+    return vocabulary.size +
+      added.filter(({ id }) => vocabulary.tokenOf(id) === undefined).length;
+  }
+
+  /** The token of an id, an added one before the vocabulary's. */
+  idToToken(id: number): string | null {
+    return this.#byId.get(id)?.content ?? this.#parts.vocabulary.tokenOf(id) ??
+      null;
+  }
+
+  /** The id of a token, an added one before the vocabulary's. */
+  tokenToId(token: string): number | null {
+    return this.#byContent.get(token)?.id ??
+      this.#parts.vocabulary.idOf(token) ??
+      null;
+  }
+
+  #encode(text: string): number[] {
+    const { vocabulary } = this.#parts;
+    const parts = this.#splitter.split(vocabulary.prepare(text.toWellFormed()));
+    const ids = parts.flatMap((part) =>
+      typeof part === "string" ? vocabulary.encode(part) : [part.id]
+    );
+    return vocabulary.finish(ids, (id) => this.#byId.get(id)?.special ?? false);
+  }
+}

@@ -1,0 +1,383 @@
+/**
+ * tokenizer.model without tokenizer.json against SentencePiece 0.2.2 and the slow
+ * Llama tokenizer; tests/fixtures/make_sentencepiece.py made the numbers.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { InputError } from "../../lib/input_error.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import { SentencePiece } from "../../lib/tokenizer/sentencepiece.ts";
+import { readSentencePieceModel } from "../../lib/tokenizer/sentencepiece_model.ts";
+import { TextStream } from "../../lib/tokenizer/text_stream.ts";
+import {
+  field,
+  llamaModel,
+  llamaStart,
+  numberField,
+  pieceField,
+  type WrittenPiece,
+} from "./sentencepiece_file.ts";
+
+interface Golden {
+  readonly texts: string[];
+  readonly models: Record<
+    string,
+    {
+      readonly size: number;
+      readonly ids: number[][];
+      readonly decoded: string[];
+    }
+  >;
+  readonly llama: Record<
+    string,
+    {
+      readonly config: Record<string, unknown>;
+      readonly size: number;
+      readonly ids: number[][];
+      readonly plain: number[][];
+    }
+  >;
+}
+
+const DATA = "tests/fixtures/sentencepiece";
+const golden: Golden = JSON.parse(Deno.readTextFileSync(`${DATA}/golden.json`));
+
+function modelOf(name: string): SentencePiece {
+  const bytes = Deno.readFileSync(`${DATA}/${name}/tokenizer.model`);
+  return new SentencePiece(readSentencePieceModel(bytes));
+}
+
+/** Does `work` with a folder that holds a model and `files`. */
+async function withFolder<T>(
+  model: string,
+  files: Readonly<Record<string, unknown>>,
+  work: (folder: string) => Promise<T>,
+): Promise<T> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    Deno.copyFileSync(
+      `${DATA}/${model}/tokenizer.model`,
+      `${folder}/tokenizer.model`,
+    );
+    for (const [name, content] of Object.entries(files)) {
+      Deno.writeTextFileSync(`${folder}/${name}`, JSON.stringify(content));
+    }
+    return await work(folder);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+for (const [name, want] of Object.entries(golden.models)) {
+  Deno.test(`SentencePiece gives the reference's ids for ${name}`, () => {
+    const sentencePiece = modelOf(name);
+    assert.equal(sentencePiece.model.pieces.length, want.size);
+    for (const [i, text] of golden.texts.entries()) {
+      assert.deepEqual(sentencePiece.encode(text), want.ids[i], text);
+    }
+  });
+
+  Deno.test(`SentencePiece.decode() gives the reference's text for ${name}`, () => {
+    const sentencePiece = modelOf(name);
+    const { pieces, unknownId } = sentencePiece.model;
+    for (const [i, ids] of want.ids.entries()) {
+      // the reference writes what is unknown as " ⁇ "
+      if (ids.includes(unknownId)) continue;
+      const tokens = ids.map((id) => pieces[id]!.piece);
+      assert.equal(sentencePiece.decode(tokens), want.decoded[i]);
+    }
+  });
+}
+
+for (const [name, want] of Object.entries(golden.llama)) {
+  Deno.test(`AutoTokenizer gives the slow Llama tokenizer's ids for tokenizer.model of ${name}`, async () => {
+    const config = { tokenizer_class: "LlamaTokenizer", ...want.config };
+    const base = name.split("/")[0]!;
+    await withFolder(
+      base,
+      { "tokenizer_config.json": config },
+      async (folder) => {
+        const tokenizer = await AutoTokenizer.fromPretrained(folder);
+        assert.equal(tokenizer.vocabSize, want.size);
+        for (const [i, ids] of want.ids.entries()) {
+          const text = golden.texts[i]!;
+          assert.deepEqual(await tokenizer.encode(text), ids, text);
+          assert.deepEqual(
+            await tokenizer.encode(text, { addSpecialTokens: false }),
+            want.plain[i],
+            text,
+          );
+        }
+      },
+    );
+  });
+}
+
+Deno.test("AutoTokenizer gives the 13 ids that Atom's authors recorded, with their pieces at their places", async () => {
+  const pieces: WrittenPiece[] = llamaStart();
+  const known: Record<number, string> = {
+    4007: "▁Ass",
+    12968: "▁Human",
+    22137: "istant",
+    29871: "▁",
+    29901: ":",
+    32164: "北京",
+    32306: "一下",
+    32400: "介绍",
+  };
+  // what is joined on the way: best first, then single characters
+  const steps = "▁H,▁Hu,▁Hum,▁Huma,▁A,▁As,an,tan,tant,stant,is".split(",");
+  const letters = [...new Set("HumanAssistant介绍一下北京")];
+  for (let id = pieces.length; id < 33000; id++) {
+    // the appended pieces have the score 0
+    const score = id < 32000 ? -id : 0;
+    const text = known[id] ?? (id < 300 ? steps[id - 259] : undefined) ??
+      (id >= 29000 && id < 29100 ? letters[id - 29000] : undefined) ??
+      `unused${id}`;
+    pieces.push([text, score, 1]);
+  }
+  await withFolder("bpe", {}, async (folder) => {
+    Deno.writeFileSync(`${folder}/tokenizer.model`, llamaModel(pieces));
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    assert.deepEqual(
+      await tokenizer.encode("<s>Human: 介绍一下北京\n</s><s>Assistant:", {
+        addSpecialTokens: false,
+      }),
+      "1 12968 29901 29871 32400 32306 32164 13 2 1 4007 22137 29901"
+        .split(" ").map(Number),
+    );
+  });
+});
+
+Deno.test("AutoTokenizer of a tokenizer.model names its special ids, streams and cuts", async () => {
+  await withFolder("unigram_bytes", {}, async (folder) => {
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    assert.deepEqual({
+      bos: tokenizer.bosTokenId,
+      eos: tokenizer.eosTokenId,
+      unk: tokenizer.unkTokenId,
+      pad: tokenizer.padTokenId,
+    }, { bos: 1, eos: 2, unk: 0, pad: 3 });
+    const text = "你好  御花园🌸 a";
+    const ids = await tokenizer.encode(text);
+    assert.equal(tokenizer.decode(ids, { skipSpecialTokens: true }), text);
+    assert(tokenizer.decode(ids).startsWith("<s>"));
+    const stream = new TextStream(tokenizer);
+    const streamed = ids.map((id) => stream.push(id)).join("") + stream.end();
+    assert.equal(streamed, text);
+    assert.deepEqual(
+      await tokenizer.encode(text, { maxLength: 4 }),
+      ids.slice(0, 4),
+    );
+    // a character whose bytes are not all there
+    assert.equal(tokenizer.decodeTokens(["<0xE4>", "<0xBB>", "<0x41>"]), "��A");
+  });
+});
+
+Deno.test("AutoTokenizer.savePretrained() copies a lone tokenizer.model and its settings", async () => {
+  const files = {
+    "tokenizer_config.json": { legacy: false, add_eos_token: true },
+    "special_tokens_map.json": { pad_token: "<|user|>" },
+    "added_tokens.json": { "<|new|>": 1500 },
+  };
+  await withFolder("unigram_bytes", files, async (folder) => {
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    tokenizer.savePretrained(`${folder}/output`);
+    const again = await AutoTokenizer.fromPretrained(`${folder}/output`);
+    const text = "你好<|new|> a";
+    const ids = await again.encode(text);
+    assert.deepEqual(ids, await tokenizer.encode(text));
+    assert(ids.includes(1500) && ids.at(-1) === 2);
+    assert.equal(again.padTokenId, tokenizer.padTokenId);
+  });
+});
+
+Deno.test("AutoTokenizer takes an added token's spaces and whole words as its settings say", async () => {
+  const token = (content: string, flags: object): object => ({
+    content,
+    special: false,
+    normalized: false,
+    ...flags,
+  });
+  const added_tokens_decoder = {
+    2000: token("<l>", { lstrip: true }),
+    2001: token("<r>", { rstrip: true }),
+    2002: token("<w>", { single_word: true }),
+  };
+  const config = { added_tokens_decoder, add_bos_token: false };
+  await withFolder(
+    "bpe",
+    { "tokenizer_config.json": config },
+    async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      const plain = (text: string) => tokenizer.encode(text);
+      const join = async (...parts: (string | number)[]) =>
+        (await Promise.all(
+          parts.map((it) => typeof it === "string" ? plain(it) : [it]),
+        )).flat();
+      assert.deepEqual(await plain("你  <l> a"), await join("你", 2000, " a"));
+      assert.deepEqual(await plain("你 <r>  a"), await join("你 ", 2001, "a"));
+      assert.deepEqual(await plain("你 <w> a"), await join("你 ", 2002, " a"));
+      assert(!(await plain("你<w> a")).includes(2002));
+      assert(!(await plain("<w>a")).includes(2002));
+    },
+  );
+});
+
+Deno.test("AutoTokenizer reads ChatGLM's role tokens and frames texts as its class does", async () => {
+  const config = {
+    auto_map: {
+      AutoTokenizer: ["tokenization_chatglm.ChatGLMTokenizer", null],
+    },
+  };
+  await withFolder(
+    "bpe",
+    { "tokenizer_config.json": config },
+    async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      const size = golden.models["bpe"]!.size;
+      const plain = (text: string) =>
+        tokenizer.encode(text, { addSpecialTokens: false });
+      assert.equal(tokenizer.padTokenId, tokenizer.unkTokenId);
+      assert.deepEqual(
+        (await tokenizer.encode("a")).slice(0, 2),
+        [size + 1, size + 3],
+      );
+      assert.deepEqual(await plain("[gMASK]sop<|user|>a<|assistant|>"), [
+        size + 1,
+        size + 3,
+        size + 6,
+        ...await plain("a"),
+        size + 7,
+      ]);
+      // the command token "sop" is no part of a word
+      assert.deepEqual(await plain("sop"), modelOf("bpe").encode("sop"));
+    },
+  );
+});
+
+Deno.test("AutoTokenizer reads Baichuan's pieces 195 and 196 as role tokens", async () => {
+  const pieces: WrittenPiece[] = [
+    ["<unk>", 0, 2],
+    ["<s>", 0, 3],
+    ["</s>", 0, 3],
+    ...Array.from({ length: 256 }, (_, i): WrittenPiece => {
+      const isRole = i + 3 === 195 || i + 3 === 196;
+      return [isRole ? `<reserved_${i}>` : `p${i}`, -i, 1];
+    }),
+    ["a", -300, 1],
+  ];
+  const bytes = Uint8Array.from([
+    ...pieces.flatMap(pieceField),
+    ...field(2, numberField(3, 2)),
+    ...field(3, [...numberField(3, 0), ...numberField(4, 0)]),
+  ]);
+  const config = { tokenizer_class: "BaichuanTokenizer", add_bos_token: false };
+  await withFolder(
+    "bpe",
+    { "tokenizer_config.json": config },
+    async (folder) => {
+      Deno.writeFileSync(`${folder}/tokenizer.model`, bytes);
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      assert.deepEqual(
+        await tokenizer.encode("<reserved_192>a<reserved_193>"),
+        [195, 259, 196],
+      );
+    },
+  );
+});
+
+const BROKEN: Record<string, readonly [number[], string]> = {
+  "a tag of no type": [[0x0f], "there is no field at byte 0"],
+  "a number without end": [
+    [0x08, ...Array(12).fill(0xff)],
+    "the number at byte 1 does not end",
+  ],
+  "a field longer than the file": [
+    [0x0a, 0x7f, 1],
+    "a field at byte 2 has 127 bytes and 1 are left",
+  ],
+  "a piece that is a number": [numberField(1, 5), "piece 0 is no message"],
+  "an empty piece": [pieceField(["", 0, 1]), "piece 0 is empty"],
+  "a score that is no number": [
+    pieceField(["a", NaN, 1]),
+    "the score of piece 0 is NaN",
+  ],
+  "a type that is not known": [
+    pieceField(["a", 0, 9]),
+    "piece 0 has the type 9",
+  ],
+  "a piece that is not UTF-8": [
+    field(1, field(1, [0xff])),
+    "piece 0 is not UTF-8",
+  ],
+  "a piece twice": [
+    [...pieceField(["a", 0, 1]), ...pieceField(["a", 0, 1])],
+    'it has the piece "a" twice',
+  ],
+  "no unknown piece": [pieceField(["a", 0, 1]), "it has no unknown piece"],
+  "two unknown pieces": [
+    [...pieceField(["a", 0, 2]), ...pieceField(["b", 0, 2])],
+    "it has two unknown pieces",
+  ],
+  "words for an algorithm": [
+    [...pieceField(["a", 0, 2]), ...field(2, numberField(3, 3))],
+    'its model type is "word"',
+  ],
+  "bytes that are missing": [
+    [...pieceField(["a", 0, 2]), ...field(2, numberField(35, 1))],
+    "it has 0 byte pieces, 256 are needed",
+  ],
+  "a byte of another form": [
+    pieceField(["<0xzz>", 0, 6]),
+    'piece 0 is "<0xzz>", a byte',
+  ],
+  "a character map cut short": [
+    [...pieceField(["a", 0, 2]), ...field(3, field(2, [1, 2, 3]))],
+    "its character map cannot be used",
+  ],
+};
+
+for (const [name, [bytes, reason]] of Object.entries(BROKEN)) {
+  Deno.test(`AutoTokenizer refuses a tokenizer.model with ${name}`, async () => {
+    await withFolder("bpe", {}, async (folder) => {
+      Deno.writeFileSync(`${folder}/tokenizer.model`, Uint8Array.from(bytes));
+      await assert.rejects(AutoTokenizer.fromPretrained(folder), (error) => {
+        assert(error instanceof InputError, `${error}`);
+        const start =
+          `Cannot load tokenizer from "${folder}": in tokenizer.model ${reason}`;
+        assert.equal(error.message.slice(0, start.length), start);
+        return true;
+      });
+    });
+  });
+}
+
+Deno.test("AutoTokenizer refuses a class whose rules it does not know beside a tokenizer.model", async () => {
+  const config = { tokenizer_class: "XLMRobertaTokenizer" };
+  await withFolder(
+    "unigram",
+    { "tokenizer_config.json": config },
+    (folder) =>
+      assert.rejects(AutoTokenizer.fromPretrained(folder), {
+        message:
+          `Cannot load tokenizer from "${folder}": in tokenizer.model the class "XLMRobertaTokenizer" has rules that are not known, a tokenizer.json is needed`,
+      }),
+  );
+});
+
+Deno.test("AutoTokenizer survives 1,000 mutants of tokenizer.model", async () => {
+  const { code, stdout, signal } = await new Deno.Command(Deno.execPath(), {
+    args:
+      "run -q -A --no-prompt --preload tests/preload.ts tests/tokenizer/fuzz_sentencepiece.ts 1 1000"
+        .split(" "),
+    stderr: "null",
+    signal: AbortSignal.timeout(120_000),
+  }).output();
+  const text = new TextDecoder().decode(stdout);
+  assert.deepEqual({ code, signal }, { code: 0, signal: null }, text);
+  const { loaded, refused } = JSON.parse(text);
+  assert(loaded > 50 && refused > 50, text);
+});
