@@ -50,6 +50,7 @@ const FILE_NAMES = [
   "added_tokens.json",
   "chat_template.jinja",
   "tokenizer.model",
+  "qwen.tiktoken",
   "spiece.model",
   "sentencepiece.bpe.model",
   "vocab.json",
@@ -57,7 +58,7 @@ const FILE_NAMES = [
   "vocab.txt",
 ] as const;
 /** Files that are read where there is no tokenizer.json, in this order. */
-const VOCABULARIES = ["tokenizer.model"] as const;
+const VOCABULARIES = ["tokenizer.model", "qwen.tiktoken"] as const;
 const TEMPLATES = "additional_chat_templates";
 
 /**

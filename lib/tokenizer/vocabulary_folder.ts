@@ -20,6 +20,12 @@ import {
   specialTokens,
 } from "./special_tokens.ts";
 import {
+  isTiktoken,
+  readTiktoken,
+  type TiktokenRules,
+  tiktokenVocabulary,
+} from "./tiktoken.ts";
+import {
   isJsonObject,
   type TokenizerFiles,
   type VocabularyFile,
@@ -84,6 +90,71 @@ const GLM_TOKENS = [
   "<|observation|>",
 ];
 
+const SPACES = "\\p{White_Space}";
+
+/** The pattern that Llama 3 has too, for numbers of at most `digits` digits. */
+function pattern(digits: string): string {
+  return [
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
+    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+",
+    `\\p{N}${digits}`,
+    ` ?[^${SPACES}\\p{L}\\p{N}]+[\\r\\n]*`,
+    `${SPACES}*[\\r\\n]+`,
+    `${SPACES}+(?!\\P{White_Space})`,
+    `${SPACES}+`,
+  ].join("|");
+}
+
+const END_OF_TEXT = "<|endoftext|>";
+const ENDS = { eos_token: END_OF_TEXT, pad_token: END_OF_TEXT };
+// `tokenization_qwen.py`: numbered from here on, whatever the vocabulary's size
+const QWEN_START = 151_643;
+const QWEN_TOKENS = [
+  END_OF_TEXT,
+  "<|im_start|>",
+  "<|im_end|>",
+  ...Array.from({ length: 205 }, (_, i) => `<|extra_${i}|>`),
+];
+const GLM4_TOKENS = [
+  END_OF_TEXT,
+  "[MASK]",
+  "[gMASK]",
+  "[sMASK]",
+  "<sop>",
+  "<eop>",
+  "<|system|>",
+  "<|user|>",
+  "<|assistant|>",
+  "<|observation|>",
+  "<|begin_of_image|>",
+  "<|end_of_image|>",
+  "<|begin_of_video|>",
+  "<|end_of_video|>",
+];
+
+/** Qwen v1 and GLM-4, by the names of their classes. */
+const TIKTOKEN_CLASSES: Readonly<Record<string, TiktokenRules & ClassRules>> = {
+  QWenTokenizer: {
+    pattern: pattern(""),
+    composes: true,
+    countsGaps: true,
+    defaults: ENDS,
+    tokens: QWEN_TOKENS.map((content, i) => ({
+      ...declaredToken(content, true)!,
+      id: QWEN_START + i,
+    })),
+    prefix: [],
+  },
+  ChatGLM4Tokenizer: {
+    pattern: pattern("{1,3}"),
+    composes: false,
+    countsGaps: false,
+    defaults: ENDS,
+    tokens: GLM4_TOKENS.map((content) => declaredToken(content, true)!),
+    prefix: ["[gMASK]", "<sop>"],
+  },
+};
+
 /** Builds the tokenizer of a folder that has `file` and no tokenizer.json. */
 export function vocabularyTokenizer(
   files: TokenizerFiles,
@@ -98,7 +169,9 @@ export function vocabularyTokenizer(
         } has rules that are not known, a tokenizer.json is needed`,
       );
     }
-    return fromSentencePiece(files, file.bytes, name);
+    return isTiktoken(file.bytes) || file.name.endsWith(".tiktoken")
+      ? fromTiktoken(files, file, name)
+      : fromSentencePiece(files, file.bytes, name);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new InputError(
@@ -153,6 +226,28 @@ function fromSentencePiece(
     });
   }
   return assemble(files, vocabulary, rules);
+}
+
+function fromTiktoken(
+  files: TokenizerFiles,
+  file: VocabularyFile,
+  name: string,
+): FolderTokenizer {
+  const kind = name === "" && file.name === "qwen.tiktoken"
+    ? "QWenTokenizer"
+    : name;
+  const known = Object.hasOwn(TIKTOKEN_CLASSES, kind)
+    ? TIKTOKEN_CLASSES[kind]
+    : undefined;
+  if (known === undefined) {
+    throw new SyntaxError(
+      `tokens are in tiktoken's form and their class is ${quoted(name)}, ${
+        Object.keys(TIKTOKEN_CLASSES).join(" or ")
+      } is needed`,
+    );
+  }
+  const ranks = readTiktoken(file.bytes);
+  return assemble(files, tiktokenVocabulary(ranks, known), known);
 }
 
 /** `tokenization_chatglm.py` of ChatGLM 2 and 3: command tokens after the pieces. */

@@ -14,6 +14,8 @@ import type { AddedToken } from "./special_tokens.ts";
 export interface Vocabulary {
   /** Number of tokens. */
   readonly size: number;
+  /** Whether ids that no token has count in the number of ids. */
+  readonly countsGaps?: boolean;
   /** What is done to a text before added tokens are looked for. */
   prepare(text: string): string;
   /** Ids of a text between added tokens. */
@@ -102,6 +104,9 @@ export class VocabularyTokenizer implements NativeTokenizer {
   getVocabSize(withAddedTokens: boolean): number {
     const { vocabulary, added } = this.#parts;
     if (!withAddedTokens) return vocabulary.size;
+    if (vocabulary.countsGaps) {
+      return added.reduce((n, { id }) => Math.max(n, id + 1), vocabulary.size);
+    }
     return vocabulary.size +
       added.filter(({ id }) => vocabulary.tokenOf(id) === undefined).length;
   }

@@ -11,7 +11,14 @@ import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import { Dice } from "./mutants.ts";
 
 const DATA = "tests/fixtures/sentencepiece";
-const MODELS = ["bpe", "bpe_symbols", "bpe_unused", "unigram", "unigram_bytes"];
+const MODELS = [
+  "bpe",
+  "bpe_symbols",
+  "bpe_unused",
+  "unigram",
+  "unigram_bytes",
+  "glm4",
+];
 const SLOWEST_MS = 3000;
 const TEXTS = [
   "",
@@ -50,6 +57,11 @@ async function main(first: number, last: number): Promise<void> {
     for (let seed = first; seed <= last; seed++) {
       const random = new Dice(seed);
       const model = MODELS[random.below(MODELS.length)]!;
+      const tokenizer_class = model === "glm4" ? "ChatGLM4Tokenizer" : "Any";
+      Deno.writeTextFileSync(
+        `${folder}/tokenizer_config.json`,
+        JSON.stringify({ tokenizer_class }),
+      );
       const bytes = Deno.readFileSync(`${DATA}/${model}/tokenizer.model`);
       Deno.writeFileSync(`${folder}/tokenizer.model`, mutant(bytes, random));
       const start = performance.now();
