@@ -25,6 +25,7 @@ import {
   loraFields,
   trainingArgsJson,
 } from "../lib/arguments/mod.ts";
+import { familyNames } from "../lib/architectures/mod.ts";
 import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 import { describeTargets } from "../lib/peft/mod.ts";
 import {
@@ -134,6 +135,7 @@ function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
   return parseTrainArguments(args, {
     optimizers: optimizerNames(),
     schedules: scheduleNames(),
+    families: familyNames(),
     example: EXAMPLE,
     ...(folder && { folder }),
   });

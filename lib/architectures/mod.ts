@@ -16,6 +16,7 @@ export {
 } from "./config_reader.ts";
 export {
   defaultTargets,
+  familyNames,
   type ModelFamily,
   registerFamily,
 } from "./registry.ts";

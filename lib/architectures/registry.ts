@@ -79,6 +79,20 @@ export function registerFamily<Config extends ModelConfig>(
 }
 
 /**
+ * The names of all families that are computed here, registered ones included.
+ *
+ * @example
+ * ```ts
+ * import { familyNames } from "@lorikeet/lorikeet/architectures";
+ *
+ * if (!familyNames().includes("Llama")) throw new Error("unexpected names");
+ * ```
+ */
+export function familyNames(): string[] {
+  return families.map(({ name }) => name);
+}
+
+/**
  * The family of the model whose `config.json`, in the folder `path`, holds `json`:
  * the one of its `model_type`, or where that is missing of its `architectures` or of
  * the classes that its `auto_map` names; no code that it names is run.

@@ -69,6 +69,8 @@ export interface ParseTrainOptions {
   readonly optimizers?: readonly string[];
   /** The schedules that `lr_scheduler_type` may name. Default: any name is accepted. */
   readonly schedules?: readonly string[];
+  /** The families of models that are computed, for the help text. Default: not named there. */
+  readonly families?: readonly string[];
   /** The command that the user typed. Default "deno task train". */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
@@ -144,11 +146,16 @@ function describeFile(
 
 /**
  * The settings, with the given optimizers and schedules as the supported values
- * of `optim` and `lr_scheduler_type`.
+ * of `optim` and `lr_scheduler_type`, and the families in the help of `model_path`.
  */
 function groupsFor(
-  { optimizers, schedules }: ParseTrainOptions,
+  { optimizers, schedules, families }: ParseTrainOptions,
 ): typeof GROUPS {
+  const { model_path } = FINETUNE;
+  const help = families
+    ? `${model_path.help}; families: ${families.join(", ")}`
+    : model_path.help;
+  // The table's types hold its very texts.
   const { optim, lr_scheduler_type } = TRAINING;
   const table = {
     ...TRAINING,
@@ -159,7 +166,11 @@ function groupsFor(
     },
   };
   const [finetune, training, ...rest] = GROUPS;
-  return [finetune, { ...training, table }, ...rest];
+  const named = {
+    ...finetune.table,
+    model_path: { ...model_path, help: help as typeof model_path.help },
+  };
+  return [{ ...finetune, table: named }, { ...training, table }, ...rest];
 }
 
 /**

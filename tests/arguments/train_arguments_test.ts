@@ -296,6 +296,12 @@ Deno.test("parseTrainArguments refuses settings that contradict each other", () 
   }
 });
 
+Deno.test("--help names the families of models that it is given", () => {
+  const parsed = parseTrainArguments(["--help"], { families: ["Kea", "Kaka"] });
+  if (!("help" in parsed)) assert.fail("expected help");
+  assert.match(parsed.help.replace(/\s+/g, " "), /; families: Kea, Kaka \(/);
+});
+
 Deno.test("--help shows every supported flag under a heading with its default and names the others", () => {
   const parsed = parseTrainArguments(["--lora_rank", "x", "--help"]);
   if (!("help" in parsed)) assert.fail("expected help");
