@@ -1,14 +1,14 @@
 /**
- * lorikeet: LoRA fine-tuning of chat models, straight on libtorch. These are the
+ * lorikeet: LoRA fine-tuning of chat models, directly on libtorch. These are the
  * names that a training script needs; more are in the subpaths `/tensor`, `/nn`,
  * `/architectures`, `/peft`, `/data`, `/tokenizer`, `/generation`, `/training`,
  * `/arguments` and `/formats`. Importing this file opens nothing and needs no
- * permission; the first tensor opens libtorch.
+ * permission; libtorch is opened when the first tensor is made.
  *
  * @module
  */
 
-// what everything rests on
+// used by everything
 export {
   aten,
   type Device,

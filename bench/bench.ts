@@ -1,7 +1,7 @@
 /**
- * `deno task bench`: one training step here against the same step in plain PyTorch
- * from Python and through transformers with peft, on this machine, one after the
- * other. Prints ratios; nothing here is a test.
+ * `deno task bench`: times a training step of lorikeet, of plain PyTorch in
+ * Python, and of transformers with peft, on this machine, one after the other.
+ * Prints ratios; it checks nothing.
  *
  * @module
  */
@@ -40,7 +40,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   },
 };
 
-/** Llama-2-7B's shape with Atom's vocabulary. */
+/** The sizes of Llama-2-7B with Atom's vocabulary. */
 const SEVEN_BILLION: Shape = {
   hidden: 4096,
   layers: 32,
@@ -55,7 +55,7 @@ const SEVEN_BILLION: Shape = {
   threads: 8,
 };
 
-/** Milliseconds of the median step of the Python script. */
+/** Duration of the Python script's median step in milliseconds. */
 function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
   const { success, stdout, stderr } = new Deno.Command("python3", {
     args: [
@@ -74,7 +74,7 @@ function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
   return JSON.parse(text).median_ms;
 }
 
-/** The best of the rounds: what else the machine does only ever adds. */
+/** The best of all rounds: other work on the machine can only add time. */
 function best(values: readonly (number | null)[]): number | null {
   const known = values.filter((value): value is number => value !== null);
   return known.length === 0 ? null : Math.min(...known);
@@ -97,7 +97,7 @@ async function main(): Promise<void> {
   benchDevice();
 }
 
-/** A step of a 7B-shaped model in bfloat16, where there is a CUDA device. */
+/** A step of a model with the sizes of a 7B in bfloat16, if there is a CUDA device. */
 function benchDevice(): void {
   const device = deviceNamed("auto");
   if (device.type === "cpu") {
@@ -125,7 +125,10 @@ function benchDevice(): void {
   }
 }
 
-/** What the driver says this process and others hold; libtorch's cache keeps the peak. */
+/**
+ * GPU memory of this process by the driver's count, others included; libtorch's
+ * cache keeps the peak.
+ */
 function deviceMemory(): string {
   const { stdout } = new Deno.Command("nvidia-smi", {
     args: ["--query-gpu=memory.used", "--format=csv,noheader"],

@@ -17,7 +17,7 @@ import { CPU, type Device, setThreads } from "../lib/tensor/mod.ts";
 import { StepEngine } from "../lib/training/step_engine.ts";
 import { trainableModel } from "../lib/training/trainable_model.ts";
 
-/** The size of the model and the batch; the names are the baseline script's. */
+/** Sizes of the model and the batch, with the names of the baseline script. */
 export interface Shape {
   readonly hidden: number;
   readonly layers: number;
@@ -37,17 +37,20 @@ const PROJECTIONS = ["q", "k", "v", "o", "gate", "up", "down"];
 
 /** How a step is computed. */
 export interface StepOptions {
-  /** Where. Default the CPU. */
+  /** The device. Default the CPU. */
   readonly device?: Device;
-  /** How the base is stored. Default float32. */
+  /** The type of the base weights. Default float32. */
   readonly dtype?: DType;
   /** Recompute activations. Default no. */
   readonly checkpointing?: boolean;
-  /** Called while the memory of a step is still held. */
+  /** Called while the memory of a step is still in use. */
   readonly onDone?: () => void;
 }
 
-/** Milliseconds of the median step, forward to optimizer, the first three not counted. */
+/**
+ * Duration of the median step in milliseconds, forward to optimizer; the first
+ * three steps do not count.
+ */
 export function measureStep(shape: Shape, options: StepOptions = {}): number {
   const { device = CPU, dtype = "float32", checkpointing = false } = options;
   setThreads(shape.threads);

@@ -17,20 +17,21 @@ import { checkDepth, loadWeights } from "./weights.ts";
 
 /** Options of {@linkcode AutoModelForCausalLM.fromPretrained}. */
 export interface FromPretrainedOptions {
-  /** How weights are stored; `auto` is what `config.json` says. Default `auto`. */
+  /** The type of the weights; `auto` is that in `config.json`. Default `auto`. */
   readonly torchDtype?: DType | "auto";
-  /** Where weights lie. Default the CPU. */
+  /** The device of the weights. Default the CPU. */
   readonly device?: Device;
 }
 
-/** Reads models, named as in transformers; there are no instances of it. */
+/** Loads models, with the name used in transformers; it has no instances. */
 export abstract class AutoModelForCausalLM {
   /**
-   * Reads the model in a folder or a GGUF file, given by its path, by its configuration that has
-   * been read already, or by its tree without weights. Nothing is downloaded, no
-   * code is run.
+   * Loads a model, given by the path of its folder or GGUF file, by its
+   * configuration, or by its tree without weights. Nothing is downloaded, and no
+   * code in the folder is executed.
    *
-   * @throws {InputError} when the folder, its files or the architecture will not do.
+   * @throws {InputError} when the folder, its files or the architecture cannot be
+   *   used.
    *
    * @example
    * ```ts
@@ -50,10 +51,10 @@ export abstract class AutoModelForCausalLM {
   }
 
   /**
-   * The tree of a model without weights, names and shapes only, from the path of
-   * its folder or its configuration.
+   * The tree of a model without weights, with names and shapes only, from the
+   * path of its folder or from its configuration.
    *
-   * @throws {InputError} when `config.json` will not do.
+   * @throws {InputError} when `config.json` cannot be used.
    *
    * @example
    * ```ts
@@ -77,7 +78,10 @@ function isTree(source: string | ModelConfig | CausalLm): source is CausalLm {
   return typeof source === "object" && "decoderLayers" in source;
 }
 
-/** The tree of a model whose weights are there: no deeper than they can be. */
+/**
+ * The tree of a model that has weights: with at most as many layers as the
+ * files can hold.
+ */
 function treeOfStored(source: string | ModelConfig): CausalLm {
   const config = typeof source === "string" ? readConfig(source) : source;
   checkDepth(config);
@@ -85,10 +89,11 @@ function treeOfStored(source: string | ModelConfig): CausalLm {
 }
 
 /**
- * Reads `config.json` in the folder `path`, or what a GGUF file there, or at `path`,
- * says of the same.
+ * Reads `config.json` in the folder `path`, or the same settings from a GGUF file
+ * in that folder or at `path`.
  *
- * @throws {InputError} when it is missing, broken or of a model lorikeet does not compute.
+ * @throws {InputError} when it is missing or broken, or the model is not
+ *   supported.
  *
  * @example
  * ```ts

@@ -53,7 +53,7 @@ function alibiSlopes(heads: number): number[] {
 class BaichuanAttention extends Module {
   /** Makes queries, keys and values, in this order, in one. */
   W_pack: Projection;
-  /** Brings the heads together: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
+  /** Combines the heads: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
   o_proj: Projection;
   readonly #slopes: readonly number[] | undefined;
 

@@ -1,6 +1,6 @@
 /**
- * What a decoder looks like to training, adapters and generation: a tree of
- * modules cut into segments — embedding, layers, head — each a plain function.
+ * The interface of a decoder for training, adapters and generation: a tree of
+ * modules divided into embedding, layers and head, each a plain function.
  *
  * @module
  */
@@ -17,8 +17,8 @@ import { aten, CPU, type Device, type Tensor } from "../tensor/mod.ts";
 /** A decoder layer: hidden states `[tokens, hidden]` to the same shape. */
 export abstract class DecoderLayer extends Module {
   /**
-   * Maps hidden states. `context` is what the model's own `context()` made;
-   * `cache` is this layer's own when generating.
+   * Maps hidden states. `context` was made by the model's own `context()`;
+   * `cache` is this layer's cache in generation.
    */
   abstract forward(
     hidden: Tensor,
@@ -27,38 +27,38 @@ export abstract class DecoderLayer extends Module {
   ): Tensor;
 }
 
-/** What every model's `config.json` tells, in one shape. */
+/** The settings in every model's `config.json`, in one form. */
 export interface ModelConfig {
   /** `model_type` as in `config.json`. */
   readonly modelType: string;
   /** The folder it was read from, for `base_model_name_or_path`. */
   readonly path: string;
-  /** How many decoder layers there are. */
+  /** Number of decoder layers. */
   readonly layers: number;
   /** Width of the hidden states. */
   readonly hiddenSize: number;
   /** Rows of the embedding and columns of the logits. */
   readonly vocabSize: number;
-  /** The longest sequence the model was made for, in tokens. */
+  /** The longest sequence that the model is made for, in tokens. */
   readonly maxPositions: number;
-  /** Standard deviation of fresh matrices. */
+  /** Standard deviation of newly initialised matrices. */
   readonly initializerRange: number;
   /** Whether embedding and head share one matrix. */
   readonly tieWordEmbeddings: boolean;
-  /** Ids that end an answer; the first is the recipe's `config.eos_token_id`. */
+  /** Ids that end an answer; the first is `config.eos_token_id` in the recipe. */
   readonly eosTokenIds: readonly number[];
   /** The id that begins a text, or `null`. */
   readonly bosTokenId: number | null;
-  /** `config.json` itself, to be saved again. */
+  /** The content of `config.json`, for saving it again. */
   readonly source: Readonly<Record<string, unknown>>;
 }
 
-/** Numbers that a model has gathered from the batches it saw, by name. */
+/** Numbers in a model that change with the batches it has seen, by name. */
 export type RunState = Readonly<Record<string, number>>;
 
 /** Options of {@linkcode CausalLm.forward}. */
 export interface ForwardOptions {
-  /** One cache per layer; the ids come after what they hold. */
+  /** One cache per layer; the ids follow those that the caches hold. */
   readonly caches?: readonly KeyValueCache[];
 }
 
@@ -66,7 +66,7 @@ export interface ForwardOptions {
 export abstract class CausalLm extends Module implements Disposable {
   /** The numbers of `config.json`. */
   abstract readonly config: ModelConfig;
-  /** The path of the layer that makes logits; adapters for `all-linear` leave it out. */
+  /** The path of the layer that computes logits; `all-linear` leaves it out. */
   abstract readonly outputEmbeddingsPath: string;
   #device: Device = CPU;
   #owned: readonly Disposable[] = [];
@@ -80,12 +80,12 @@ export abstract class CausalLm extends Module implements Disposable {
   /** Hidden states `[rows, hidden]` to logits `[rows, vocabulary]`. */
   abstract head(hidden: Tensor): Tensor;
 
-  /** The layer whose `weight` embeds and, when tied, also makes logits. */
+  /** The layer whose `weight` is the embedding and, when tied, also computes logits. */
   abstract inputEmbeddings(): Module;
 
   /**
-   * What layers are told of a batch. A family whose layers need more, such as a
-   * table of rotations, makes it here, once.
+   * The batch context for the layers. A family whose layers need more, such as a
+   * table of rotations, adds it here, once per batch.
    */
   context(
     geometry: Geometry,
@@ -94,28 +94,34 @@ export abstract class CausalLm extends Module implements Disposable {
     return new BatchContext(geometry, { ...options, device: this.device });
   }
 
-  /** What a resumed run must know of the batches seen; nothing for most models. */
+  /**
+   * The state that depends on the batches seen, which a checkpoint saves; empty
+   * for most models.
+   */
   runState(): RunState {
     return {};
   }
 
-  /** Puts back what {@linkcode CausalLm.runState} gave; `null` is a model that has seen nothing. */
+  /**
+   * Restores what {@linkcode CausalLm.runState} returned; `null` stands for a
+   * model that has seen nothing.
+   */
   restoreRunState(_state: RunState | null): void {}
 
-  /** Where the weights lie. */
+  /** The device of the weights. */
   get device(): Device {
     return this.#device;
   }
 
-  /** Says where the weights lie and what must be freed with the model. */
+  /** Sets the device of the weights, and what must be freed with the model. */
   attachStorage(device: Device, owned: readonly Disposable[]): void {
     this.#device = device;
     this.#owned = owned;
   }
 
-  /** Gives memory back: the weights with their mapped files. */
+  /** Frees the weights and unmaps their files. */
   [Symbol.dispose](): void {
-    // Training may have put other tensors in the places of those that were read.
+    // Training may have replaced tensors that were loaded.
     for (const { tensor } of this.namedParameters()) tensor[Symbol.dispose]();
     for (const each of this.#owned) each[Symbol.dispose]();
     this.#owned = [];

@@ -37,7 +37,7 @@ import type { ModelFamily } from "./registry.ts";
 export interface ChatGlmConfig extends DecoderConfig {
   /** Whether all other projections but the head have biases too. */
   readonly linearBias: boolean;
-  /** Share of each branch that is zeroed in training. */
+  /** Share of each branch that dropout sets to zero in training. */
   readonly hiddenDropout: number;
 }
 
@@ -45,7 +45,7 @@ export interface ChatGlmConfig extends DecoderConfig {
 class ChatGlmAttention extends Module {
   /** Makes queries, keys and values, in this order, in one. */
   query_key_value: Projection;
-  /** Brings the heads together: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
+  /** Combines the heads: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
   dense: Projection;
 
   /** Makes the two projections without weights. */

@@ -21,9 +21,9 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one Cohere model. */
 export interface CohereConfig extends DecoderConfig {
-  /** What logits are multiplied with. */
+  /** The factor of logits. */
   readonly logitScale: number;
-  /** Whether each head's queries and keys are normed, with weights for each head. */
+  /** Whether each head's queries and keys are normalised, with weights for each head. */
   readonly normsHeads: boolean;
 }
 

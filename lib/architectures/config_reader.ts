@@ -1,7 +1,7 @@
 /**
- * Reads the fields of a `config.json` for a model page: every value is checked,
- * and everything that is wrong is said at once. `null` means the default, as in
- * transformers; only the object's own fields count.
+ * Reads the fields of a `config.json` for a model page. Every value is checked,
+ * and all problems are reported at once. `null` means the default, as in
+ * transformers; only the object's own properties count.
  *
  * @module
  */
@@ -13,27 +13,27 @@ export type ConfigJson = Readonly<Record<string, unknown>>;
 
 /** Bounds of a number. */
 export interface NumberBounds {
-  /** The smallest value that will do. */
+  /** The smallest valid value. */
   readonly least?: number;
-  /** The largest value that will do. Default the largest number of float32. */
+  /** The largest valid value. Default the largest number of float32. */
   readonly most?: number;
-  /** The value that must be passed. */
+  /** A bound that the value must exceed. */
   readonly moreThan?: number;
 }
 
 const LARGEST_FLOAT32 = 3.4e38;
-/** No width or vocabulary of a model is larger. */
+/** No width or vocabulary of a model is larger than this. */
 const LARGEST_COUNT = 2 ** 24;
-/** The deepest models have some two hundred. */
+/** The deepest models have about two hundred layers. */
 const MOST_LAYERS = 2000;
 const LARGEST_POSITION = 2 ** 31 - 1;
 
-/** The fields of one JSON object, and what is wrong with them. */
+/** The fields of one JSON object, and their problems. */
 export class ConfigReader {
-  /** What is wrong so far. */
+  /** The problems so far. */
   readonly problems: string[];
 
-  /** Reads `json`, which came from the folder `path`. */
+  /** Reads `json`, from the folder `path`. */
   constructor(
     readonly path: string,
     readonly json: ConfigJson,
@@ -49,7 +49,7 @@ export class ConfigReader {
       : undefined;
   }
 
-  /** Notes that `field` must be `what`. */
+  /** Adds the problem that `field` must be `what`. */
   #wrong(field: string, what: string): void {
     const value = quoted(this.json[field], 60);
     this.problems.push(`${field} must be ${what}, got ${value}`);
@@ -80,7 +80,10 @@ export class ConfigReader {
     return fallback;
   }
 
-  /** A whole number from 1; `null` where the field is, `fallback` only where it is missing. */
+  /**
+   * A whole number from 1; `null` when the field is `null`, and `fallback` only
+   * when it is missing.
+   */
   countOrNull(field: string, fallback: number | null): number | null {
     return this.#isNull(field)
       ? null
@@ -89,7 +92,10 @@ export class ConfigReader {
       : this.count(field, 1, LARGEST_POSITION);
   }
 
-  /** A number above 0; `null` where the field is, `fallback` only where it is missing. */
+  /**
+   * A number above 0; `null` when the field is `null`, and `fallback` only when
+   * it is missing.
+   */
   positiveOrNull(field: string, fallback: number | null): number | null {
     return this.#isNull(field)
       ? null
@@ -102,7 +108,7 @@ export class ConfigReader {
     return Object.hasOwn(this.json, field) && this.json[field] === null;
   }
 
-  /** A share, such as of dropout: from 0 to less than 1. */
+  /** A probability, such as that of dropout: from 0 to less than 1. */
   share(field: string, fallback: number): number {
     return this.number(field, fallback, { least: 0, most: 0.999 });
   }
@@ -154,7 +160,7 @@ export class ConfigReader {
     return [];
   }
 
-  /** Token ids: one, several, or none where the field is `null`. */
+  /** Token ids: one, several, or none when the field is `null`. */
   ids(field: string, fallback: number | readonly number[] | null): number[] {
     const value = Object.hasOwn(this.json, field) ? this.json[field] : fallback;
     if (value === null) return [];
@@ -166,7 +172,7 @@ export class ConfigReader {
     return [];
   }
 
-  /** The object in `field`, empty where there is none; its problems are noted here. */
+  /** The object in `field`, empty when there is none; its problems are added to these. */
   section(field: string): ConfigReader {
     const value = this.value(field) ?? {};
     const isObject = typeof value === "object" && !Array.isArray(value);
@@ -175,7 +181,7 @@ export class ConfigReader {
     return new ConfigReader(this.path, json, this.problems);
   }
 
-  /** Refuses a value of `field` that the page does not compute. */
+  /** Refuses a value of `field` that the page does not support. */
   refuse(field: string, isFine: (value: unknown) => boolean): void {
     const value = this.value(field);
     if (value !== undefined && !isFine(value)) {
@@ -184,9 +190,9 @@ export class ConfigReader {
   }
 
   /**
-   * Ends the reading.
+   * Finishes reading.
    *
-   * @throws {InputError} with all problems there are.
+   * @throws {InputError} with all problems.
    */
   finish(): void {
     if (this.problems.length === 0) return;

@@ -1,7 +1,7 @@
 /**
- * What decoders have in common, once: embedding, layers, last norm, head, rotations,
- * and the layer that norms before each of its two branches. A family's page adds
- * what is special to it.
+ * What decoders have in common: embedding, layers, last norm, head, rotary
+ * embeddings, and the layer with a norm before each of its two branches. A
+ * family's page adds what is specific to it.
  *
  * @module
  */
@@ -32,23 +32,23 @@ import {
   type RunState,
 } from "./causal_lm.ts";
 
-/** What a decoder does besides its layers. */
+/** What a decoder computes besides its layers. */
 export interface DecoderForm {
-  /** The rotations that layers may ask the context for, in this order. */
+  /** The rotary embeddings, in the order in which layers refer to them. */
   readonly ropes?: readonly RopeParameters[];
-  /** What embeddings are multiplied with, rounded to their type. Default 1. */
+  /** The factor of the embeddings, rounded to their type. Default 1. */
   readonly embeddingScale?: number;
-  /** Share of the embeddings that is zeroed in training. Default 0. */
+  /** Share of the embeddings that dropout sets to zero in training. Default 0. */
   readonly embeddingDropout?: number;
-  /** What the last norm's output is multiplied with. Default 1. */
+  /** The factor of the last norm's output. Default 1. */
   readonly headScale?: number;
-  /** What logits are multiplied with. Default 1. */
+  /** The factor of the logits. Default 1. */
   readonly logitScale?: number;
-  /** Logits `x` become `c · tanh(x / c)` of this `c`. Default as they are. */
+  /** When given, a logit `x` becomes `c · tanh(x / c)`. Default: logits are not changed. */
   readonly logitSoftcap?: number | null;
 }
 
-/** The parts of a decoder, wherever they lie in its tree. */
+/** The parts of a decoder, whatever their places in its tree. */
 export interface DecoderParts {
   /** The embedding, `[vocabulary, hidden]`. */
   readonly embeddings: Embedding;
@@ -62,19 +62,19 @@ export interface DecoderParts {
 
 const LONGEST = "longest_sequence";
 
-/** A decoder whose page says where its parts lie. */
+/** A decoder whose page says where its parts are. */
 export abstract class Decoder extends CausalLm {
   readonly #form: DecoderForm;
   readonly #ropes: readonly RotaryEmbedding[];
 
-  /** Takes over the numbers of `config.json`. */
+  /** Sets the configuration. */
   constructor(override readonly config: ModelConfig, form: DecoderForm) {
     super();
     this.#form = form;
     this.#ropes = (form.ropes ?? []).map((rope) => new RotaryEmbedding(rope));
   }
 
-  /** The parts, wherever they lie in the tree. */
+  /** The parts, whatever their places in the tree. */
   protected abstract parts(): DecoderParts;
 
   /** The layers in order. */
@@ -82,12 +82,12 @@ export abstract class Decoder extends CausalLm {
     return this.parts().layers.items;
   }
 
-  /** The layer that embeds. */
+  /** The layer that embeds tokens. */
   override inputEmbeddings(): Embedding {
     return this.parts().embeddings;
   }
 
-  /** The batch with the rotations of its positions. */
+  /** The batch context, with the rotations of its positions. */
   override context(
     geometry: Geometry,
     options: Omit<BatchContextOptions, "device" | "ropes"> = {},
@@ -96,7 +96,10 @@ export abstract class Decoder extends CausalLm {
     return super.context(geometry, { ...options, ropes });
   }
 
-  /** The rotations of a batch; a family that chooses them by more than positions does it here. */
+  /**
+   * The rotations of a batch; overridden by families whose rotations depend on
+   * more than positions.
+   */
   protected batchRopes(
     _geometry: Geometry,
     _options: Pick<BatchContextOptions, "caches">,
@@ -104,16 +107,16 @@ export abstract class Decoder extends CausalLm {
     return this.#ropes;
   }
 
-  /** The longest sequence seen, where rotations follow it. */
+  /** The longest sequence seen, when rotations depend on it. */
   override runState(): RunState {
     const dynamic = this.#dynamic();
     return dynamic === undefined ? {} : { [LONGEST]: dynamic.longest };
   }
 
   /**
-   * Puts the longest sequence seen back.
+   * Restores the longest sequence seen.
    *
-   * @throws {InputError} when `state` tells no length.
+   * @throws {InputError} when `state` has no valid length.
    */
   override restoreRunState(state: RunState | null): void {
     const dynamic = this.#dynamic();
@@ -130,7 +133,7 @@ export abstract class Decoder extends CausalLm {
     dynamic.longest = longest!;
   }
 
-  /** The rotation that follows the longest sequence seen. */
+  /** The rotary embedding that depends on the longest sequence seen. */
   #dynamic(): RotaryEmbedding | undefined {
     return this.#ropes.find(({ parameters: { type, keepsLongest = true } }) =>
       type === "dynamic" && keepsLongest
@@ -159,7 +162,7 @@ export abstract class Decoder extends CausalLm {
     return scaled(aten.tanh(scaled(logits, 1 / logitSoftcap)), logitSoftcap);
   }
 
-  /** Gives memory back: rotation tables, and weights with their mapped files. */
+  /** Frees the tables of rotations and the weights, and unmaps their files. */
   override [Symbol.dispose](): void {
     for (const rope of this.#ropes) rope[Symbol.dispose]();
     super[Symbol.dispose]();
@@ -172,27 +175,27 @@ function scaled(input: Tensor, factor: number): Tensor {
   return aten.mul(input, tensor(factor, { device: input.device }));
 }
 
-/** `factor` as the type of `input` has it. */
+/** `factor`, rounded to the type of `input`. */
 function rounded(factor: number, input: Tensor): number {
   return aten.toDtype(tensor(factor), input.dtype).item();
 }
 
-/** Makes norms over the hidden states, each one new. */
+/** Makes norms over the hidden states, a new one at each call. */
 export function rmsNorms(
   config: Pick<ModelConfig, "hiddenSize"> & { readonly normEps: number },
 ): () => RmsNorm {
   return () => new RmsNorm(config.hiddenSize, config.normEps);
 }
 
-/** What a family's page builds a {@linkcode NamedDecoder} of. */
+/** The parts that a family's page makes for a {@linkcode NamedDecoder}. */
 export interface NamedDecoderOptions extends DecoderForm {
-  /** Makes the layer of this index. */
+  /** Makes the layer with this index. */
   readonly layer: (index: number) => DecoderLayer;
   /** Makes the norm after the last layer. */
   readonly norm: () => Norm;
 }
 
-/** The decoder without its head, under the names that most families use. */
+/** The decoder without its head, with the names that most families use. */
 export class DecoderBody extends Module {
   /** The embedding, `[vocabulary, hidden]`. */
   embed_tokens: Embedding;
@@ -221,18 +224,18 @@ export function layerList(
 }
 
 /**
- * A decoder under the names that most families use: `model.embed_tokens`,
+ * A decoder with the names that most families use: `model.embed_tokens`,
  * `model.layers`, `model.norm` and `lm_head`.
  */
 export class NamedDecoder extends Decoder {
-  /** Where the head lies in the tree. */
+  /** The path of the head in the tree. */
   override readonly outputEmbeddingsPath = "lm_head";
   /** The decoder without its head. */
   model: DecoderBody;
   /** The head: `[rows, hidden]` to `[rows, vocabulary]`. */
   lm_head: Projection;
 
-  /** Makes the tree without weights: enough to ask for names and shapes. */
+  /** Makes the tree without weights, which is enough to get names and shapes. */
   constructor(config: ModelConfig, options: NamedDecoderOptions) {
     super(config, options);
     this.model = new DecoderBody(config, options);
@@ -249,7 +252,10 @@ export class NamedDecoder extends Decoder {
   }
 }
 
-/** A branch of a layer, such as attention or an MLP: adds what it makes to the residual. */
+/**
+ * A branch of a layer, such as attention or an MLP; its output is added to the
+ * residual.
+ */
 export type Branch = Module & {
   /** `residual + branch(input)`, or the branch alone; all `[tokens, hidden]`. */
   forward(
@@ -261,9 +267,9 @@ export type Branch = Module & {
 
 /** How the output of a branch is added to the residual. */
 export interface ResidualForm {
-  /** What the branch is multiplied with. Default 1. */
+  /** The factor of the branch. Default 1. */
   readonly scale?: number;
-  /** Share of the branch that is zeroed in training. Default 0. */
+  /** Share of the branch's output that dropout sets to zero in training. Default 0. */
   readonly dropout?: number;
 }
 
@@ -279,7 +285,7 @@ export function addBranch(
   return residual.add(dropped.kept, scale * dropped.scale);
 }
 
-/** What a {@linkcode PreNormLayer} is built of. */
+/** The parts of a {@linkcode PreNormLayer}. */
 export interface PreNormOptions {
   /** The first branch. */
   readonly attention: Branch;
@@ -287,7 +293,7 @@ export interface PreNormOptions {
   readonly mlp: Branch;
   /** Makes the norm before a branch. */
   readonly norm: () => Norm;
-  /** How the branches are added, where it is not a plain sum. */
+  /** How the branches are added, when it is not a plain sum. */
   readonly residual?: ResidualForm;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The fields of `config.json` that nearly all families share, read once. A family's
- * page gives its own defaults and reads what else it has.
+ * Reads the fields of `config.json` that nearly all families share. A family's
+ * page gives its own defaults, and reads its other fields.
  *
  * @module
  */
@@ -20,19 +20,22 @@ import { readRope } from "./rope_config.ts";
 export interface DecoderConfig extends ModelConfig, HeadSizes, MlpOptions {
   /** Width between the MLP's projections. */
   readonly intermediateSize: number;
-  /** What the MLP's gate goes through. */
+  /** The activation of the MLP's gate. */
   readonly activation: Activation;
   /** Added to the mean square, or the variance, in every norm. */
   readonly normEps: number;
-  /** Share of the attention's weights that is zeroed in training. */
+  /** Share of the attention weights that dropout sets to zero in training. */
   readonly attentionDropout: number;
   /** Whether the attention's projections have biases. */
   readonly attentionBias: boolean;
-  /** How positions are turned; its head size is the part of a head that is. */
+  /** The rotary embedding; its head size is that of the rotated part of a head. */
   readonly rope: RopeParameters;
 }
 
-/** What a family takes where `config.json` says nothing: the defaults of its class in transformers. */
+/**
+ * A family's defaults for fields that are missing in `config.json`: those of
+ * its class in transformers.
+ */
 export interface DecoderDefaults {
   /** The family's `model_type`. */
   readonly modelType: string;
@@ -70,9 +73,12 @@ export interface DecoderDefaults {
   readonly tieWordEmbeddings?: boolean;
   /** Default 10000. */
   readonly ropeTheta?: number;
-  /** Reads the rotation where the family spells it in its own way. Default `readRope`. */
+  /**
+   * Reads the rotary parameters of families that spell them in their own way.
+   * Default `readRope`.
+   */
   readonly readRope?: typeof readRope;
-  /** The rotated part of a head; families that give none rotate all of it. */
+  /** The rotated fraction of a head. Default: all of it. */
   readonly partialRotaryFactor?: number;
   /** Default 2; `null` for none. */
   readonly eosTokenId?: number | readonly number[] | null;
@@ -80,7 +86,7 @@ export interface DecoderDefaults {
   readonly bosTokenId?: number | null;
 }
 
-/** Reads what most families share; what is wrong is noted in `reader`. */
+/** Reads the fields that most families share; problems are collected in `reader`. */
 export function readDecoderConfig(
   reader: ConfigReader,
   defaults: DecoderDefaults,
@@ -203,8 +209,8 @@ function readHeadSize(
 export type LayerType = "full_attention" | "sliding_attention";
 
 /**
- * `layer_types`, one for each layer; where the field is missing, `fallback` says it.
- * Anything else in it is noted as a problem.
+ * `layer_types`, one per layer; when the field is missing, `fallback` gives it.
+ * Any other value is a problem.
  */
 export function readLayerTypes(
   reader: ConfigReader,
@@ -227,8 +233,9 @@ export function readLayerTypes(
 }
 
 /**
- * For each layer how many positions a token sees: `window` where the layer slides,
- * `null` where it sees all. A layer that slides without a window is a problem.
+ * For each layer, how many positions a token sees: `window` where the layer has a
+ * sliding window, `null` for all. A sliding layer without a window size is a
+ * problem.
  */
 export function slidingWindows(
   reader: ConfigReader,

@@ -20,7 +20,7 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one EXAONE 4. */
 export interface Exaone4Config extends DecoderConfig {
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
   /** For each layer whether it rotates. */
   readonly rotates: readonly boolean[];

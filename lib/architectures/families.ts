@@ -1,5 +1,5 @@
 /**
- * The families that lorikeet brings along: a new page is one line here.
+ * The families that are built in; a new page is added to this list.
  *
  * @module
  */

@@ -15,7 +15,7 @@ import {
 } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
 
-/** Reads what all Gemmas share; what is wrong is noted in `reader`. */
+/** Reads what all Gemmas share; problems are collected in `reader`. */
 export function readGemmaConfig(
   reader: ConfigReader,
   defaults: DecoderDefaults,
@@ -53,7 +53,7 @@ export const GEMMA: ModelFamily<DecoderConfig> = {
       heads: 16,
       keyValueHeads: 16,
     });
-    // The first releases wrote "gelu" and meant its approximation.
+    // The first releases wrote "gelu" but used its tanh approximation.
     return config.activation === "gelu"
       ? { ...config, activation: "gelu_pytorch_tanh" }
       : config;

@@ -25,17 +25,17 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one Gemma 2. */
 export interface Gemma2Config extends DecoderConfig {
-  /** Scores are divided by the root of this. */
+  /** Scores are divided by the square root of this. */
   readonly queryPreAttnScalar: number;
   /** Soft cap of scores, `null` for none. */
   readonly attnLogitSoftcapping: number | null;
   /** Soft cap of logits, `null` for none. */
   readonly finalLogitSoftcapping: number | null;
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
 }
 
-/** A layer whose branches are normed on both sides: `x + post(branch(pre(x)))`. */
+/** A layer with norms before and after each branch: `x + post(branch(pre(x)))`. */
 export class Gemma2Layer extends DecoderLayer {
   /** The first branch. */
   self_attn: SelfAttention;

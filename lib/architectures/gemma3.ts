@@ -1,6 +1,7 @@
 /**
- * Gemma 3, the text model: Gemma 2's layers with norms over each head's queries and
- * keys, and one rotation for full layers, another for sliding ones.
+ * Gemma 3, the text model: Gemma 2's layers with norms over each head's queries
+ * and keys, and different rotary embeddings for full and for sliding-window
+ * layers.
  *
  * @module
  */
@@ -25,13 +26,13 @@ import { readRope, type RopeSizes } from "./rope_config.ts";
 
 /** The numbers of one Gemma 3; `rope` is that of the full layers. */
 export interface Gemma3Config extends DecoderConfig {
-  /** How sliding layers turn positions. */
+  /** The rotary embedding of the sliding-window layers. */
   readonly localRope: RopeParameters;
-  /** Scores are divided by the root of this. */
+  /** Scores are divided by the square root of this. */
   readonly queryPreAttnScalar: number;
   /** Soft cap of logits, `null` for none. */
   readonly finalLogitSoftcapping: number | null;
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
 }
 

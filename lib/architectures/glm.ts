@@ -1,7 +1,7 @@
 /**
- * GLM-4 as transformers has it, and GLM-4-0414, which norms both branches once more:
- * a part of each head is rotated in neighbouring pairs, gate and input of the MLP
- * are fused.
+ * GLM-4 in transformers' form, and GLM-4-0414, which adds a norm after each
+ * branch. A part of each head is rotated, in pairs of neighbours; gate and input
+ * of the MLP are fused.
  *
  * @module
  */
@@ -67,7 +67,7 @@ export const GLM: ModelFamily<DecoderConfig> = {
   },
 };
 
-/** A layer whose branches are normed on both sides: `x + post(branch(pre(x)))`. */
+/** A layer with norms before and after each branch: `x + post(branch(pre(x)))`. */
 class Glm4Layer extends DecoderLayer {
   /** The first branch. */
   self_attn: SelfAttention;

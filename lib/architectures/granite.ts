@@ -13,13 +13,13 @@ import type { ModelFamily } from "./registry.ts";
 export interface GraniteConfig extends DecoderConfig {
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** What embeddings are multiplied with. */
+  /** The factor of the embeddings. */
   readonly embeddingMultiplier: number;
-  /** What products of queries and keys are multiplied with, instead of `1 / √headSize`. */
+  /** The factor of products of queries and keys, instead of `1 / √headSize`. */
   readonly attentionMultiplier: number;
-  /** What both branches are multiplied with before they are added. */
+  /** The factor of both branches. */
   readonly residualMultiplier: number;
-  /** What logits are divided by. */
+  /** The divisor of the logits. */
   readonly logitsScaling: number;
 }
 

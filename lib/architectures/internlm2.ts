@@ -47,7 +47,7 @@ function splitGroups(fused: Tensor, config: DecoderConfig): Projected {
 class InternLm2Attention extends Module {
   /** Makes queries, key and value of each group. */
   wqkv: Projection;
-  /** Brings the heads together: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
+  /** Combines the heads: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
   wo: Projection;
 
   /** Makes the two projections without weights. */

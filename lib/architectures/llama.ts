@@ -1,7 +1,7 @@
 /**
  * Llama, the plain decoder: norm, attention with rotary positions and grouped
  * queries, norm, gated MLP. Atom, Yi, DeepSeek-LLM and many others are the same
- * model with other numbers, which all come from `config.json`.
+ * model with other sizes, all of which are in `config.json`.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface LlamaConfig extends DecoderConfig {
 
 /** `LlamaForCausalLM`. */
 export class LlamaForCausalLm extends NamedDecoder {
-  /** Makes the tree without weights: enough to ask for names and shapes. */
+  /** Makes the tree without weights, which is enough to get names and shapes. */
   constructor(config: LlamaConfig) {
     const norm = rmsNorms(config);
     super(config, {
@@ -36,7 +36,7 @@ export class LlamaForCausalLm extends NamedDecoder {
   }
 }
 
-/** Reads a Llama's fields; what is wrong is noted in `reader`. */
+/** Reads the fields of a Llama; problems are collected in `reader`. */
 function readLlamaConfig(reader: ConfigReader): LlamaConfig {
   reader.refuse("sliding_window", () => false);
   return {
@@ -48,7 +48,7 @@ function readLlamaConfig(reader: ConfigReader): LlamaConfig {
 /**
  * The configuration in `json`, read from the folder `path`.
  *
- * @throws {InputError} naming every field that cannot be computed or is wrong.
+ * @throws {InputError} naming every field that is invalid or not supported.
  */
 export function llamaConfig(path: string, json: ConfigJson): LlamaConfig {
   const reader = new ConfigReader(path, json);

@@ -12,11 +12,11 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one MiniCPM. */
 export interface MiniCpmConfig extends DecoderConfig {
-  /** What embeddings are multiplied with. */
+  /** The factor of embeddings. */
   readonly embeddingScale: number;
-  /** What both branches are multiplied with, before the division by the root of the layers. */
+  /** The factor of both branches, before the division by the root of the layers. */
   readonly depthScale: number;
-  /** The width at which normed hidden states would go to the head as they are. */
+  /** The width at which normalised hidden states would go to the head as they are. */
   readonly baseWidth: number;
 }
 

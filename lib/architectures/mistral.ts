@@ -1,6 +1,6 @@
 /**
- * Mistral: Llama with a sliding window on all layers, and Ministral, whose layers
- * slide one by one.
+ * Mistral: Llama with a sliding window on all layers. Ministral: with a sliding
+ * window on some layers.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one Mistral. */
 export interface MistralConfig extends DecoderConfig {
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
 }
 

@@ -1,6 +1,6 @@
 /**
- * OLMo 2: no norm before a branch but one after it, and norms over all queries and
- * all keys before they are split into heads.
+ * OLMo 2: a norm after each branch instead of before, and norms over all queries
+ * and all keys before they are split into heads.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import { type Branch, NamedDecoder, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
 
-/** Attention that norms whole projections before heads are split. */
+/** Attention that normalises whole projections before heads are split. */
 class Olmo2Attention extends SelfAttention {
   /** The norm of all queries. */
   q_norm: RmsNorm;
@@ -34,7 +34,7 @@ class Olmo2Attention extends SelfAttention {
     this.k_norm = new RmsNorm(keyValueHeads * headSize, normEps);
   }
 
-  /** The three projections, queries and keys normed. */
+  /** The three projections; queries and keys are normalised. */
   protected override project(input: Tensor): Projected {
     const { query, key, value } = super.project(input);
     return {
@@ -45,7 +45,7 @@ class Olmo2Attention extends SelfAttention {
   }
 }
 
-/** A layer that norms what its branches make: `x + norm(branch(x))`. */
+/** A layer that normalises the output of its branches: `x + norm(branch(x))`. */
 export class PostNormLayer extends DecoderLayer {
   /** The first branch. */
   self_attn: Branch;

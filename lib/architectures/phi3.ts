@@ -1,6 +1,6 @@
 /**
- * Phi-3, 3.5, 4 and 4-mini: Llama with fused projections, a rotated part of each
- * head and, for long contexts, factors for each frequency.
+ * Phi-3, 3.5, 4 and 4-mini: Llama with fused projections, rotation of a part of
+ * each head and, for long contexts, a factor for each frequency.
  *
  * @module
  */
@@ -24,17 +24,17 @@ import { readRope, type RopeSizes } from "./rope_config.ts";
 
 /** The numbers of one Phi-3. */
 export interface Phi3Config extends DecoderConfig {
-  /** How many positions a token sees on all layers, itself included; `null` is all. */
+  /** How many positions a token sees on all layers, itself included; `null` for all. */
   readonly window: number | null;
-  /** Share of each branch that is zeroed in training. */
+  /** Share of each branch's output that dropout sets to zero in training. */
   readonly residualDropout: number;
 }
 
 /** Attention whose queries, keys and values come from one projection. */
 class Phi3Attention extends Module {
-  /** Brings the heads together: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
+  /** Combines the heads: `[tokens, heads·headSize]` to `[tokens, hidden]`. */
   o_proj: Projection;
-  /** Makes queries, keys and values, in this order, in one. */
+  /** Computes queries, keys and values, in this order, in one projection. */
   qkv_proj: Projection;
 
   /** Makes the two projections without weights. */

@@ -34,7 +34,7 @@ import type { ModelFamily } from "./registry.ts";
 export interface QwenConfig extends DecoderConfig {
   /** Whether the output of the attention and the MLP have biases. */
   readonly linearBias: boolean;
-  /** Share of the embeddings that is zeroed in training. */
+  /** Share of the embeddings that dropout sets to zero in training. */
   readonly embeddingDropout: number;
   /** The length of the texts it was trained on. */
   readonly trainedLength: number;
@@ -48,7 +48,7 @@ export interface QwenConfig extends DecoderConfig {
 class QwenAttention extends Module {
   /** Makes queries, keys and values, in this order, in one. */
   c_attn: Projection;
-  /** Brings the heads together: `[tokens, hidden]` to the same. */
+  /** Combines the heads: `[tokens, hidden]` to the same. */
   c_proj: Projection;
 
   /** Makes the two projections without weights. */

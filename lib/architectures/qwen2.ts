@@ -19,7 +19,7 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one Qwen2. */
 export interface Qwen2Config extends DecoderConfig {
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
 }
 

@@ -13,7 +13,7 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one Qwen3-MoE. */
 export interface Qwen3MoeConfig extends DecoderConfig, MixtureOptions {
-  /** How many positions a token sees on all layers, itself included; `null` is all. */
+  /** How many positions a token sees on all layers, itself included; `null` for all. */
   readonly window: number | null;
   /** For each layer whether it has experts. */
   readonly sparse: readonly boolean[];

@@ -1,6 +1,6 @@
 /**
- * Which page computes which model: families by the `model_type` and the
- * `architectures` of `config.json`. A script may register families of its own.
+ * Finds the family of a model by the `model_type` and the `architectures` in its
+ * `config.json`. A script may register families of its own.
  *
  * @module
  */
@@ -10,17 +10,23 @@ import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import type { ConfigJson, ConfigReader } from "./config_reader.ts";
 import { FAMILIES } from "./families.ts";
 
-/** What a model page says of itself. */
+/** What a page declares about its family. */
 export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
-  /** What the family is called in messages. */
+  /** The family's name in messages. */
   readonly name: string;
-  /** The values of `model_type` that it computes. */
+  /** The values of `model_type` that it supports. */
   readonly modelTypes: readonly string[];
-  /** Names in `architectures` or `auto_map` that it computes where `model_type` is missing. */
+  /**
+   * Names in `architectures` or `auto_map` that it supports when `model_type`
+   * is missing.
+   */
   readonly architectures: readonly string[];
-  /** peft's `target_modules` where a user names none. Default none: they must be named. */
+  /**
+   * peft's `target_modules` when the user names none. Default none: the user
+   * must name them.
+   */
   readonly defaultTargets?: readonly string[];
-  /** Reads the family's own fields; what is wrong is noted in `reader`. */
+  /** Reads the family's own fields; problems are collected in `reader`. */
   readConfig(reader: ConfigReader): Config;
   /** Builds the tree without weights. */
   create(config: Config): CausalLm;
@@ -29,7 +35,7 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
 const families: ModelFamily[] = [...FAMILIES];
 
 /**
- * Adds a family of models to those that can be loaded, initialised, trained and
+ * Adds a family of models, which can then be loaded, initialised, trained and
  * saved.
  *
  * @throws {RangeError} when one of its names belongs to another family.
@@ -79,7 +85,7 @@ export function registerFamily<Config extends ModelConfig>(
 }
 
 /**
- * The names of all families that are computed here, registered ones included.
+ * The names of all supported families, registered ones included.
  *
  * @example
  * ```ts
@@ -93,11 +99,11 @@ export function familyNames(): string[] {
 }
 
 /**
- * The family of the model whose `config.json`, in the folder `path`, holds `json`:
- * the one of its `model_type`, or where that is missing of its `architectures` or of
- * the classes that its `auto_map` names; no code that it names is run.
+ * The family of the model whose `config.json`, in the folder `path`, is `json`:
+ * found by `model_type`, or when that is missing by `architectures`, or by the
+ * classes that `auto_map` names; code that it names is never executed.
  *
- * @throws {InputError} when no family computes it.
+ * @throws {InputError} when no family supports it.
  */
 export function familyOf(path: string, json: ConfigJson): ModelFamily {
   const type = json.model_type ?? undefined;
@@ -131,8 +137,8 @@ function classNames(json: ConfigJson): unknown[] {
 }
 
 /**
- * peft's `target_modules` for this model where a user names none, or `undefined`
- * where they must be named.
+ * peft's `target_modules` for this model when the user names none, or `undefined`
+ * when the user must name them.
  *
  * @example
  * ```ts

@@ -1,5 +1,5 @@
 /**
- * What `config.json` says of rotary positions, in the spelling of transformers 4
+ * Reads the rotary parameters in `config.json`, in the spelling of transformers 4
  * (`rope_theta`, `rope_scaling`) and of 5 (`rope_parameters`).
  *
  * @module
@@ -11,7 +11,7 @@ import type { ConfigReader } from "./config_reader.ts";
 
 type RopeType = RopeParameters["type"];
 
-/** For each type the fields that it needs, and those that it may have. */
+/** For each type, the fields that it needs, and those that it may have. */
 const ROPE_FIELDS: ReadonlyMap<
   RopeType,
   { readonly needs: readonly string[]; readonly takes?: readonly string[] }
@@ -37,27 +37,27 @@ const ROPE_FIELDS: ReadonlyMap<
   ["llama3", { needs: ["factor", "low_freq_factor", "high_freq_factor"] }],
 ]);
 
-/** What the model page knows already. */
+/** What the model page has read already. */
 export interface RopeSizes {
   /** Size of one head. */
   readonly headSize: number;
   /** `max_position_embeddings`. */
   readonly maxPositions: number;
-  /** `rope_theta` where the config has none. Default 10000. */
+  /** `rope_theta` when the config has none. Default 10000. */
   readonly theta?: number | undefined;
   /**
-   * `partial_rotary_factor` where the config has none; families that give none turn
-   * whole heads and refuse another.
+   * `partial_rotary_factor` when the config has none. Families without a default
+   * rotate whole heads and refuse any other value.
    */
   readonly partialRotaryFactor?: number | undefined;
 }
 
-/** Reads the rotation that `reader` describes; what is wrong is noted there. */
+/** Reads the rotary parameters in `reader`, which also collects the problems. */
 export function readRope(
   reader: ConfigReader,
   sizes: RopeSizes,
 ): RopeParameters {
-  // transformers takes the older spelling where a config has both.
+  // transformers uses the older spelling when a config has both.
   const [older, current] = [
     reader.section("rope_scaling"),
     reader.section("rope_parameters"),
@@ -102,7 +102,7 @@ export function readRope(
   };
 }
 
-/** How much of a head is turned: an even number. */
+/** The size of the rotated part of a head: an even number. */
 function turnedSize(
   reader: ConfigReader,
   context: { readonly scaling: ConfigReader; readonly sizes: RopeSizes },
@@ -129,7 +129,7 @@ function turnedSize(
   return 2;
 }
 
-/** The length that frequencies are scaled from. */
+/** The context length before scaling. */
 function originalPositions(
   reader: ConfigReader,
   context: { scaling: ConfigReader; type: RopeType; sizes: RopeSizes },

@@ -1,5 +1,5 @@
 /**
- * Writing a whole model in Hugging Face format.
+ * Saves a whole model in Hugging Face format.
  *
  * @module
  */
@@ -14,14 +14,14 @@ import { tiedName } from "./weights.ts";
 
 /** Options of {@linkcode saveModel}. */
 export interface SaveModelOptions {
-  /** Type of the weights on disk. Default as they are. */
+  /** Type of the weights on disk. Default: the type they have. */
   readonly dtype?: DType;
 }
 
 /**
- * Writes `config.json` and `model.safetensors` of `model` into `folder`, made if
- * need be, one tensor at a time. A head that is tied to the embedding is left out,
- * as transformers does.
+ * Writes `config.json` and `model.safetensors` of `model` into `folder`, which is
+ * made if it does not exist, one tensor at a time. A head that is tied to the
+ * embedding is left out, as in transformers.
  *
  * @example
  * ```ts
@@ -61,11 +61,14 @@ export function saveModel(
   writePythonJson(`${folder}/config.json`, config, { trailingNewline: true });
 }
 
-/** Gives the bytes of one tensor at a time, converted when their turn comes. */
+/** Returns the bytes of one tensor at a time, converted when they are needed. */
 class Stream implements Disposable {
   #held = new DisposableStack();
 
-  /** `tensor` to be written in the type `dtype`; its bytes last until the next one is read. */
+  /**
+   * `tensor` for writing in the type `dtype`; its bytes stay valid until the
+   * next tensor is read.
+   */
   tensor(tensor: Tensor, dtype: DType = tensor.dtype): LazyTensor {
     const read = (): Uint8Array => {
       this.#held.dispose();

@@ -16,7 +16,7 @@ export interface SeedOssConfig extends DecoderConfig {
   readonly outputBias: boolean;
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** Share of each branch that is zeroed in training. */
+  /** Share of each branch that dropout sets to zero in training. */
   readonly residualDropout: number;
 }
 

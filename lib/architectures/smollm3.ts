@@ -1,5 +1,6 @@
 /**
- * SmolLM3: Llama in which some layers do not rotate; those may slide.
+ * SmolLM3: Llama in which some layers have no rotation; these may have a sliding
+ * window.
  *
  * @module
  */
@@ -19,13 +20,16 @@ import type { ModelFamily } from "./registry.ts";
 export interface SmolLm3Config extends DecoderConfig {
   /** Whether the MLP's projections have biases. */
   readonly mlpBias: boolean;
-  /** For each layer whether it rotates. */
+  /** For each layer, whether it has rotation. */
   readonly rotates: readonly boolean[];
-  /** For each layer how many positions a token sees, itself included; `null` is all. */
+  /** For each layer, how many positions a token sees, itself included; `null` for all. */
   readonly windows: readonly (number | null)[];
 }
 
-/** `no_rope_layers`, in which 1 means that a layer does rotate, or every so many layers. */
+/**
+ * `no_rope_layers`, in which 1 means that a layer has rotation, or a rule for
+ * every so many layers.
+ */
 function readRotates(reader: ConfigReader, layers: number): boolean[] {
   if (reader.value("no_rope_layers") === undefined) {
     const interval = reader.count("no_rope_layer_interval", 4);

@@ -24,11 +24,11 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one StableLM. */
 export interface StableLmConfig extends DecoderConfig {
-  /** Whether each head's queries and keys are normed. */
+  /** Whether each head's queries and keys are normalised. */
   readonly normsHeads: boolean;
   /** Whether the MLP reads what the attention reads. */
   readonly isParallel: boolean;
-  /** Share of the MLP's output that is zeroed in training. */
+  /** Share of the MLP's output that dropout sets to zero in training. */
   readonly hiddenDropout: number;
 }
 

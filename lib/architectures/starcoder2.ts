@@ -21,11 +21,11 @@ import type { ModelFamily } from "./registry.ts";
 
 /** The numbers of one StarCoder2. */
 export interface Starcoder2Config extends DecoderConfig {
-  /** How many positions a token sees on all layers, itself included; `null` is all. */
+  /** How many positions a token sees on all layers, itself included; `null` for all. */
   readonly window: number | null;
-  /** Share of each branch that is zeroed in training. */
+  /** Share of each branch that dropout sets to zero in training. */
   readonly residualDropout: number;
-  /** Share of the embeddings that is zeroed in training. */
+  /** Share of the embeddings that dropout sets to zero in training. */
   readonly embeddingDropout: number;
 }
 

@@ -1,6 +1,6 @@
 /**
- * A stored tensor as one of libtorch's: a view of the mapped file where its bytes
- * are what is wanted, a copy where they are packed, strided or lie at an odd place.
+ * Turns a stored tensor into a libtorch tensor: a view of the mapped file if its
+ * bytes can be used unchanged; a copy if they are packed, strided or not aligned.
  *
  * @module
  */
@@ -20,17 +20,17 @@ import {
   to,
 } from "../tensor/mod.ts";
 
-/** How a stored tensor is wanted. */
+/** The wanted form of a stored tensor. */
 export interface StoredTensorOptions {
-  /** Files that are mapped already, by path; a new one is added. */
+  /** The files that are mapped already, by path; new ones are added. */
   readonly files: Map<string, MappedFile>;
-  /** The type to hold it in. */
+  /** The wanted type. */
   readonly dtype: DType;
-  /** Where to hold it. */
+  /** The wanted device. */
   readonly device: Device;
 }
 
-/** `stored` in the wanted type and place. */
+/** `stored` in the wanted type, on the wanted device. */
 export function storedTensor(
   stored: StoredTensor,
   options: StoredTensorOptions,
@@ -44,7 +44,7 @@ export function storedTensor(
   return scope.keep(to(rows, { dtype, device }));
 }
 
-/** Rows that lie interleaved in each head, put half by half. */
+/** Rows that are interleaved in each head are put into two halves. */
 function halvesOf(tensor: Tensor, heads: number): Tensor {
   const [rows = 0, ...rest] = tensor.shape;
   // [heads, headSize / 2, 2, …] → [heads, 2, headSize / 2, …]
@@ -71,7 +71,7 @@ function asStored(
   return aten.contiguous(aten.t(turned));
 }
 
-/** Unpacked at once to where it stays. */
+/** Unpacked directly on the device. */
 function unpacked(stored: StoredTensor & PackedTensor): Tensor {
   using file = new FileBytes(stored.file);
   const made = empty(stored.shape, { dtype: "float32" });

@@ -1,7 +1,7 @@
 /**
- * A tree's weights: checked against the files of a folder, read from them, or drawn
- * afresh. Which parameters there are, their shapes and how they begin is what the
- * layers themselves declare.
+ * The weights of a tree: checked against the files of a folder, loaded from them,
+ * or newly initialised. The layers declare their parameters, with shapes and
+ * initialisation.
  *
  * @module
  */
@@ -29,16 +29,19 @@ import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import { ggufWeights } from "./gguf_model.ts";
 import { storedTensor } from "./stored_weights.ts";
 
-/** Stored names that older checkpoints have and no model needs. */
+/** Names in older checkpoints that no model needs. */
 const DERIVED = /rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)$/;
 
-/** The parameters that a file must bring: all but a head that is the embedding. */
+/**
+ * The parameters that the files must contain: all except a head that is tied to
+ * the embedding.
+ */
 function neededParameters(model: CausalLm): NamedParameterSpec[] {
   const tied = tiedName(model);
   return [...model.namedParameterSpecs()].filter(({ path }) => path !== tied);
 }
 
-/** The name of the head's matrix where it is the embedding's, or `null`. */
+/** The name of the head's matrix when it is tied to the embedding, or `null`. */
 export function tiedName(model: CausalLm): string | null {
   return model.config.tieWordEmbeddings
     ? `${model.outputEmbeddingsPath}.weight`
@@ -72,10 +75,10 @@ function asking(path: string): string {
 }
 
 /**
- * Refuses a configuration with more layers than there are stored tensors, before a
- * tree of them is built.
+ * Refuses a configuration with more layers than there are stored tensors, before
+ * a tree is built.
  *
- * @throws {InputError} when there are no weights or too few.
+ * @throws {InputError} when there are no weights, or too few.
  */
 export function checkDepth({ path, layers }: ModelConfig): void {
   const { size } = weightsAt(path);
@@ -88,11 +91,12 @@ export function checkDepth({ path, layers }: ModelConfig): void {
 }
 
 /**
- * Checks names and shapes of the weights in the model's folder against its tree,
- * from the headers of the files; needs no libtorch.
+ * Checks the names and shapes of the weights in the model's folder against its
+ * tree, using only the headers of the files; does not need libtorch.
  *
- * @throws {InputError} naming tensors that are missing, misshapen or left over, or a
- * stored head that is not the embedding it should be.
+ * @throws {InputError} naming tensors that are missing, unexpected or of the
+ *   wrong shape, or a stored head that differs from the embedding it should be
+ *   tied to.
  *
  * @example
  * ```ts
@@ -128,7 +132,7 @@ function checkedWeights(model: CausalLm): WeightMap {
   return stored;
 }
 
-/** transformers 4 computes with the embedding, transformers 5 with the stored head. */
+/** transformers 4 computes with the embedding here, transformers 5 with the stored head. */
 function checkTiedHead(
   model: CausalLm,
   weights: { tied: string; stored: WeightMap },
@@ -179,9 +183,9 @@ function sameBytes(one: StoredTensor, other: StoredTensor): boolean {
 }
 
 /**
- * Puts the weights of the model's folder into its tree.
+ * Loads the weights of the model's folder into its tree.
  *
- * @throws {InputError} when they do not fit the tree.
+ * @throws {InputError} when they do not match the tree.
  */
 export function loadWeights(
   model: CausalLm,
@@ -209,7 +213,7 @@ export function loadWeights(
 
 const HALF_OR_SINGLE = ["float32", "bfloat16", "float16"] as const;
 
-/** The type that config.json names, or else that of the stored weights. */
+/** The type in config.json, else that of the stored weights. */
 function ownType(model: CausalLm, stored: StoredTensor): DType {
   const { source } = model.config;
   const named = source.dtype ?? source.torch_dtype ?? stored.dtype;
@@ -217,9 +221,9 @@ function ownType(model: CausalLm, stored: StoredTensor): DType {
 }
 
 /**
- * Fills a tree with fresh weights as transformers does: matrices from
- * `N(0, initializer_range²)`, norms with ones, biases with zeros; drawn where and
- * as `device` and `dtype` say, by default in float32 on the CPU.
+ * Initialises a tree as transformers does: matrices from `N(0,
+ * initializer_range²)`, norms with ones, biases with zeros. Device and type are
+ * given by `options`, by default float32 on the CPU.
  *
  * @example
  * ```ts
