@@ -126,7 +126,7 @@ function benchDevice(): void {
 }
 
 /**
- * GPU memory of this process by the driver's count, others included; libtorch's
+ * GPU memory in use by all processes, as the driver reports it; libtorch's
  * cache keeps the peak.
  */
 function deviceMemory(): string {
