@@ -11,6 +11,8 @@ export INIT_CWD="$PWD"
 flags=(
   # 数据集路径 (the rows for training)
   --dataset_path dataset/huanhuan.jsonl
+  # 指令模板 (rows in the recipe's own words, whatever the model's template)
+  --prompt_format recipe
   # 基座模型路径 (the base model)
   --model_path "${MODEL_PATH:-models/tiny-atom}"
   # lora 秩 (the rank)

@@ -11,7 +11,7 @@ import {
   generate,
   TextStream,
 } from "../mod.ts";
-import type { ChatPrompt } from "../lib/generation/mod.ts";
+import { type ChatPrompt, endsOf } from "../lib/generation/mod.ts";
 
 const MAX_NEW_TOKENS = 64;
 
@@ -33,6 +33,7 @@ export async function answer(
   const ids = generate(model, asked, {
     doSample: false,
     maxNewTokens: MAX_NEW_TOKENS,
+    eosTokenIds: endsOf(model, prompt),
   });
   for (const id of ids) text += stream.push(id);
   return (text + stream.end()).trim().replace(/\s+/g, " ");

@@ -26,6 +26,7 @@ import {
   trainingArgsJson,
 } from "../lib/arguments/mod.ts";
 import { familyNames } from "../lib/architectures/mod.ts";
+import { promptFormatNames } from "../lib/data/mod.ts";
 import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 import { describeTargets } from "../lib/peft/mod.ts";
 import {
@@ -51,6 +52,7 @@ async function main(args: readonly string[]): Promise<void> {
   if ("help" in parsed) return console.log(parsed.help);
   const { tree, adapter, tokenizer, dataset } = await checkRun(parsed);
   for (const note of parsed.notes) console.log(printable(note));
+  console.log(printable(dataset.description));
   for (const line of describePreflight(dataset.preflight)) {
     console.log(printable(line));
   }
@@ -136,6 +138,7 @@ function readArguments(args: readonly string[]): TrainArguments | HelpRequest {
     optimizers: optimizerNames(),
     schedules: scheduleNames(),
     families: familyNames(),
+    promptFormats: promptFormatNames(),
     example: EXAMPLE,
     ...(folder && { folder }),
   });

@@ -72,6 +72,9 @@ export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
     config: { eos_token_id: [...config.eosTokenIds] },
     maxSeqLength: finetune.max_seq_length,
     skipOverlength: finetune.skip_overlength,
+    shape: finetune.dataset_shape,
+    promptFormat: finetune.prompt_format,
+    trainOn: finetune.train_on,
   });
   planTraining(dataset.features.length, training);
   checkVocabulary(dataset, {

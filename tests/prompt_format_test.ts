@@ -26,7 +26,7 @@ const MODEL = "models/tiny-atom";
 const ASKED = "<|im_start|>user\n你是谁？<|im_end|>\n<|im_start|>assistant\n";
 
 registerPromptFormat(turnFormat({
-  name: "chatml",
+  name: "angles",
   system: ["<|im_start|>system\n", { place: "content" }, "<|im_end|>\n"],
   user: ["<|im_start|>user\n", { place: "content" }, "<|im_end|>\n"],
   assistant: "<|im_start|>assistant\n",
@@ -45,7 +45,7 @@ async function load(
     tokenizer,
     config: { eos_token_id: 2 },
     maxSeqLength: 256,
-    promptFormat: "chatml",
+    promptFormat: "angles",
   });
   return { ...dataset, tokenizer };
 }
@@ -65,7 +65,7 @@ Deno.test("a registered prompt format spells rows, trains their answers only, an
       { instruction: "你是谁？", output: "我是小鹦。" },
     ]);
     const [{ input_ids, labels }] = features as [Dataset["features"][number]];
-    assert.equal(promptFormat.name, "chatml");
+    assert.equal(promptFormat.name, "angles");
     const answerIds = labels.filter((label) => label !== -100);
     const decode = (ids: readonly number[]): string =>
       tokenizer.decode(ids).trim();
@@ -160,7 +160,7 @@ Deno.test("registerPromptFormat() refuses a name that is taken, loadDataset() on
     {
       name: "InputError",
       message:
-        'Cannot use prompt format "alpaka": there is none of that name, known are recipe, chatml',
+        /^Cannot use prompt format "alpaka": there is none of that name, known are auto, recipe, chat, text, chatml, .*, angles$/,
     },
   );
 });

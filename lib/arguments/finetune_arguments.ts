@@ -14,7 +14,34 @@ export const FINETUNE = {
     kind: "str",
     default: "dataset/huanhuan.jsonl",
     isPath: true,
-    help: "JSONL or JSON file of instruction rows",
+    help: "JSONL, JSON or CSV file of rows, packed as .gz or not",
+  },
+  dataset_shape: {
+    kind: "choice",
+    choices: [
+      "auto",
+      "instruction",
+      "messages",
+      "conversations",
+      "prompt_completion",
+      "text",
+    ],
+    default: "auto",
+    help: "Which keys rows have; auto looks at the first one",
+  },
+  prompt_format: {
+    kind: "str",
+    default: "auto",
+    help: "How rows are spelled: recipe, chat (the model's own template) or " +
+      "the name of a format; auto takes recipe for instruction rows where the " +
+      "model has no chat template or the recipe's, chat otherwise",
+  },
+  train_on: {
+    kind: "choice",
+    choices: ["last", "all", "everything"],
+    default: "all",
+    help: "What counts in the loss: the last answer of a row, all its " +
+      "answers, or everything",
   },
   ...MODEL_SETTINGS,
   ...LORA_FLAGS,

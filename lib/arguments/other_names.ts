@@ -73,7 +73,7 @@ const NOT_EVALUATED = {
   reason: "not supported yet, nothing is evaluated during training",
 };
 const ANSWER_TRAINED = {
-  reason: "only the answer is trained, leave it out",
+  reason: "--train_on last, all or everything says what is learned",
 };
 const ONE_ATTENTION = {
   reason: "the fastest exact attention is always used, leave it out",
@@ -162,8 +162,10 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
   ...all("finetuning_type use_lora use_peft peft_type", {
     reason: "a LoRA adapter is always trained, leave it out",
   }),
-  ...all("template chat_template prompt_template", {
-    reason: "not supported yet, rows are put into the recipe's prompt",
+  ...all("template prompt_template", { here: "prompt_format" }),
+  ...all("chat_template chat_template_path", {
+    reason: "the model's own template lies in its folder as " +
+      "chat_template.jinja, and --prompt_format chat takes it",
   }),
 ]);
 

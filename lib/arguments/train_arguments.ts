@@ -71,6 +71,8 @@ export interface ParseTrainOptions {
   readonly schedules?: readonly string[];
   /** The families of models that are computed, for the help text. Default: not named there. */
   readonly families?: readonly string[];
+  /** The formats that `prompt_format` may name. Default: any name is accepted. */
+  readonly promptFormats?: readonly string[];
   /** The command that the user typed. Default "deno task train". */
   readonly prog?: string;
   /** Columns of the help text. Default 80. */
@@ -145,11 +147,13 @@ function describeFile(
 }
 
 /**
- * The settings, with the given optimizers and schedules as the supported values
- * of `optim` and `lr_scheduler_type`, and the families in the help of `model_path`.
+/**
+ * The settings, with the given optimizers, schedules and prompt formats as the
+ * supported values of `optim`, `lr_scheduler_type` and `prompt_format`, and the
+ * families in the help of `model_path`.
  */
 function groupsFor(
-  { optimizers, schedules, families }: ParseTrainOptions,
+  { optimizers, schedules, families, promptFormats }: ParseTrainOptions,
 ): typeof GROUPS {
   const { model_path } = FINETUNE;
   const help = families
@@ -165,9 +169,17 @@ function groupsFor(
       ...schedules && { accepts: schedules },
     },
   };
+  const { prompt_format } = FINETUNE;
+  const rows = {
+    ...FINETUNE,
+    prompt_format: {
+      ...prompt_format,
+      ...promptFormats && { accepts: promptFormats },
+    },
+  };
   const [finetune, training, ...rest] = GROUPS;
   const named = {
-    ...finetune.table,
+    ...rows,
     model_path: { ...model_path, help: help as typeof model_path.help },
   };
   return [{ ...finetune, table: named }, { ...training, table }, ...rest];

@@ -8,6 +8,7 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import type { Feature } from "./batch.ts";
+import { chooseFormat } from "./choose_format.ts";
 import {
   type Preflight,
   type PreparedRow,
@@ -16,9 +17,9 @@ import {
 } from "./preflight.ts";
 import {
   type FormatTokenizer,
-  type Message,
   type PromptFormat,
   promptFormat,
+  type TrainingRow,
 } from "./prompt_format.ts";
 import { type Example, readExamples } from "./read_examples.ts";
 
@@ -34,9 +35,23 @@ export interface DatasetOptions extends RowLimit {
   readonly tokenizer: FormatTokenizer;
   /** The model's config. */
   readonly config: EosConfig;
-  /** Name of a registered prompt format. Default `recipe`. */
+  /**
+   * Name of a registered prompt format, or "auto": `recipe` for instruction rows
+   * where the model has no chat template or one with the recipe's own frame, the
+   * model's template (`chat`) otherwise. Default "recipe".
+   */
   readonly promptFormat?: string;
+  /** Name of the rows' shape. Default "auto": the keys of the first row tell. */
+  readonly shape?: string;
+  /**
+   * What counts in the loss: the `last` answer of each row, `all` its answers, or
+   * `everything` that is said. Default "all".
+   */
+  readonly trainOn?: TrainOn;
 }
+
+/** What counts in the loss, see {@linkcode DatasetOptions}. */
+export type TrainOn = "last" | "all" | "everything";
 
 /** Features for training, with their counts. */
 export interface Dataset {
@@ -48,10 +63,14 @@ export interface Dataset {
   readonly promptFormat: PromptFormat;
   /** A question from the rows: the first short one. */
   readonly question: string;
+  /** The rows' shape, their prompt format and why it is that, as one line. */
+  readonly description: string;
 }
 
 const ROWS_AT_A_TIME = 1024;
 const SHORT_QUESTION = 100;
+/** The most characters of a text that a model is asked to go on with. */
+const BEGINNING = 40;
 
 /**
  * Reads, checks, encodes and counts the rows of `path`.
@@ -85,13 +104,20 @@ export async function loadDataset(
       `Cannot use max_seq_length ${maxSeqLength}: it must be a whole number from 1`,
     );
   }
-  const examples = readExamples(path);
-  const format = await promptFormat(options.promptFormat ?? "recipe", {
-    tokenizer: options.tokenizer,
+  const { tokenizer, trainOn = "all" } = options;
+  const examples = readExamples(path, { shape: options.shape ?? "auto" })
+    .map((example) => trainOn === "last" ? trainsLast(example) : example);
+  const choice = chooseFormat(options.promptFormat ?? "recipe", {
+    shapes: new Set(examples.map(({ shape }) => shape)),
+    chatTemplate: tokenizer.chatTemplate ?? null,
+  });
+  const made = {
+    tokenizer,
     eosTokenId: eosTokenId(options.config),
     system: commonSystem(examples),
-  });
-  const rows = await encode(examples, { format, maxSeqLength });
+  };
+  const format = await promptFormat(choice.name, made);
+  const rows = await encode(examples, { format, maxSeqLength, trainOn });
   const { features, preflight } = selectRows(rows, {
     maxSeqLength,
     skipOverlength,
@@ -101,28 +127,52 @@ export async function loadDataset(
       await nothingToLearn(path, { examples, format, options }),
     );
   }
-  const question = firstQuestion(examples);
-  return { features, preflight, promptFormat: format, question };
+  return {
+    features,
+    preflight,
+    promptFormat: format,
+    question: firstQuestion(examples),
+    description: `${path}: ${
+      examples[0]!.shape
+    } rows, prompt format ${choice.name} (${choice.why})`,
+  };
+}
+
+/** `example` with its last answer as the only one that is trained. */
+function trainsLast(example: Example): Example {
+  const last = example.messages.findLastIndex(({ trained }) => trained);
+  const messages = example.messages.map((message, at) => ({
+    ...message,
+    trained: at === last,
+  }));
+  return { ...example, messages };
+}
+
+interface EncodeSettings {
+  readonly format: PromptFormat;
+  readonly maxSeqLength: number;
+  readonly trainOn: TrainOn;
 }
 
 /** Encodes many rows at a time, which uses all cores, but not all rows at once. */
 async function encode(
   examples: readonly Example[],
-  { format, maxSeqLength }: { format: PromptFormat; maxSeqLength: number },
+  { format, maxSeqLength, trainOn }: EncodeSettings,
 ): Promise<PreparedRow[]> {
   const rows: PreparedRow[] = [];
   for (let start = 0; start < examples.length; start += ROWS_AT_A_TIME) {
-    const part = examples.slice(start, start + ROWS_AT_A_TIME)
-      .map(({ messages }) => messages);
+    const part = examples.slice(start, start + ROWS_AT_A_TIME);
     const encoded = await format.encode(part, maxSeqLength);
     for (const [index, row] of encoded.entries()) {
-      rows.push({ ...row, emptyAnswer: isEmptyAnswer(part[index]!) });
+      const labels = trainOn === "everything" ? row.input_ids : row.labels;
+      const emptyAnswer = isEmptyAnswer(part[index]!);
+      rows.push({ ...row, labels, emptyAnswer });
     }
   }
   return rows;
 }
 
-function isEmptyAnswer(messages: readonly Message[]): boolean {
+function isEmptyAnswer({ messages }: TrainingRow): boolean {
   return messages.every(({ trained, content }) => !trained || content === "");
 }
 
@@ -143,16 +193,27 @@ function commonSystem(examples: readonly Example[]): string | null {
   return common === null || 2 * count > examples.length ? common : "";
 }
 
-/** The first question that is one short line, else the first one. */
+/** The first question that is one short line, else the first one; for texts, the beginning of one. */
 function firstQuestion(examples: readonly Example[]): string {
-  const questions = examples.map(({ messages }) =>
-    messages.find(({ role }) => role === "user")?.content ?? ""
+  const questions = examples.map(({ messages, isText }) =>
+    isText
+      ? beginning(messages[0]!.content)
+      : messages.find(({ role }) => role === "user")?.content ?? ""
   );
   const short = questions.find((question) =>
     question.trim() !== "" && question.length <= SHORT_QUESTION &&
     !question.includes("\n")
   );
   return short ?? questions[0] ?? "";
+}
+
+/** The first words of a text: at most half of it. */
+function beginning(text: string): string {
+  const characters = [...text.trimStart().split("\n")[0]!];
+  const count = Math.min(BEGINNING, Math.ceil(characters.length / 2));
+  const part = characters.slice(0, count).join("");
+  const word = part.lastIndexOf(" ");
+  return word > 0 ? part.slice(0, word) : part;
 }
 
 /**
@@ -167,12 +228,16 @@ async function nothingToLearn(
     options: DatasetOptions;
   },
 ): Promise<string> {
-  const answered = examples.filter(({ messages }) => !isEmptyAnswer(messages));
+  const answered = examples.filter((row) => !isEmptyAnswer(row));
   const start = `Cannot train on ${quoted(path)}:`;
   if (answered.length === 0) {
     return `${start} every answer is empty, answers with text are needed`;
   }
-  const rows = await encode(answered, { format, maxSeqLength: Infinity });
+  const rows = await encode(answered, {
+    format,
+    maxSeqLength: Infinity,
+    trainOn: "all",
+  });
   const needed = rows.map(({ length }) => length);
   const shortest = needed.reduce((a, b) => Math.min(a, b), Infinity);
   const longest = needed.reduce((a, b) => Math.max(a, b), 0);

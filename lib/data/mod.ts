@@ -23,6 +23,7 @@ export {
   type DatasetOptions,
   type EosConfig,
   loadDataset,
+  type TrainOn,
 } from "./load_dataset.ts";
 export {
   describePreflight,
@@ -36,10 +37,16 @@ export {
   type PromptFormat,
   promptFormat,
   type PromptFormatEntry,
+  promptFormatNames,
   type PromptFormatOptions,
   registerPromptFormat,
+  type TrainingRow,
 } from "./prompt_format.ts";
-export { type Example, readExamples } from "./read_examples.ts";
+export {
+  type Example,
+  readExamples,
+  type ReadOptions,
+} from "./read_examples.ts";
 export { RECIPE_TURNS } from "./recipe_format.ts";
 export {
   type Piece,

@@ -8,15 +8,29 @@
  */
 
 import { InputError, quoted } from "../input_error.ts";
-import type { EncodeOptions } from "../tokenizer/auto_tokenizer.ts";
+import type { EncodeOptions, OffsetEncoding } from "../tokenizer/encoding.ts";
 import type { ChatMessage } from "../tokenizer/chat_template.ts";
 import type { Feature } from "./batch.ts";
+import { CHAT } from "./chat_format.ts";
+import { NAMED_FORMATS } from "./named_formats.ts";
 import { RECIPE } from "./recipe_format.ts";
 
 /** A message of a row for training. */
 export interface Message extends ChatMessage {
   /** Whether it is trained; otherwise it is only part of the prompt. */
   readonly trained: boolean;
+}
+
+/** The messages of a row for training. */
+export interface TrainingRow {
+  /** The messages in their order. */
+  readonly messages: readonly Message[];
+  /** The tools that the assistant may call, as chat templates take them. */
+  readonly tools?: readonly unknown[];
+  /** Whether it is a text without turns; its one message is the text. */
+  readonly isText?: boolean;
+  /** The row's file and line, for errors. */
+  readonly place?: string;
 }
 
 /** A row encoded by a {@linkcode PromptFormat}, cut to the limit. */
@@ -42,9 +56,9 @@ export interface PromptFormat {
    * special tokens, so it contains them.
    */
   readonly chatTemplate: string;
-  /** Ids and labels of conversations, in their order, at most `maxSeqLength` ids each. */
+  /** Ids and labels of rows, in their order, at most `maxSeqLength` ids each. */
   encode(
-    conversations: readonly (readonly Message[])[],
+    rows: readonly TrainingRow[],
     maxSeqLength: number,
   ): Promise<EncodedRow[]>;
 }
@@ -60,6 +74,12 @@ export interface FormatTokenizer {
     texts: readonly string[],
     options: EncodeOptions,
   ): Promise<number[][]>;
+  /** The model's own Jinja template; only the format `chat` asks for what follows. */
+  readonly chatTemplate?: string | null;
+  /** Special tokens by the names that chat templates use. */
+  readonly specialTokens?: Readonly<Record<string, string>>;
+  /** Ids of many texts with their places, without added special tokens. */
+  encodeWithOffsets?(texts: readonly string[]): Promise<OffsetEncoding[]>;
 }
 
 /** What a {@linkcode PromptFormat} is made from. */
@@ -83,7 +103,9 @@ export interface PromptFormatEntry {
   create(options: PromptFormatOptions): Promise<PromptFormat>;
 }
 
-const FORMATS = new Map<string, PromptFormatEntry>([[RECIPE.name, RECIPE]]);
+const FORMATS = new Map<string, PromptFormatEntry>(
+  [RECIPE, CHAT, ...NAMED_FORMATS].map((entry) => [entry.name, entry]),
+);
 
 /**
  * Adds a prompt format that can then be selected by name.
@@ -111,6 +133,11 @@ export function registerPromptFormat(entry: PromptFormatEntry): void {
   FORMATS.set(entry.name, entry);
 }
 
+/** The names that can be chosen: "auto", then those of all registered formats. */
+export function promptFormatNames(): string[] {
+  return ["auto", ...FORMATS.keys()];
+}
+
 /**
  * Makes the prompt format registered as `name`, for one tokenizer.
  *
@@ -125,6 +152,6 @@ export function promptFormat(
   throw new InputError(
     `Cannot use prompt format ${
       quoted(name)
-    }: there is none of that name, known are ${[...FORMATS.keys()].join(", ")}`,
+    }: there is none of that name, known are ${promptFormatNames().join(", ")}`,
   );
 }

@@ -1,108 +1,197 @@
 /**
- * The shapes of rows for training: their keys, the problems they can have, and
- * their messages. A shape is an entry in a table. No files are read here.
+ * The shapes that training rows come in: which keys they have, what can be wrong
+ * with one, and what it says as messages. A shape is one entry of a table. It reads
+ * no files.
  *
  * @module
  */
 
 import { closestName } from "../arguments/other_names.ts";
-import { quoted } from "../input_error.ts";
-import type { Message } from "./prompt_format.ts";
+import { InputError, quoted } from "../input_error.ts";
+import {
+  CONVERSATIONS,
+  messageList,
+  messageListProblems,
+  MESSAGES,
+} from "./message_shapes.ts";
+import type { Message, TrainingRow } from "./prompt_format.ts";
+import { type JsonRow, kindOf, textProblem } from "./row_values.ts";
 
-/** A row as a JSON object. */
-export type JsonRow = Readonly<Record<string, unknown>>;
-
-/** One shape of rows. */
+/** One way to write a row. */
 export interface RowShape {
-  /** Its name in messages. */
+  /** What such rows are called. */
   readonly name: string;
-  /** What every row needs, as the end of a sentence. */
+  /** What every row needs, as a sentence ends. */
   readonly needs: string;
-  /** Whether `row` is meant to have this shape. */
+  /** Whether `row` is meant to be of this shape. */
   recognises(row: JsonRow): boolean;
-  /** All problems of `row`. */
+  /** Everything that is wrong with `row`. */
   problems(row: JsonRow): string[];
-  /** The messages of a row without problems. */
-  messages(row: JsonRow): Message[];
+  /** What a row without problems says. */
+  read(row: JsonRow): TrainingRow;
 }
 
 /**
  * `{ instruction, input?, output }`. With an input, the instruction is the system
- * message and the input is the user's; without one, the instruction is the user's
- * message.
+ * message and the input the user's; without one, the instruction is the user's.
  */
 const INSTRUCTION: RowShape = {
   name: "instruction",
   needs: 'the texts "instruction" and "output", and may have "input"',
   recognises: (row) => Object.hasOwn(row, "instruction"),
-  problems: (row) => KEYS.flatMap((key) => problemWith(row, key) ?? []),
-  messages(row): Message[] {
+  problems: (row) =>
+    textProblems(row, ["instruction", "input", "output"], ["input"]),
+  read(row): TrainingRow {
     const { instruction, input = "", output } = row as {
       readonly instruction: string;
       readonly input?: string;
       readonly output: string;
     };
-    const answer = { role: "assistant", content: output, trained: true };
-    return input === ""
-      ? [{ role: "user", content: instruction, trained: false }, answer]
-      : [
-        { role: "system", content: instruction, trained: false },
-        { role: "user", content: input, trained: false },
-        answer,
-      ];
+    return {
+      messages: input === ""
+        ? [says("user", instruction), says("assistant", output)]
+        : [
+          says("system", instruction),
+          says("user", input),
+          says("assistant", output),
+        ],
+    };
   },
 };
 
-const SHAPES: readonly RowShape[] = [INSTRUCTION];
+/** `{ prompt, completion }`, texts or lists of messages; only the completion is trained. */
+const PROMPT_COMPLETION: RowShape = {
+  name: "prompt_completion",
+  needs: '"prompt" and "completion", both texts or both lists of messages',
+  recognises: (row) =>
+    Object.hasOwn(row, "prompt") || Object.hasOwn(row, "completion"),
+  problems(row): string[] {
+    const { prompt, completion } = row;
+    if (!Array.isArray(prompt) || !Array.isArray(completion)) {
+      return textProblems(row, ["prompt", "completion"]);
+    }
+    return completion.length === 0
+      ? ['"completion" is empty, an answer to learn is needed']
+      : messageListProblems([...prompt, ...completion]);
+  },
+  read({ prompt, completion, tools }): TrainingRow {
+    if (!Array.isArray(prompt) || !Array.isArray(completion)) {
+      return {
+        messages: [
+          says("user", String(prompt)),
+          says("assistant", String(completion)),
+        ],
+      };
+    }
+    const asked = messageList({ messages: prompt, tools });
+    const { messages } = messageList({ messages: completion });
+    return {
+      ...asked,
+      messages: [
+        ...asked.messages.map((it) => ({ ...it, trained: false })),
+        ...messages,
+      ],
+    };
+  },
+};
 
-/** The shape of a file whose first row is `row`; instruction rows when none fits. */
-export function shapeOf(row: unknown): RowShape {
-  const found = isJsonRow(row)
-    ? SHAPES.find((shape) => shape.recognises(row))
-    : undefined;
-  return found ?? INSTRUCTION;
+/** `{ text }`: a text without turns, trained as it stands. */
+const TEXT: RowShape = {
+  name: "text",
+  needs: 'the text "text"',
+  recognises: (row) => Object.hasOwn(row, "text"),
+  problems: (row) => textProblems(row, ["text"]),
+  read: ({ text }) => ({
+    messages: [says("assistant", String(text))],
+    isText: true,
+  }),
+};
+
+const SHAPES: readonly RowShape[] = [
+  INSTRUCTION,
+  MESSAGES,
+  CONVERSATIONS,
+  PROMPT_COMPLETION,
+  TEXT,
+];
+
+/**
+ * The shape called `name`.
+ *
+ * @throws {InputError} when there is none.
+ */
+export function shapeNamed(name: string): RowShape {
+  const shape = SHAPES.find((each) => each.name === name);
+  if (shape !== undefined) return shape;
+  throw new InputError(
+    `Cannot read rows of shape ${
+      quoted(name)
+    }: there is none of that name, known are auto, ${
+      SHAPES.map((it) => it.name).join(", ")
+    }`,
+  );
 }
 
-/** Whether `value` is a JSON object. */
-export function isJsonRow(value: unknown): value is JsonRow {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+/** The shape that `row` is meant to be of, where its keys tell. */
+export function recognisedShape(row: JsonRow): RowShape | undefined {
+  return SHAPES.find((shape) => shape.recognises(row));
 }
 
-/** Describes a JSON value. */
-export function kindOf(value: unknown): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "a list";
-  if (typeof value === "object") return "an object";
-  return typeof value === "string"
-    ? "a text"
-    : `the ${typeof value} ${quoted(value)}`;
+function says(role: "system" | "user" | "assistant", content: string): Message {
+  return { role, content, trained: role === "assistant" };
 }
 
-const KEYS = ["instruction", "input", "output"] as const;
-
-type Key = typeof KEYS[number];
-
-function problemWith(row: JsonRow, key: Key): string | null {
-  if (!Object.hasOwn(row, key)) return missing(row, key);
-  const value = row[key];
-  if (typeof value !== "string") {
-    return `"${key}" is ${kindOf(value)}, it must be a text`;
-  }
-  return value.isWellFormed()
-    ? null
-    : `"${key}" holds half of a surrogate pair, it must be Unicode text`;
+/** What is wrong with the texts of `row` that `keys` name; `optional` ones may be missing. */
+function textProblems(
+  row: JsonRow,
+  keys: readonly string[],
+  optional: readonly string[] = [],
+): string[] {
+  return keys.flatMap((key) => {
+    const problem = Object.hasOwn(row, key)
+      ? textProblem(row[key])
+      : missing(row, key, { keys, optional });
+    if (problem === null) return [];
+    return Object.hasOwn(row, key) ? [`"${key}" ${problem}`] : [problem];
+  });
 }
 
-/** An input may be missing, but not misspelled. */
-function missing(row: JsonRow, key: Key): string | null {
+/** An optional key may be missing, but not under another spelling. */
+function missing(
+  row: JsonRow,
+  key: string,
+  { keys, optional }: {
+    readonly keys: readonly string[];
+    readonly optional: readonly string[];
+  },
+): string | null {
   const typo = Object.keys(row).find((name) =>
-    !(KEYS as readonly string[]).includes(name) &&
-    closestName(name.trim().toLowerCase(), KEYS) === key
+    !keys.includes(name) &&
+    closestName(name.trim().toLowerCase(), keys) === key
   );
   if (typo !== undefined) {
     return `key "${key}" is missing; there is ${
       quoted(typo)
     }, did you mean "${key}"?`;
   }
-  return key === "input" ? null : `key "${key}" is missing`;
+  return optional.includes(key) ? null : `key "${key}" is missing`;
+}
+
+/** The sentence for a row that is of another shape than those before it. */
+export function otherShapeProblem(
+  row: JsonRow,
+  shape: RowShape,
+): string | null {
+  if (shape.recognises(row)) return null;
+  const other = recognisedShape(row);
+  return other === undefined
+    ? null
+    : `the row has the keys of shape ${other.name} (${
+      Object.keys(row).slice(0, 5).map((it) => quoted(it)).join(", ")
+    }), it must be of shape ${shape.name}`;
+}
+
+/** Why a value of a file is no row at all. */
+export function noRowProblem(value: unknown): string {
+  return `the row is ${kindOf(value)}, it must be a JSON object`;
 }

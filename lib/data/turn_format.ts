@@ -12,10 +12,10 @@ import { IGNORED_LABEL } from "./batch.ts";
 import type {
   EncodedRow,
   FormatTokenizer,
-  Message,
   PromptFormat,
   PromptFormatEntry,
   PromptFormatOptions,
+  TrainingRow,
 } from "./prompt_format.ts";
 
 /**
@@ -33,6 +33,10 @@ export type Piece = string | { readonly place: TurnPlace };
 export interface TurnFormatParts {
   /** The name by which the format is selected. */
   readonly name: string;
+  /** The text before everything else. Default: none. */
+  readonly start?: string;
+  /** Tokens of its texts that the tokenizer must have. Default none. */
+  readonly needsTokens?: readonly string[];
   /** A system message as a turn of its own, left out when it is empty. Default: none. */
   readonly system?: readonly Piece[];
   /** A user's turn. */
@@ -46,8 +50,11 @@ export interface TurnFormatParts {
   readonly end?: string;
   /** The text between the end of an answer and the next turn. Default: none. */
   readonly between?: string;
-  /** Whether the tokenizer adds its special tokens to the prompt. Default false. */
-  readonly addsSpecialTokens?: boolean;
+  /**
+   * Whether the tokenizer adds its special tokens to the prompt; "bos" adds only
+   * the one that begins a text, where it adds one. Default false.
+   */
+  readonly addsSpecialTokens?: boolean | "bos";
   /**
    * Whether the last id before an answer is also trained, as in the recipe.
    * Default false.
@@ -79,6 +86,7 @@ export function turnFormat(parts: TurnFormatParts): PromptFormatEntry {
     name: parts.name,
     async create(options: PromptFormatOptions): Promise<PromptFormat> {
       const { tokenizer, eosTokenId, system } = options;
+      await checkTokens(parts, tokenizer);
       const around = await specialTokensAround(parts, tokenizer);
       const end = parts.end === undefined
         ? [eosTokenId]
@@ -86,11 +94,14 @@ export function turnFormat(parts: TurnFormatParts): PromptFormatEntry {
       return {
         name: parts.name,
         chatTemplate: chatTemplate(parts, { system, around }),
-        encode: (conversations, maxSeqLength) =>
-          encode(conversations, {
+        encode: (rows, maxSeqLength) =>
+          encode(rows, {
             parts,
             tokenizer,
             end,
+            promptStart: parts.addsSpecialTokens === "bos" && around.bos
+              ? [tokenizer.bosTokenId!]
+              : [],
             promptEnd: around.eos ? [tokenizer.eosTokenId!] : [],
             maxSeqLength,
           }),
@@ -106,7 +117,8 @@ export function promptText(
 ): string {
   const said = messages.map((message) => ({ ...message, trained: false }));
   const open = { role: "assistant", content: "", trained: true };
-  return sectionsOf(parts, [...said, open]).at(-1)!.prompt;
+  const row = { messages: [...said, open] };
+  return sectionsOf(parts, row).at(-1)!.prompt;
 }
 
 const PLAIN = { addSpecialTokens: false } as const;
@@ -122,10 +134,10 @@ interface Section {
 /** Splits a conversation after each answer. */
 function sectionsOf(
   parts: TurnFormatParts,
-  messages: readonly Message[],
+  { messages, place }: TrainingRow,
 ): Section[] {
   const sections: Section[] = [];
-  let prompt = "";
+  let prompt = parts.start ?? "";
   let system: string | null = null;
   for (const { role, content, trained } of messages) {
     if (role === "system") {
@@ -139,7 +151,9 @@ function sectionsOf(
       prompt = parts.between ?? "";
     } else {
       throw new InputError(
-        `Cannot spell a message of role ${quoted(role)}: prompt format ${
+        `Cannot spell a message of role ${quoted(role)}${
+          place === undefined ? "" : ` at ${place}`
+        }: prompt format ${
           quoted(parts.name)
         } has the roles system, user and assistant`,
       );
@@ -175,6 +189,8 @@ interface Encoding {
   readonly tokenizer: FormatTokenizer;
   /** The ids that end an answer. */
   readonly end: readonly number[];
+  /** The ids added before the first prompt. */
+  readonly promptStart: readonly number[];
   /** The ids that the tokenizer adds after a prompt. */
   readonly promptEnd: readonly number[];
   readonly maxSeqLength: number;
@@ -187,15 +203,15 @@ interface EncodedSection extends Section {
 }
 
 async function encode(
-  conversations: readonly (readonly Message[])[],
+  conversations: readonly TrainingRow[],
   encoding: Encoding,
 ): Promise<EncodedRow[]> {
   const { parts, tokenizer, maxSeqLength: maxLength } = encoding;
-  const rows = conversations.map((messages) => sectionsOf(parts, messages));
+  const rows = conversations.map((row) => sectionsOf(parts, row));
   const sections = rows.flat();
   const firsts = await tokenizer.encodeBatch(
     rows.map(([first]) => first?.prompt ?? ""),
-    { maxLength, addSpecialTokens: parts.addsSpecialTokens ?? false },
+    { maxLength, addSpecialTokens: parts.addsSpecialTokens === true },
   );
   const laters = await tokenizer.encodeBatch(
     rows.flatMap(([, ...later]) => later.map(({ prompt }) => prompt)),
@@ -212,7 +228,7 @@ async function encode(
       row.map((section, at) => ({
         ...section,
         promptIds: at === 0
-          ? firsts[index]!
+          ? [...encoding.promptStart, ...firsts[index]!]
           : [...laters[later++]!, ...encoding.promptEnd],
         answerIds: answers[answer++]!,
       })),
@@ -280,8 +296,24 @@ async function specialTokensAround(
   const [ids = []] = await tokenizer.encodeBatch([""], {});
   return {
     bos: ids.length > 0 && ids[0] === tokenizer.bosTokenId,
-    eos: ids.length > 0 && ids.at(-1) === tokenizer.eosTokenId,
+    eos: parts.addsSpecialTokens === true && ids.length > 0 &&
+      ids.at(-1) === tokenizer.eosTokenId,
   };
+}
+
+/** A token that the tokenizer lacks would be trained as the letters it is spelled with. */
+async function checkTokens(
+  { name, needsTokens = [] }: TurnFormatParts,
+  tokenizer: FormatTokenizer,
+): Promise<void> {
+  const encoded = await tokenizer.encodeBatch(needsTokens, PLAIN);
+  const lacking = needsTokens.filter((_, at) => encoded[at]!.length !== 1);
+  if (lacking.length === 0) return;
+  throw new InputError(
+    `Cannot use prompt format ${name}: the tokenizer has no token ${
+      lacking.map((it) => quoted(it)).join(", ")
+    }, --prompt_format recipe needs none`,
+  );
 }
 
 /**
@@ -311,7 +343,9 @@ function chatTemplate(
   return `{#- The prompt that this adapter was trained with. -#}
 {%- set state = namespace(system=${
     system === null ? "none" : jinjaText(system)
-  }) -%}${around.bos ? "\n{{- bos_token -}}" : ""}${first}
+  }) -%}${around.bos ? "\n{{- bos_token -}}" : ""}${
+    parts.start === undefined ? "" : `\n{{- ${jinjaText(parts.start)} -}}`
+  }${first}
 {%- for message in messages -%}
   {%- if message['role'] == 'system' -%}
     {%- set state.system = message['content'] -%}${ownTurn}

@@ -35,6 +35,11 @@ export interface ChatPrompt {
   readonly source: ChatPromptSource;
   /** Whether earlier questions and answers are part of the prompt. */
   readonly keepsHistory: boolean;
+  /**
+   * Ids that end an answer in this form, besides those of the model; none where
+   * the form ends answers with anything but one special token.
+   */
+  readonly endIds: readonly number[];
   /** The text of `messages`, which end with a question. */
   text(messages: readonly ChatMessage[]): string;
   /** The ids of `messages`, spelled as in training. */
@@ -79,6 +84,7 @@ export async function chatPrompt(
   return {
     source: own !== null ? "adapter" : model !== null ? "model" : "recipe",
     keepsHistory: showsHistory(text),
+    endIds: await endIds(template, { tokenizer, variables }),
     text,
     encode: (messages) =>
       tokenizer.encode(text(messages), { addSpecialTokens: false }),
@@ -118,6 +124,30 @@ function specialTokens(tokenizer: AutoTokenizer): Record<string, string> {
       return token === undefined ? [] : [[name, token]];
     }),
   );
+}
+
+/** The special token that the template puts behind an answer, where it is one. */
+async function endIds(
+  template: string,
+  { tokenizer, variables }: {
+    readonly tokenizer: AutoTokenizer;
+    readonly variables: Readonly<Record<string, string>>;
+  },
+): Promise<number[]> {
+  try {
+    const text = renderChatTemplate(template, [
+      { role: "user", content: "question-1" },
+      { role: "assistant", content: "answer-1" },
+    ], { variables });
+    const end = text.split("answer-1").at(-1)!.trim();
+    const ids = await tokenizer.encode(end, { addSpecialTokens: false });
+    const isToken = ids.length === 1 &&
+      tokenizer.decode(ids, { skipSpecialTokens: true }) === "";
+    return end !== "" && isToken ? ids : [];
+  } catch (error) {
+    if (error instanceof InputError) return [];
+    throw error;
+  }
 }
 
 /** Whether the template uses earlier turns: some refuse them or leave them out silently. */

@@ -94,10 +94,12 @@ export class Conversation {
   }
 
   #options(): GenerateOptions {
+    const { model, prompt } = this.#parts;
     const { seed: _seed, ...options } = this.#parts.options ?? {};
+    const eosTokenIds = options.eosTokenIds ?? endsOf(model, prompt);
     const seed = this.#seed;
     this.#seed = undefined;
-    return seed === undefined ? options : { ...options, seed };
+    return { ...options, eosTokenIds, ...seed !== undefined && { seed } };
   }
 
   /** Forgets the oldest turns until prompt and answer fit the model's positions. */
@@ -117,4 +119,12 @@ export class Conversation {
     }
     return ids;
   }
+}
+
+/** Ids that end an answer: the model's and those of the prompt's form. */
+export function endsOf(
+  model: CausalLm | PeftModel,
+  { endIds }: ChatPrompt,
+): number[] {
+  return [...new Set([...modelOf(model).config.eosTokenIds, ...endIds])];
 }

@@ -11,6 +11,10 @@ export {
   type ChatPromptOptions,
   type ChatPromptSource,
 } from "./chat_prompt.ts";
-export { Conversation, type ConversationParts } from "./conversation.ts";
+export {
+  Conversation,
+  type ConversationParts,
+  endsOf,
+} from "./conversation.ts";
 export { generate, type GenerateOptions } from "./generate.ts";
 export { type SamplingOptions } from "./sampling.ts";

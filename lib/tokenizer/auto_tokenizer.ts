@@ -13,6 +13,11 @@ import {
   type ChatTemplateOptions,
   renderChatTemplate,
 } from "./chat_template.ts";
+import type {
+  DecodeOptions,
+  EncodeOptions,
+  OffsetEncoding,
+} from "./encoding.ts";
 import { ggufTokenizerFiles } from "./gguf_tokenizer.ts";
 import {
   type NativeEncoding,
@@ -21,6 +26,7 @@ import {
 } from "./native_tokenizer.ts";
 import { jsonList, type SpecialRole } from "./special_tokens.ts";
 import {
+  chatTemplateOf,
   copyTokenizerFiles,
   type JsonObject,
   readTokenizerFiles,
@@ -35,30 +41,12 @@ import {
 import {
   cleanedUp,
   cleansUpSpaces,
+  refuseProblems,
   settingsProblems,
   splitsSpecialTokens,
 } from "./tokenizer_settings.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
 import { vocabularyTokenizer } from "./vocabulary_folder.ts";
-
-const MOST_PROBLEMS = 10;
-
-/** Options of {@linkcode AutoTokenizer.encode}. */
-export interface EncodeOptions {
-  /** Adds the tokens that the folder's post-processor names. Default true. */
-  readonly addSpecialTokens?: boolean;
-  /**
-   * The most ids to give, added special tokens included: the text is cut, the
-   * special tokens stay. Default: no limit.
-   */
-  readonly maxLength?: number;
-}
-
-/** Options of {@linkcode AutoTokenizer.decode}. */
-export interface DecodeOptions {
-  /** Leaves special tokens out. Default false. */
-  readonly skipSpecialTokens?: boolean;
-}
 
 /**
  * A tokenizer loaded from a model folder.
@@ -135,13 +123,13 @@ export class AutoTokenizer {
       ? readTokenizerFiles(directory)
       : ggufTokenizerFiles(gguf);
     if (files.vocabulary !== null) {
-      refuse(directory, settingsProblems(files));
+      refuseProblems(directory, settingsProblems(files));
       const parts = vocabularyTokenizer(files, files.vocabulary);
       return new AutoTokenizer(new Parts({ ...parts, files }));
     }
     const problems: string[] = [];
     const limits = readTokenizerJson(files.tokenizer, problems);
-    refuse(
+    refuseProblems(
       directory,
       new Map([
         ["tokenizer.json", problems],
@@ -178,6 +166,11 @@ export class AutoTokenizer {
     return this.#idOf("pad_token");
   }
 
+  /** The special tokens of the folder by the names that chat templates use. */
+  get specialTokens(): Readonly<Record<string, string>> {
+    return this.#spec.special;
+  }
+
   /** Number of ids, added tokens included: `len(tokenizer)` in Python. */
   get vocabSize(): number {
     return this.#native.getVocabSize(true);
@@ -194,17 +187,36 @@ export class AutoTokenizer {
     texts: readonly string[],
     options: EncodeOptions = {},
   ): Promise<number[][]> {
+    const encodings = await this.#encodings(
+      texts,
+      options.addSpecialTokens ?? true,
+    );
+    const maxLength = options.maxLength ?? Infinity;
+    return encodings.map((encoding) => this.#truncate(encoding, maxLength));
+  }
+
+  /** Ids of many texts and where in its text each stands; no special tokens are added. */
+  async encodeWithOffsets(
+    texts: readonly string[],
+  ): Promise<OffsetEncoding[]> {
+    const encodings = await this.#encodings(texts, false);
+    return encodings.map((encoding) => ({
+      ids: encoding.getIds(),
+      offsets: (encoding.getOffsets?.() ?? null) as [number, number][] | null,
+    }));
+  }
+
+  async #encodings(
+    texts: readonly string[],
+    addSpecialTokens: boolean,
+  ): Promise<NativeEncoding[]> {
     if (texts.length === 0) return [];
     for (const text of texts) {
       this.#refuseLonger(text.length, this.#limits.longestText);
     }
-    const encodings = await this.#guarded(() =>
-      this.#encoder.encodeBatch(texts, {
-        addSpecialTokens: options.addSpecialTokens ?? true,
-      })
+    return await this.#guarded(() =>
+      this.#encoder.encodeBatch(texts, { addSpecialTokens })
     );
-    const maxLength = options.maxLength ?? Infinity;
-    return encodings.map((encoding) => this.#truncate(encoding, maxLength));
   }
 
   /** Text of `ids`; ids without a token give nothing. */
@@ -332,23 +344,6 @@ class Parts {
   ) {}
 }
 
-/** Names everything that is wrong with the files of a folder, if anything is. */
-function refuse(
-  directory: string,
-  problems: ReadonlyMap<string, readonly string[]>,
-): void {
-  const all = [...problems].flatMap(([file, found]) =>
-    found.map((problem, i) => i === 0 ? `in ${file} ${problem}` : problem)
-  );
-  if (all.length === 0) return;
-  const more = all.length - MOST_PROBLEMS;
-  throw new InputError(
-    `Cannot load tokenizer from ${quoted(directory)}: ${
-      all.slice(0, MOST_PROBLEMS).join("; ")
-    }${more > 0 ? `; and ${more} more` : ""}`,
-  );
-}
-
 async function open(
   directory: string,
   json: JsonObject,
@@ -385,16 +380,8 @@ async function withoutSpecialTokens(
     encodeBatch: async (texts, options): Promise<NativeEncoding[]> =>
       (await plain.encodeBatch(texts, options)).map((encoding) => ({
         getIds: () => encoding.getIds().map((id) => ids.get(id) ?? id),
+        getOffsets: () => encoding.getOffsets!(),
         getSpecialTokensMask: () => encoding.getSpecialTokensMask(),
       })),
   };
-}
-
-function chatTemplateOf(files: TokenizerFiles): string | null {
-  if (files.chatTemplate !== null) return files.chatTemplate;
-  const value = files.config["chat_template"];
-  if (typeof value === "string") return value;
-  if (!Array.isArray(value)) return null;
-  const named = value.find((entry) => entry?.name === "default");
-  return typeof named?.template === "string" ? named.template : null;
 }

@@ -58,6 +58,58 @@ export function renderChatTemplate(
   }
 }
 
+/** Characters `start` to `end` of a text, `end` not included. */
+export interface TextSpan {
+  /** The first character. */
+  readonly start: number;
+  /** The one after the last. */
+  readonly end: number;
+}
+
+const GENERATION = /\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}/g;
+/** Characters that Unicode keeps free for marks inside a program. */
+const MARKS = { begin: "\ufdd0", end: "\ufdd1" } as const;
+
+/** Whether `template` marks what the assistant says, with `{% generation %}`. */
+export function marksAnswers(template: string): boolean {
+  return template.search(GENERATION) >= 0;
+}
+
+/**
+ * Renders `messages` with a template that {@linkcode marksAnswers}, and tells where
+ * in the text the assistant speaks.
+ *
+ * @throws {InputError} when the template is broken or refuses the messages.
+ */
+export function renderWithAnswers(
+  template: string,
+  messages: readonly ChatMessage[],
+  options: ChatTemplateOptions = {},
+): { readonly text: string; readonly answers: readonly TextSpan[] } {
+  // a block stays a block, so that blanks around it go or stay as before
+  const marked = template.replaceAll(
+    GENERATION,
+    (_, left: string, end: string | undefined, right: string) =>
+      `{%${left} if true %}${
+        end === undefined ? MARKS.begin : MARKS.end
+      }{% endif ${right}%}`,
+  );
+  const pieces = renderChatTemplate(marked, messages, options)
+    .split(/([\ufdd0\ufdd1])/);
+  const answers: TextSpan[] = [];
+  let text = "";
+  let start: number | null = null;
+  for (const piece of pieces) {
+    if (piece === MARKS.begin) start = text.length;
+    else if (piece !== MARKS.end) text += piece;
+    else if (start !== null) {
+      answers.push({ start, end: text.length });
+      start = null;
+    }
+  }
+  return { text, answers };
+}
+
 function parsedTemplate(text: string): BoundedTemplate {
   const known = parsed.get(text);
   if (known !== undefined) return known;

@@ -4,11 +4,12 @@
  * @module
  */
 
-export {
-  AutoTokenizer,
-  type DecodeOptions,
-  type EncodeOptions,
-} from "./auto_tokenizer.ts";
+export { AutoTokenizer } from "./auto_tokenizer.ts";
+export type {
+  DecodeOptions,
+  EncodeOptions,
+  OffsetEncoding,
+} from "./encoding.ts";
 export type { ChatMessage, ChatTemplateOptions } from "./chat_template.ts";
 export {
   TextStream,

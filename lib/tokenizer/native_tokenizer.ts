@@ -10,6 +10,8 @@
 export interface NativeEncoding {
   /** Token ids. */
   getIds(): number[];
+  /** First character of each token in the text, and the one after its last, where that is known. */
+  getOffsets?(): number[][];
   /** 1 where the post-processor added the token, else 0; as long as the ids. */
   getSpecialTokensMask(): number[];
 }

@@ -182,3 +182,13 @@ function readBytes(path: string): Uint8Array {
     throw new InputError(`Cannot read "${path}": ${reason}`, { cause: error });
   }
 }
+
+/** The default chat template of a folder, null when it has none. */
+export function chatTemplateOf(files: TokenizerFiles): string | null {
+  if (files.chatTemplate !== null) return files.chatTemplate;
+  const value = files.config["chat_template"];
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return null;
+  const named = value.find((entry) => entry?.name === "default");
+  return typeof named?.template === "string" ? named.template : null;
+}

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { quoted } from "../input_error.ts";
+import { InputError, quoted } from "../input_error.ts";
 import {
   isJsonObject,
   type JsonObject,
@@ -157,5 +157,24 @@ function idProblems(ids: JsonObject): string[] {
     `${quoted(token)} has the id ${
       quoted(id)
     }, a whole number from 0 on is needed`
+  );
+}
+
+const MOST_PROBLEMS = 10;
+
+/** Names everything that is wrong with the files of a folder, if anything is. */
+export function refuseProblems(
+  directory: string,
+  problems: ReadonlyMap<string, readonly string[]>,
+): void {
+  const all = [...problems].flatMap(([file, found]) =>
+    found.map((problem, i) => i === 0 ? `in ${file} ${problem}` : problem)
+  );
+  if (all.length === 0) return;
+  const more = all.length - MOST_PROBLEMS;
+  throw new InputError(
+    `Cannot load tokenizer from ${quoted(directory)}: ${
+      all.slice(0, MOST_PROBLEMS).join("; ")
+    }${more > 0 ? `; and ${more} more` : ""}`,
   );
 }

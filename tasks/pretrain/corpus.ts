@@ -85,7 +85,10 @@ export async function corpusFeatures(
     eosTokenId: tokenizer.eosTokenId!,
     system: "",
   });
-  const answered = await format.encode(rows.map(messagesOf), 256);
+  const answered = await format.encode(
+    rows.map((row) => ({ messages: messagesOf(row) })),
+    256,
+  );
   return [...answered, ...await sentences(corpus, tokenizer)];
 }
 

@@ -44,10 +44,12 @@ async function numbersOf(
     ...(end === undefined ? {} : { end }),
   }).create({ tokenizer: CHARACTERS, eosTokenId: 0, system: null });
   const encoded = await format.encode(
-    rows.map(([answer, prompt = 3]) => [
-      { role: "user", content: "?".repeat(prompt), trained: false },
-      { role: "assistant", content: "!".repeat(answer), trained: true },
-    ]),
+    rows.map(([answer, prompt = 3]) => ({
+      messages: [
+        { role: "user", content: "?".repeat(prompt), trained: false },
+        { role: "assistant", content: "!".repeat(answer), trained: true },
+      ],
+    })),
     limit.maxSeqLength,
   );
   const prepared = encoded.map((row, index) => ({

@@ -68,10 +68,7 @@ for (const name of ["legacy", "metaspace", "backend"]) {
         system: null,
       });
       const examples = readExamples(ROWS);
-      const rows = await format.encode(
-        examples.map(({ messages }) => messages),
-        run.length,
-      );
+      const rows = await format.encode(examples, run.length);
       const { features } = selectRows(
         rows.map((row) => ({ ...row, emptyAnswer: false })),
         limit,

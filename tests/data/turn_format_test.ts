@@ -13,10 +13,8 @@ import {
   type TurnFormatParts,
 } from "../../lib/data/turn_format.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
-import {
-  AutoTokenizer,
-  type EncodeOptions,
-} from "../../lib/tokenizer/auto_tokenizer.ts";
+import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import type { EncodeOptions } from "../../lib/tokenizer/encoding.ts";
 import { renderChatTemplate } from "../../lib/tokenizer/chat_template.ts";
 
 const SIMPLE: TurnFormatParts = {
@@ -55,7 +53,7 @@ async function encoded(
     eosTokenId: 1,
     system: null,
   });
-  const [row] = await format.encode([messages], maxSeqLength);
+  const [row] = await format.encode([{ messages }], maxSeqLength);
   return {
     ...row!,
     text: tokenizer.decode(row!.input_ids),
@@ -139,7 +137,9 @@ for (const parts of [SIMPLE, RECIPE_TURNS]) {
         template: format.chatTemplate,
       });
       const first = system === null ? [] : [says("system", system)];
-      const [row] = await format.encode([[...first, ...TWO_TURNS]], 1000);
+      const [row] = await format.encode([{
+        messages: [...first, ...TWO_TURNS],
+      }], 1000);
       const question = TWO_TURNS.slice(0, 3);
       const prompt = await encode(question);
       assert.deepEqual(prompt, row!.input_ids.slice(0, prompt.length));
@@ -173,7 +173,7 @@ async function leftText(
 ): Promise<string> {
   const format = await turnFormat({ ...SIMPLE, addsSpecialTokens: true })
     .create({ tokenizer: LEFT, eosTokenId: 1, system: null });
-  const [row] = await format.encode([messages], maxSeqLength);
+  const [row] = await format.encode([{ messages }], maxSeqLength);
   return String.fromCodePoint(...row!.input_ids);
 }
 

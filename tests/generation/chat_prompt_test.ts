@@ -81,7 +81,10 @@ for (const folder of folders) {
           { role: "user", content, trained: false },
         ];
         const answer = { role: "assistant", content: "", trained: true };
-        const [row] = await format.encode([[...asked, answer]], 1000);
+        const [row] = await format.encode(
+          [{ messages: [...asked, answer] }],
+          1000,
+        );
         assert.equal(row!.input_ids.at(-1), 2);
         assert.deepEqual(
           await prompt.encode([{ role: "user", content }]),

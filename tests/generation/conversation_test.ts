@@ -29,6 +29,7 @@ function recordingPrompt(
     messages.map(({ content }) => content).join("");
   return {
     source: "model",
+    endIds: [],
     keepsHistory,
     asked,
     text,

@@ -1,0 +1,137 @@
+/**
+ * Where in the text of a chat template the assistant's turns stand: the template's
+ * own `{% generation %}` blocks, or else what each turn adds when a row is rendered
+ * turn by turn.
+ *
+ * @module
+ */
+
+import {
+  type ChatMessage,
+  type ChatTemplateOptions,
+  marksAnswers,
+  renderChatTemplate,
+  renderWithAnswers,
+  type TextSpan,
+} from "../tokenizer/chat_template.ts";
+import type { Message, TrainingRow } from "./prompt_format.ts";
+
+/** A row as text, and the places in it that are trained. */
+export interface RenderedRow {
+  /** All of the row. */
+  readonly text: string;
+  /** The trained turns, in their order, each with all that ends it. */
+  readonly answers: readonly TextSpan[];
+}
+
+/** A row that a template cannot split, and why. */
+export interface UnsplitRow {
+  /** What is wrong, as an error says it. */
+  readonly problem: string;
+}
+
+/** How rows are rendered. */
+export interface TemplateUse {
+  /** The Jinja template. */
+  readonly template: string;
+  /** What it may use. */
+  readonly options: ChatTemplateOptions;
+}
+
+/**
+ * Renders a row and finds its trained turns.
+ *
+ * @throws {InputError} when the template refuses the row.
+ */
+export function renderRow(
+  row: TrainingRow,
+  use: TemplateUse,
+): RenderedRow | UnsplitRow {
+  const messages = row.messages.map(withoutTrained);
+  const trained = row.messages.flatMap((message, at) =>
+    message.trained ? [at] : []
+  );
+  const variables = { ...use.options.variables, tools: row.tools ?? null };
+  const options = { ...use.options, variables };
+  return marksAnswers(use.template)
+    ? byMarks(row, { messages, trained, template: use.template, options })
+    : byTurns({ messages, trained, template: use.template, options });
+}
+
+interface Rendering {
+  readonly messages: readonly ChatMessage[];
+  /** Indices of the messages that are trained. */
+  readonly trained: readonly number[];
+  readonly template: string;
+  readonly options: ChatTemplateOptions;
+}
+
+/** The template's own marks; all of them, or the last ones where not all turns are trained. */
+function byMarks(
+  { messages: all }: TrainingRow,
+  { messages, trained, template, options }: Rendering,
+): RenderedRow | UnsplitRow {
+  const { text, answers } = renderWithAnswers(template, messages, options);
+  const spoken = all.flatMap(({ role }, at) =>
+    role === "assistant" ? [at] : []
+  );
+  if (spoken.length === trained.length && answers.length > 0) {
+    return { text, answers };
+  }
+  if (answers.length !== spoken.length) {
+    return {
+      problem: `the chat template marks ${answers.length} turns with ` +
+        `{% generation %}, the row has ${spoken.length} of the assistant`,
+    };
+  }
+  return {
+    text,
+    answers: answers.filter((_, at) => trained.includes(spoken[at]!)),
+  };
+}
+
+/**
+ * A turn is what it adds to the text up to it, where the assistant is asked to
+ * speak. That text must be a beginning of the whole, and the text after the turn
+ * one too.
+ */
+function byTurns(
+  { messages, trained, template, options }: Rendering,
+): RenderedRow | UnsplitRow {
+  const render = (count: number, addGenerationPrompt = false): string =>
+    renderChatTemplate(template, messages.slice(0, count), {
+      ...options,
+      addGenerationPrompt,
+    });
+  const text = render(messages.length);
+  const answers: TextSpan[] = [];
+  for (const at of trained) {
+    const asked = render(at, true);
+    const isLast = at === messages.length - 1;
+    const said = isLast ? text : render(at + 1);
+    const turn = `turn ${at + 1} (assistant)`;
+    if (!said.startsWith(asked) || said.length === asked.length) {
+      return {
+        problem: said === asked
+          ? `${turn} adds nothing to the text of the chat template`
+          : `${turn} does not begin where the chat template asks for it, ` +
+            MARKS_NEEDED,
+      };
+    }
+    if (!text.startsWith(said)) {
+      return {
+        problem: `${turn} is spelled otherwise by the chat template once ` +
+          `another turn follows, --train_on last or ${MARKS_NEEDED}`,
+      };
+    }
+    answers.push({ start: asked.length, end: said.length });
+  }
+  return { text, answers };
+}
+
+const MARKS_NEEDED =
+  "a template with {% generation %} or another --prompt_format is needed";
+
+function withoutTrained({ trained: _, ...message }: Message): ChatMessage {
+  return message;
+}
