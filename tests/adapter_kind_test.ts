@@ -28,7 +28,7 @@ import type { TargetReport } from "../lib/peft/mod.ts";
 import { CPU, fromData, liveTensors, toData } from "../lib/tensor/mod.ts";
 import { DORA, MODULES_TO_SAVE } from "./adapter_kinds.ts";
 import { assertClose } from "./closeness.ts";
-import { complaint } from "./formats/temporary.ts";
+import { errorOf } from "./formats/temporary.ts";
 import {
   GOLDEN,
   goldenBatch,
@@ -72,8 +72,8 @@ Deno.test("registerAdapterKind() makes its fields known while it is registered, 
     using model = getPeftModel(base, CONFIG);
     assert.equal(model.config.use_dora, true);
   }
-  assert.match(complaint(() => getPeftModel(base, CONFIG)), message);
-  assert.match(complaint(() => PeftModel.fromPretrained(base, PEFT)), message);
+  assert.match(errorOf(() => getPeftModel(base, CONFIG)), message);
+  assert.match(errorOf(() => PeftModel.fromPretrained(base, PEFT)), message);
 });
 
 Deno.test("a kind of one file starts from peft's numbers and computes its logits and gradients", () => {
@@ -272,7 +272,7 @@ Deno.test("getPeftModel() puts everything back when a kind fails, and refuses wh
     untrainedNames: [],
   };
   assert.equal(
-    complaint(() => getPeftModel(base, {}, { report })),
+    errorOf(() => getPeftModel(base, {}, { report })),
     'Cannot inject LoRA into "model.norm": no kind of adapter fits it',
   );
   assert.deepEqual(logitsOf(base), bare);

@@ -42,7 +42,7 @@ import {
   type Projection,
 } from "../lib/nn/mod.ts";
 import { assertClose } from "./closeness.ts";
-import { complaint } from "./formats/temporary.ts";
+import { errorOf } from "./formats/temporary.ts";
 import { inFolder, PAD, tinyArguments, tinyRows } from "./training/tiny_run.ts";
 
 /** The numbers of one Kea. */
@@ -256,7 +256,7 @@ Deno.test("registerFamily() gives a family of one's own the same refusals as the
     const refusal = (fields: Readonly<Record<string, unknown>>): string => {
       const config = { model_type: "kea", ...fields };
       Deno.writeTextFileSync(`${folder}/config.json`, JSON.stringify(config));
-      return complaint(() => AutoModelForCausalLM.fromPretrained(folder))
+      return errorOf(() => AutoModelForCausalLM.fromPretrained(folder))
         .replaceAll(folder, "F");
     };
     assert.equal(

@@ -14,7 +14,7 @@ import { findWeights } from "../lib/formats/weights.ts";
 import { InputError, printable, quoted } from "../lib/input_error.ts";
 import { parseTrainArguments } from "../mod.ts";
 import { reportOf } from "../tasks/report_error.ts";
-import { complaint, inFolder } from "./formats/temporary.ts";
+import { errorOf, inFolder } from "./formats/temporary.ts";
 
 /** Clears the screen, sets the title, turns text around, breaks lines. */
 const HOSTILE = "a\x1b[2J\x1b]0;owned\x07\x9b31m\u202egpj\u2028b\r\ufeff";
@@ -87,7 +87,7 @@ function messagesAbout(folder: string): string[] {
     () => parseTrainArguments([`--${HOSTILE}`, HOSTILE]),
     () => parseTrainArguments(["--lora_rank", HOSTILE]),
     () => parseTrainArguments([`${HOSTILE}.json`]),
-  ].map(complaint);
+  ].map(errorOf);
 }
 
 Deno.test("no reader prints control characters of file names, keys, tensor names and values", () => {
@@ -98,7 +98,7 @@ Deno.test("no reader prints control characters of file names, keys, tensor names
 
 Deno.test("a name of many lines cannot pretend to be another message", () => {
   const path = 'x"\nCannot trust "y';
-  assert.equal(complaint(() => readJsonFile(path)).split("\n").length, 1);
+  assert.equal(errorOf(() => readJsonFile(path)).split("\n").length, 1);
   const pickle = new TextEncoder().encode("\x02cx\x1b\ny\n.");
   assert.throws(
     () => readObjectPickle(Uint8Array.of(0x80, ...pickle)),

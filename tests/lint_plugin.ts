@@ -65,7 +65,7 @@ function targetOf(specifier: string, file: string): string | undefined {
 }
 
 /** Why `file` must not import `target`, or undefined where it may. */
-function layerComplaint(file: string, target: string): string | undefined {
+function layerProblem(file: string, target: string): string | undefined {
   const from = placeOf(file);
   const to = placeOf(target);
   if (from === undefined || from.name === to?.name) return undefined;
@@ -119,7 +119,7 @@ const layers: Deno.lint.Rule = {
     return specifiers((specifier, node) => {
       const target = targetOf(specifier, file);
       if (target === undefined) return;
-      const message = layerComplaint(file, target);
+      const message = layerProblem(file, target);
       if (message !== undefined) context.report({ node, message });
     });
   },

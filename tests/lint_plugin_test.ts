@@ -9,7 +9,7 @@ import { strict as assert } from "node:assert";
 import plugin from "./lint_plugin.ts";
 
 /** The messages that `rule` has for `source` in the file `name`. */
-function complaints(rule: string, name: string, source: string): string[] {
+function problemsOf(rule: string, name: string, source: string): string[] {
   return Deno.lint.runPlugin(plugin, name, source)
     .filter(({ id }) => id === `lorikeet/${rule}`)
     .map(({ message }) => message);
@@ -29,7 +29,7 @@ Deno.test("layers lets a file import its own place and those above it", () => {
     ["tests/nn/linear_test.ts", 'import { a } from "../../ffi/symbols.ts";'],
   ];
   for (const [name, source] of sources) {
-    assert.deepEqual(complaints("layers", name, source), [], name);
+    assert.deepEqual(problemsOf("layers", name, source), [], name);
   }
 });
 
@@ -43,7 +43,7 @@ Deno.test("layers refuses an import from below, in every way to write it", () =>
     'type A = import("../training/trainer.ts").A;',
   ];
   for (const source of sources) {
-    assert.deepEqual(complaints("layers", "lib/nn/linear.ts", source), [
+    assert.deepEqual(problemsOf("layers", "lib/nn/linear.ts", source), [
       'Cannot import "lib/training/trainer.ts" in "lib/nn/linear.ts": ' +
       '"lib/nn" imports only what stands above it in LAYERS of tests/lint_plugin.ts',
     ], source);
@@ -52,7 +52,7 @@ Deno.test("layers refuses an import from below, in every way to write it", () =>
 
 Deno.test("layers refuses a neighbour on the same line of the table", () => {
   const source = 'import { a } from "../arguments/setting.ts";';
-  assert.equal(complaints("layers", "lib/tokenizer/a.ts", source).length, 1);
+  assert.equal(problemsOf("layers", "lib/tokenizer/a.ts", source).length, 1);
 });
 
 Deno.test("layers keeps libtorch out of the folders that work without it", () => {
@@ -60,31 +60,31 @@ Deno.test("layers keeps libtorch out of the folders that work without it", () =>
   for (const place of places) {
     const ffi = 'import { a } from "../../ffi/mod.ts";';
     const tensor = 'import { a } from "../tensor/tensor.ts";';
-    assert.equal(complaints("layers", `${place}/a.ts`, ffi).length, 1, place);
-    assert.equal(complaints("layers", `${place}/a.ts`, tensor).length, 1);
+    assert.equal(problemsOf("layers", `${place}/a.ts`, ffi).length, 1, place);
+    assert.equal(problemsOf("layers", `${place}/a.ts`, tensor).length, 1);
   }
   const ffi = 'import { a } from "../ffi/mod.ts";';
-  assert.equal(complaints("layers", "lib/input_error.ts", ffi).length, 1);
+  assert.equal(problemsOf("layers", "lib/input_error.ts", ffi).length, 1);
 });
 
 Deno.test("layers opens ffi by its mod.ts only", () => {
   const source = 'import { a } from "../../ffi/dispatch.ts";';
-  assert.deepEqual(complaints("layers", "lib/tensor/tensor.ts", source), [
+  assert.deepEqual(problemsOf("layers", "lib/tensor/tensor.ts", source), [
     'Cannot import "ffi/dispatch.ts" in "lib/tensor/tensor.ts": ' +
     'others import "ffi/mod.ts" only',
   ]);
 });
 
 Deno.test("layers wants a line in the table for every folder of lib", () => {
-  assert.equal(complaints("layers", "lib/utils/a.ts", "").length, 1);
+  assert.equal(problemsOf("layers", "lib/utils/a.ts", "").length, 1);
   const source = 'import { a } from "../utils/a.ts";';
-  assert.equal(complaints("layers", "lib/nn/a.ts", source).length, 1);
+  assert.equal(problemsOf("layers", "lib/nn/a.ts", source).length, 1);
 });
 
 Deno.test("layers knows a file by its absolute path too", () => {
   const file = new URL("../lib/nn/linear.ts", import.meta.url).pathname;
   const source = 'import { a } from "../../mod.ts";';
-  assert.equal(complaints("layers", file, source).length, 1);
+  assert.equal(problemsOf("layers", file, source).length, 1);
 });
 
 Deno.test("npm-pinned takes exact versions and nothing else", () => {
@@ -97,7 +97,7 @@ Deno.test("npm-pinned takes exact versions and nothing else", () => {
     "https://example.org/mod.ts",
   ];
   for (const it of refused) {
-    const found = complaints("npm-pinned", "lib/a.ts", `import "${it}";`);
+    const found = problemsOf("npm-pinned", "lib/a.ts", `import "${it}";`);
     assert.equal(found.length, 1, it);
     assert.match(found[0] ?? "", /^Cannot import "/);
   }
@@ -109,7 +109,7 @@ Deno.test("npm-pinned takes exact versions and nothing else", () => {
     "./npm.ts",
   ];
   for (const it of taken) {
-    const found = complaints("npm-pinned", "lib/a.ts", `import "${it}";`);
+    const found = problemsOf("npm-pinned", "lib/a.ts", `import "${it}";`);
     assert.deepEqual(found, [], it);
   }
 });
@@ -127,13 +127,13 @@ Deno.test("function-length counts to 60 lines, wide characters or not", () => {
     const source = (lines: number): string =>
       `// 🐦\n${open}\n${body(lines)}\n${close}\n`;
     const rule = "function-length";
-    assert.deepEqual(complaints(rule, "lib/a.ts", source(60)), []);
-    assert.deepEqual(complaints(rule, "lib/a.ts", source(61)), [
+    assert.deepEqual(problemsOf(rule, "lib/a.ts", source(60)), []);
+    assert.deepEqual(problemsOf(rule, "lib/a.ts", source(61)), [
       "Function has 61 lines, at most 60 are read with pleasure",
     ]);
   }
   const long = `class A {\n m() {\n${body(61)}\n}\n}`;
-  assert.equal(complaints("function-length", "lib/a.ts", long).length, 1);
+  assert.equal(problemsOf("function-length", "lib/a.ts", long).length, 1);
 });
 
 Deno.test("exported-function-arguments takes three at most", () => {
@@ -145,7 +145,7 @@ Deno.test("exported-function-arguments takes three at most", () => {
     "function f(a: A, b: B, c: C, d: D) {}\nexport { f };",
   ];
   for (const source of refused) {
-    const found = complaints("exported-function-arguments", "a.ts", source);
+    const found = problemsOf("exported-function-arguments", "a.ts", source);
     assert.equal(found.length, 1, source);
   }
   const taken = [
@@ -158,7 +158,7 @@ Deno.test("exported-function-arguments takes three at most", () => {
     "export class A { m(a: A, b: B, c: C, d: D) {} }",
   ];
   for (const source of taken) {
-    const found = complaints("exported-function-arguments", "a.ts", source);
+    const found = problemsOf("exported-function-arguments", "a.ts", source);
     assert.deepEqual(found, [], source);
   }
 });
@@ -170,17 +170,17 @@ Deno.test("no-private-keyword fires on members, methods and parameters", () => {
     "class A { constructor(private readonly a: number) {} }",
   ];
   for (const source of refused) {
-    const found = complaints("no-private-keyword", "a.ts", source);
+    const found = problemsOf("no-private-keyword", "a.ts", source);
     assert.equal(found.length, 1, source);
   }
   const taken = "class A { #a = 1; protected b = 2; readonly private = 3; }";
-  assert.deepEqual(complaints("no-private-keyword", "a.ts", taken), []);
+  assert.deepEqual(problemsOf("no-private-keyword", "a.ts", taken), []);
 });
 
 Deno.test("no-default-export fires on default exports only", () => {
   const rule = "no-default-export";
-  assert.equal(complaints(rule, "a.ts", "export default 1;").length, 1);
-  assert.deepEqual(complaints(rule, "a.ts", "export const a = 1;"), []);
+  assert.equal(problemsOf(rule, "a.ts", "export default 1;").length, 1);
+  assert.deepEqual(problemsOf(rule, "a.ts", "export const a = 1;"), []);
 });
 
 Deno.test("quiet-library lets tasks and tests print, and nothing else", () => {
@@ -192,11 +192,11 @@ Deno.test("quiet-library lets tasks and tests print, and nothing else", () => {
   ];
   for (const source of sources) {
     for (const name of ["lib/nn/a.ts", "ffi/a.ts", "mod.ts"]) {
-      assert.equal(complaints(rule, name, source).length, 1, name + source);
+      assert.equal(problemsOf(rule, name, source).length, 1, name + source);
     }
     for (const name of ["tasks/a.ts", "bench/a.ts", "tests/a_test.ts"]) {
-      assert.deepEqual(complaints(rule, name, source), [], name + source);
+      assert.deepEqual(problemsOf(rule, name, source), [], name + source);
     }
   }
-  assert.deepEqual(complaints(rule, "lib/nn/a.ts", "Deno.cwd();"), []);
+  assert.deepEqual(problemsOf(rule, "lib/nn/a.ts", "Deno.cwd();"), []);
 });

@@ -22,7 +22,7 @@ import {
   Trainer,
   viewOf,
 } from "../lib/training/mod.ts";
-import { complaint } from "./formats/temporary.ts";
+import { errorOf } from "./formats/temporary.ts";
 import {
   inFolder,
   MODELS,
@@ -123,7 +123,7 @@ Deno.test("an optimizer or schedule that is not there is answered with those tha
     /^Cannot use --lr_scheduler_type "sine": .*expected one of "linear".*"sawtooth"/m,
   ];
   const flags = ["--optim", "lion", "--lr_scheduler_type", "sine"];
-  const told = complaint(() => parseTrainArguments(flags, names));
+  const told = errorOf(() => parseTrainArguments(flags, names));
   for (const each of expected) assert.match(told, each);
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = getPeftModel(base, {}, { seed: 1 });

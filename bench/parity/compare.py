@@ -179,8 +179,8 @@ def main():
             worst, wrong, my_time = {}, [f"{type(error).__name__}: {error}"], 0.0
         cells = "".join(f"{worst[column]:15.1e}" if column in worst else f"{'-':>15}" for column in columns)
         print(f"{case:9}{cells}{their_time:13.1f}{my_time:9.1f}  {'ok' if not wrong else 'FAILED'}", flush=True)
-        for complaint in wrong:
-            print(f"    {complaint}")
+        for problem in wrong:
+            print(f"    {problem}")
         failed = failed or bool(wrong)
     print(f"{'limit':9}" + "".join(f"{limit:15.0e}" for limit in [*LIMITS.values(), LOGIT_LIMIT]))
     return 1 if failed else 0

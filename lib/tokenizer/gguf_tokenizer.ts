@@ -1,7 +1,7 @@
 /**
  * The tokenizer in a GGUF file's metadata, as the files of a tokenizer folder. The
  * file names how text is split by a word; one that is not known is refused, for
- * another splitting gives other ids without a complaint.
+ * another splitting gives other ids without an error.
  *
  * @module
  */

@@ -34,7 +34,7 @@ import {
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
 
 const FOLDER = "tests/fixtures/families";
@@ -280,7 +280,7 @@ testEach(
     if (family.default_targets === null) {
       const { modelType } = model.config;
       assert.match(
-        complaint(() => getPeftModel(model)),
+        errorOf(() => getPeftModel(model)),
         RegExp(`"${modelType}" have no default target_modules, name some of `),
       );
       return;
@@ -309,7 +309,7 @@ for (const name of MIXTURES) {
       AutoModelForCausalLM.fromConfig(`${FOLDER}/${name}`),
     );
     const message = (target_modules: string | string[]): string =>
-      complaint(() => matchTargets(tree, loraConfig({ target_modules })));
+      errorOf(() => matchTargets(tree, loraConfig({ target_modules })));
     assert.match(
       message("all-linear"),
       /^Cannot inject LoRA into all linear layers: peft would adapt the experts and the router of "model\.layers\.[01]\.mlp" too, .* name q_proj, k_proj, v_proj, o_proj as target_modules$/,

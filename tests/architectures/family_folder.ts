@@ -10,7 +10,7 @@ import {
 } from "../../lib/architectures/mod.ts";
 import type { TensorData } from "../../lib/formats/dtype.ts";
 import { fromData, noGrad, tensorScope } from "../../lib/tensor/mod.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 /** Folder of the golden folders. */
 export const FOLDER = "tests/fixtures/families";
@@ -44,7 +44,7 @@ export function withFields(
 export function refusal(name: string, fields: Fields): string {
   let message = "";
   withFields(name, fields, (folder) => {
-    message = complaint(() => readConfig(folder)).replaceAll(folder, "F");
+    message = errorOf(() => readConfig(folder)).replaceAll(folder, "F");
   });
   return message.replace('Cannot compute model "F": in config.json ', "");
 }

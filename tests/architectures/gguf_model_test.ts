@@ -21,7 +21,7 @@ import {
   toData,
 } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 const GGUF = "tests/fixtures/gguf";
 const golden = readSafetensors(`${GGUF}/golden.safetensors`);
@@ -113,7 +113,7 @@ function refusalWith(before: string, after: string): string {
       `${folder}/x.gguf`,
       Uint8Array.from(changed, (each) => each.charCodeAt(0)),
     );
-    return complaint(() => AutoModelForCausalLM.fromPretrained(folder))
+    return errorOf(() => AutoModelForCausalLM.fromPretrained(folder))
       .replaceAll(folder, "F");
   });
 }

@@ -9,11 +9,11 @@ import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { readConfig } from "../../lib/architectures/auto_model.ts";
 import { llamaConfig } from "../../lib/architectures/llama.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
-/** The complaint about a config.json that holds `json`. */
+/** The error about a config.json that holds `json`. */
 function complaintOf(json: Readonly<Record<string, unknown>>): string {
-  return complaint(() => llamaConfig("F", json));
+  return errorOf(() => llamaConfig("F", json));
 }
 
 const PREFIX = 'Cannot compute model "F": in config.json ';
@@ -221,27 +221,25 @@ Deno.test("llamaConfig() fills in transformers' defaults", () => {
 
 Deno.test("readConfig() refuses other architectures, naming what it found", () => {
   inFolder((folder) => {
-    const complaintAbout = (text: string): string => {
+    const errorReading = (text: string): string => {
       Deno.writeTextFileSync(`${folder}/config.json`, text);
-      return complaint(() => readConfig(folder)).replaceAll(folder, "F");
+      return errorOf(() => readConfig(folder)).replaceAll(folder, "F");
     };
     assert.match(
-      complaintAbout(
+      errorReading(
         '{"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}',
       ),
       /^Cannot compute model "F": its model_type is "gpt2" \("GPT2LMHeadModel"\), known are "llama", "atom", "mistral", ("\w+", )*"\w+"$/,
     );
-    assert.match(complaintAbout("{}"), /its model_type is missing, known are/);
-    assert.match(complaintAbout("{,}"), /^Cannot load "F\/config.json": /);
-    assert.match(complaintAbout("[]"), /a JSON object is needed$/);
+    assert.match(errorReading("{}"), /its model_type is missing, known are/);
+    assert.match(errorReading("{,}"), /^Cannot load "F\/config.json": /);
+    assert.match(errorReading("[]"), /a JSON object is needed$/);
   });
 });
 
 Deno.test("readConfig() refuses a folder without config.json", () => {
   inFolder((folder) => {
-    const message = complaint(() =>
-      AutoModelForCausalLM.fromPretrained(folder)
-    );
+    const message = errorOf(() => AutoModelForCausalLM.fromPretrained(folder));
     assert(message.startsWith("Cannot "), message);
     assert(message.includes(`${folder}/config.json`), message);
   });

@@ -19,7 +19,7 @@ import {
 } from "../../lib/formats/safetensors.ts";
 import { findWeights } from "../../lib/formats/weights.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 const MODELS = "tests/fixtures/models";
 
@@ -171,8 +171,8 @@ Deno.test("initializeWeights() draws the same weights for the same seed, matrice
   assert.equal(liveTensors(), before);
 });
 
-/** The complaint about `llama_gqa` with its tensors changed. */
-function complaintAbout(
+/** The error about `llama_gqa` with its tensors changed. */
+function errorReading(
   change: (tensors: Map<string, TensorData>) => void,
 ): string {
   return inFolder((folder) => {
@@ -181,13 +181,13 @@ function complaintAbout(
     const tensors = readSafetensors(`${source}/model.safetensors`);
     change(tensors);
     writeSafetensors(`${folder}/model.safetensors`, tensors);
-    return complaint(() => AutoModelForCausalLM.fromPretrained(folder))
+    return errorOf(() => AutoModelForCausalLM.fromPretrained(folder))
       .replaceAll(folder, "F");
   });
 }
 
 Deno.test("AutoModelForCausalLM.fromPretrained() names missing, misshapen and unexpected tensors, all at once", () => {
-  const message = complaintAbout((tensors) => {
+  const message = errorReading((tensors) => {
     const norm = tensors.get("model.norm.weight")!;
     tensors.delete("model.norm.weight");
     tensors.set("model.layers.7.norm.weight", norm);
@@ -201,8 +201,8 @@ Deno.test("AutoModelForCausalLM.fromPretrained() names missing, misshapen and un
   );
 });
 
-Deno.test("AutoModelForCausalLM.fromPretrained() counts complaints beyond the tenth", () => {
-  const message = complaintAbout((tensors) => {
+Deno.test("AutoModelForCausalLM.fromPretrained() counts problems beyond the tenth", () => {
+  const message = errorReading((tensors) => {
     for (const name of [...tensors.keys()]) {
       if (name.includes("layers.0") || name.includes("layers.1.mlp")) {
         tensors.delete(name);
@@ -235,7 +235,7 @@ Deno.test("AutoModelForCausalLM.fromPretrained() refuses a cut file and a folder
     const source = `${MODELS}/llama_gqa`;
     Deno.copyFileSync(`${source}/config.json`, `${folder}/config.json`);
     const load = (): string =>
-      complaint(() => AutoModelForCausalLM.fromPretrained(folder));
+      errorOf(() => AutoModelForCausalLM.fromPretrained(folder));
     assert.match(load(), /it has none of "model.safetensors/);
     const bytes = Deno.readFileSync(`${source}/model.safetensors`);
     Deno.writeFileSync(

@@ -18,7 +18,7 @@ import {
 } from "../../lib/formats/safetensors.ts";
 import { writeTorchArchive } from "../../lib/formats/torch_archive.ts";
 import { liveTensors } from "../../lib/tensor/mod.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 const MODELS = "tests/fixtures/models";
 
@@ -46,7 +46,7 @@ function changed(
 /** What loading says, and milliseconds. */
 function refusal(folder: string): { message: string; took: number } {
   const started = performance.now();
-  const message = complaint(() => AutoModelForCausalLM.fromPretrained(folder));
+  const message = errorOf(() => AutoModelForCausalLM.fromPretrained(folder));
   return {
     message: message.replaceAll(folder, "F"),
     took: performance.now() - started,
@@ -100,14 +100,14 @@ Deno.test("checkWeights() says from the header what loading would say, without w
     });
     const before = liveTensors();
     const tree = AutoModelForCausalLM.fromConfig(readConfig(folder));
-    const message = complaint(() => checkWeights(tree));
+    const message = errorOf(() => checkWeights(tree));
     assert.equal(
       message,
       `Cannot load weights of "${folder}": "model.norm.weight" is missing`,
     );
     assert.equal(liveTensors(), before);
     assert.equal(
-      complaint(() => AutoModelForCausalLM.fromPretrained(tree)),
+      errorOf(() => AutoModelForCausalLM.fromPretrained(tree)),
       message,
     );
   });

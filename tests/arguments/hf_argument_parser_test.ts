@@ -30,7 +30,7 @@ const GROUPS = [
   { title: "training", table: TRAINING },
 ] as const;
 
-Deno.test("HfArgumentParser parses and complains as transformers' own does", () => {
+Deno.test("HfArgumentParser parses and reports errors as transformers' own does", () => {
   const parser = new HfArgumentParser(GROUPS);
   const defaults = parser.parseDict({});
   for (

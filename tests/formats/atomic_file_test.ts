@@ -10,13 +10,13 @@ import {
   writeFileAtomic,
 } from "../../lib/formats/atomic_file.ts";
 import { InputError } from "../../lib/input_error.ts";
-import { complaint, inFolder } from "./temporary.ts";
+import { errorOf, inFolder } from "./temporary.ts";
 
 Deno.test("writeFileAtomic says why a file cannot be written, and leaves the old one", () => {
   inFolder((folder) => {
     Deno.writeTextFileSync(`${folder}/file`, "old");
     assert.equal(
-      complaint(() => writeFileAtomic(`${folder}/file/x`, "new")),
+      errorOf(() => writeFileAtomic(`${folder}/file/x`, "new")),
       `Cannot write "${folder}/file/x": not a directory`,
     );
     function* broken(): Generator<Uint8Array> {

@@ -6,7 +6,7 @@
 
 import { strict as assert } from "node:assert";
 import { FileBytes } from "../../lib/formats/file_bytes.ts";
-import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
+import { errorOf, errorReading, GOLDEN, inFolder } from "./temporary.ts";
 
 Deno.test("FileBytes.read gives a range at any place", () => {
   using file = new FileBytes(`${GOLDEN}python.json`);
@@ -15,7 +15,7 @@ Deno.test("FileBytes.read gives a range at any place", () => {
 });
 
 Deno.test("FileBytes.read refuses a range past the end", () => {
-  const text = complaintAbout("abc", (path) => {
+  const text = errorReading("abc", (path) => {
     using file = new FileBytes(path);
     file.read(2, 2);
   });
@@ -24,7 +24,7 @@ Deno.test("FileBytes.read refuses a range past the end", () => {
 
 Deno.test("FileBytes names a path that is no file", () => {
   const paths = ["none", "deno.json/none", "a\0b", "tests", "/dev/zero"];
-  assert.deepEqual(paths.map((it) => complaint(() => new FileBytes(it))), [
+  assert.deepEqual(paths.map((it) => errorOf(() => new FileBytes(it))), [
     'Cannot load "none": there is no such file',
     'Cannot load "deno.json/none": there is no such file',
     'Cannot load "a\\u0000b": there is no such file',
@@ -40,7 +40,7 @@ Deno.test("FileBytes does not wait for a pipe that nobody writes into", () => {
       new Deno.Command("mkfifo", { args: [path] }).outputSync().success,
     );
     assert.equal(
-      complaint(() => new FileBytes(path)),
+      errorOf(() => new FileBytes(path)),
       `Cannot load "${path}": it is no file`,
     );
   });

@@ -10,7 +10,7 @@ import { FileBytes } from "../../lib/formats/file_bytes.ts";
 import { ggufFileAt, readGguf } from "../../lib/formats/gguf.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { readStored } from "../../lib/formats/stored_tensor.ts";
-import { complaint, complaintAbout, inFolder } from "./temporary.ts";
+import { errorOf, errorReading, inFolder } from "./temporary.ts";
 
 const GGUF = "tests/fixtures/gguf";
 const TYPES = `${GGUF}/types.gguf`;
@@ -217,7 +217,7 @@ const REFUSED: readonly [string, () => Uint8Array, string][] = [
 for (const [what, content, reason] of REFUSED) {
   Deno.test(`readGguf refuses ${what}`, () => {
     assert.equal(
-      complaintAbout(content(), readGguf),
+      errorReading(content(), readGguf),
       `Cannot load "F": ${reason}`,
     );
   });
@@ -226,7 +226,7 @@ for (const [what, content, reason] of REFUSED) {
 Deno.test("readGguf refuses a file cut anywhere in its head or data", () => {
   const whole = Deno.readFileSync(TYPES);
   for (let length = 0; length < whole.length - 32; length += 97) {
-    complaintAbout(whole.slice(0, length), readGguf);
+    errorReading(whole.slice(0, length), readGguf);
   }
 });
 
@@ -239,7 +239,7 @@ Deno.test("ggufFileAt names the file itself, or the only one in a folder without
     assert.equal(ggufFileAt(folder), `${folder}/a.gguf`);
     Deno.writeTextFileSync(`${folder}/B.GGUF`, "");
     assert.equal(
-      complaint(() => ggufFileAt(folder)).replace(folder, "F"),
+      errorOf(() => ggufFileAt(folder)).replace(folder, "F"),
       'Cannot load model "F": it has 2 GGUF files ("B.GGUF", "a.gguf"), name one of them',
     );
     Deno.writeTextFileSync(`${folder}/config.json`, "{}");

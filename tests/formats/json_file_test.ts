@@ -6,7 +6,7 @@
 
 import { strict as assert } from "node:assert";
 import { readJsonFile } from "../../lib/formats/json_file.ts";
-import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
+import { errorOf, errorReading, GOLDEN, inFolder } from "./temporary.ts";
 
 Deno.test("readJsonFile reads NaN and Infinity as Python writes them", () => {
   const { floats, text } = readJsonFile(`${GOLDEN}python.json`);
@@ -23,11 +23,11 @@ Deno.test("readJsonFile skips a byte order mark", () => {
 
 Deno.test("readJsonFile names a missing file and a folder", () => {
   assert.equal(
-    complaint(() => readJsonFile("none.json")),
+    errorOf(() => readJsonFile("none.json")),
     'Cannot load "none.json": there is no such file',
   );
   assert.equal(
-    complaint(() => readJsonFile("tests")),
+    errorOf(() => readJsonFile("tests")),
     'Cannot load "tests": it is a folder',
   );
 });
@@ -51,7 +51,7 @@ const cases: readonly [string, string | Uint8Array, string][] = [
 for (const [what, content, expected] of cases) {
   Deno.test(`readJsonFile refuses ${what}`, () => {
     assert.equal(
-      complaintAbout(content, readJsonFile),
+      errorReading(content, readJsonFile),
       `Cannot load "F": ${expected}`,
     );
   });
@@ -63,7 +63,7 @@ Deno.test("readJsonFile refuses what is too large before it reads it", () => {
     Deno.writeTextFileSync(path, "{}");
     Deno.truncateSync(path, 2 ** 40);
     assert.equal(
-      complaint(() => readJsonFile(path)),
+      errorOf(() => readJsonFile(path)),
       `Cannot load "${path}": it has 1099511627776 bytes, a JSON file of at most 268435456 is read`,
     );
   });

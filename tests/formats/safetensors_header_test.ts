@@ -6,7 +6,7 @@
 
 import { strict as assert } from "node:assert";
 import { readSafetensorsHeader } from "../../lib/formats/safetensors_header.ts";
-import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
+import { errorOf, errorReading, GOLDEN, inFolder } from "./temporary.ts";
 
 /** A file with `header` and `count` bytes after it. */
 function file(header: string | Uint8Array, count: number): Uint8Array {
@@ -55,7 +55,7 @@ Deno.test("readSafetensorsHeader reads the name __proto__ as any other", () => {
 
 Deno.test("readSafetensorsHeader names a file that does not exist", () => {
   assert.equal(
-    complaint(() => readSafetensorsHeader("no.safetensors")),
+    errorOf(() => readSafetensorsHeader("no.safetensors")),
     'Cannot load "no.safetensors": there is no such file',
   );
 });
@@ -200,7 +200,7 @@ const layouts: readonly [string, Record<string, unknown>, string][] = [
 for (const [what, bytes, expected] of cases) {
   Deno.test(`readSafetensorsHeader refuses a file ${what}`, () => {
     assert.equal(
-      complaintAbout(bytes, readSafetensorsHeader),
+      errorReading(bytes, readSafetensorsHeader),
       `Cannot load "F": ${expected}`,
     );
   });
@@ -209,7 +209,7 @@ for (const [what, bytes, expected] of cases) {
 for (const [what, value, expected] of entries) {
   Deno.test(`readSafetensorsHeader refuses a tensor with ${what}`, () => {
     assert.equal(
-      complaintAbout(
+      errorReading(
         file(JSON.stringify({ w: value }), 4),
         readSafetensorsHeader,
       ),
@@ -221,7 +221,7 @@ for (const [what, value, expected] of entries) {
 for (const [what, header, expected] of layouts) {
   Deno.test(`readSafetensorsHeader refuses ${what}`, () => {
     assert.equal(
-      complaintAbout(file(JSON.stringify(header), 8), readSafetensorsHeader),
+      errorReading(file(JSON.stringify(header), 8), readSafetensorsHeader),
       `Cannot load "F": ${expected}`,
     );
   });

@@ -1,6 +1,6 @@
 /**
- * A folder that lives as long as one test, and the complaint that reading a file in
- * it gives.
+ * Temporary folders for tests, and the messages of errors that code under test
+ * throws.
  *
  * @module
  */
@@ -21,8 +21,8 @@ export function inFolder<T>(use: (folder: string) => T): T {
   }
 }
 
-/** The message of the InputError that `read` throws for a file of `content`, which is called "F" in it. */
-export function complaintAbout(
+/** The message of the InputError that `read` throws for a file with `content`; the file's path is "F" in it. */
+export function errorReading(
   content: Uint8Array | string,
   read: (path: string) => unknown,
 ): string {
@@ -32,16 +32,16 @@ export function complaintAbout(
       path,
       typeof content === "string" ? new TextEncoder().encode(content) : content,
     );
-    return complaint(() => read(path)).replaceAll(path, "F");
+    return errorOf(() => read(path)).replaceAll(path, "F");
   });
 }
 
 /** The message of the InputError that `act` throws. */
-export function complaint(act: () => unknown): string {
+export function errorOf(act: () => unknown): string {
   try {
     act();
   } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
+    assert(error instanceof InputError, `${error} is not an InputError`);
     return error.message;
   }
   throw new Error("nothing was thrown");

@@ -19,7 +19,7 @@ import {
   writeTorchObject,
 } from "../../lib/formats/torch_archive.ts";
 import { zipChunks } from "../../lib/formats/zip_store.ts";
-import { complaint, complaintAbout, GOLDEN, inFolder } from "./temporary.ts";
+import { errorOf, errorReading, GOLDEN, inFolder } from "./temporary.ts";
 
 function floats(tensor: TensorData | undefined): number[] {
   return [...new Float32Array(tensor?.bytes.slice().buffer ?? [])];
@@ -127,7 +127,7 @@ Deno.test("writeTorchArchive refuses a name that comes twice", () => {
 
 Deno.test("readTorchArchive refuses golden files that hold more than tensors", () => {
   const read = (name: string): string =>
-    complaint(() => readTorchArchive(GOLDEN + name)).replace(GOLDEN, "");
+    errorOf(() => readTorchArchive(GOLDEN + name)).replace(GOLDEN, "");
   assert.equal(
     read("optimizer.bin"),
     'Cannot load "optimizer.bin": "state" is a dict, only tensors are read',
@@ -161,7 +161,7 @@ const starts: readonly [string, Uint8Array | string, string][] = [
 for (const [what, content, expected] of starts) {
   Deno.test(`readTorchArchive refuses ${what}`, () => {
     assert.equal(
-      complaintAbout(content, readTorchArchive),
+      errorReading(content, readTorchArchive),
       `Cannot load "F": ${expected}`,
     );
   });
@@ -318,7 +318,7 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
 for (const [what, changes, expected] of damaged) {
   Deno.test(`readTorchArchive refuses ${what}`, () => {
     assert.equal(
-      complaintAbout(archive(changes), readTorchArchive),
+      errorReading(archive(changes), readTorchArchive),
       `Cannot load "F": ${expected}`,
     );
   });

@@ -7,7 +7,7 @@
 
 import { strict as assert } from "node:assert";
 import { readTorchArchive } from "../../lib/formats/torch_archive.ts";
-import { complaintAbout, GOLDEN } from "./temporary.ts";
+import { errorReading, GOLDEN } from "./temporary.ts";
 
 Deno.test("readTorchArchive reads the format before PyTorch 1.6 as it does the zip", () => {
   assert.deepEqual(
@@ -63,6 +63,6 @@ const STREAMS: readonly [string, () => Uint8Array, RegExp][] = [
 
 for (const [what, content, message] of STREAMS) {
   Deno.test(`readTorchArchive refuses a file of the format before 1.6 with ${what}`, () => {
-    assert.match(complaintAbout(content(), readTorchArchive), message);
+    assert.match(errorReading(content(), readTorchArchive), message);
   });
 }

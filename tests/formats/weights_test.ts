@@ -9,7 +9,7 @@ import type { TensorData } from "../../lib/formats/dtype.ts";
 import { writeSafetensors } from "../../lib/formats/safetensors.ts";
 import { writeTorchArchive } from "../../lib/formats/torch_archive.ts";
 import { findWeights } from "../../lib/formats/weights.ts";
-import { complaint, inFolder } from "./temporary.ts";
+import { errorOf, inFolder } from "./temporary.ts";
 
 function one(value: number): TensorData {
   return { dtype: "uint8", shape: [1], bytes: Uint8Array.of(value) };
@@ -34,7 +34,7 @@ function found(folder: string): Record<string, [number | undefined, string]> {
 function complaintIn(prepare: (folder: string) => void): string {
   return inFolder((folder) => {
     prepare(folder);
-    return complaint(() => findWeights(folder)).replaceAll(folder, "F");
+    return errorOf(() => findWeights(folder)).replaceAll(folder, "F");
   });
 }
 

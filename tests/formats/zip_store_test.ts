@@ -7,7 +7,7 @@
 import { strict as assert } from "node:assert";
 import { FileBytes } from "../../lib/formats/file_bytes.ts";
 import { readZipEntries, zipChunks } from "../../lib/formats/zip_store.ts";
-import { complaintAbout, inFolder } from "./temporary.ts";
+import { errorReading, inFolder } from "./temporary.ts";
 
 const TEXTS = [["m/a", "first"], ["m/é", ""], ["m/data/0", "third"]] as const;
 
@@ -204,6 +204,6 @@ const cases: readonly [string, Uint8Array, string][] = [
 ];
 for (const [what, bytes, expected] of cases) {
   Deno.test(`readZipEntries refuses ${what}`, () => {
-    assert.equal(complaintAbout(bytes, read), `Cannot load "F": ${expected}`);
+    assert.equal(errorReading(bytes, read), `Cannot load "F": ${expected}`);
   });
 }

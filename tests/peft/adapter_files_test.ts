@@ -23,7 +23,7 @@ import {
   writeAdapterArchive,
 } from "../../lib/peft/mod.ts";
 import { liveTensors, toData } from "../../lib/tensor/mod.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 const TRAINED = "tests/fixtures/peft/trained";
 const FIRST = "model.layers.0.self_attn.o_proj";
@@ -57,8 +57,8 @@ function writeChanged(
   );
 }
 
-/** The complaint about the golden adapter with its tensors changed. */
-function complaintAbout(
+/** The error about the golden adapter with its tensors changed. */
+function errorReading(
   change: (tensors: Map<string, TensorData>) => void,
 ): string {
   return inFolder((folder) => {
@@ -66,7 +66,7 @@ function complaintAbout(
       change(tensors);
       return tensors;
     });
-    return complaint(() => load(folder)).replaceAll(folder, "F");
+    return errorOf(() => load(folder)).replaceAll(folder, "F");
   });
 }
 
@@ -110,7 +110,7 @@ Deno.test("PeftModel.fromPretrained() makes float32 masters of half-precision fi
 
 Deno.test("PeftModel.fromPretrained() names missing, misshapen and unexpected tensors, all at once", () => {
   const before = liveTensors();
-  const message = complaintAbout((tensors) => {
+  const message = errorReading((tensors) => {
     const name = `base_model.model.${FIRST}.lora_A.weight`;
     const data = tensors.get(name)!;
     tensors.delete(name);
@@ -139,7 +139,7 @@ Deno.test("PeftModel.fromPretrained() refuses numbers that are not finite, in ev
     ["float64", 0x7fe0000000000000n],
   ];
   for (const [dtype, bits] of broken) {
-    const message = complaintAbout((tensors) => {
+    const message = errorReading((tensors) => {
       const name = `base_model.model.${FIRST}.lora_B.weight`;
       const { shape } = tensors.get(name)!;
       const width = DTYPE_BYTES[dtype];
@@ -158,7 +158,7 @@ Deno.test("PeftModel.fromPretrained() refuses numbers that are not finite, in ev
 });
 
 Deno.test("PeftModel.fromPretrained() shows control characters of names as escapes", () => {
-  const message = complaintAbout((tensors) => {
+  const message = errorReading((tensors) => {
     const [data] = tensors.values();
     tensors.set("\u001b[31mred\u0007", data!);
   });
@@ -170,7 +170,7 @@ Deno.test("PeftModel.fromPretrained() shows control characters of names as escap
 
 Deno.test("PeftModel.fromPretrained() refuses two tensors for one parameter", () => {
   const name = `base_model.model.${FIRST}.lora_A`;
-  const message = complaintAbout((tensors) => {
+  const message = errorReading((tensors) => {
     tensors.set(`${name}.default.weight`, tensors.get(`${name}.weight`)!);
   });
   assert.equal(
@@ -179,8 +179,8 @@ Deno.test("PeftModel.fromPretrained() refuses two tensors for one parameter", ()
   );
 });
 
-Deno.test("PeftModel.fromPretrained() counts complaints beyond the tenth", () => {
-  const message = complaintAbout((tensors) => {
+Deno.test("PeftModel.fromPretrained() counts problems beyond the tenth", () => {
+  const message = errorReading((tensors) => {
     for (const name of [...tensors.keys()].slice(0, 13)) tensors.delete(name);
   });
   assert.match(message, /; and 3 more$/);
@@ -189,7 +189,7 @@ Deno.test("PeftModel.fromPretrained() counts complaints beyond the tenth", () =>
 Deno.test("PeftModel.fromPretrained() refuses a folder without weights or without configuration", () => {
   inFolder((folder) => {
     assert.match(
-      complaint(() => load(folder)),
+      errorOf(() => load(folder)),
       /adapter_config\.json/,
     );
     Deno.copyFileSync(
@@ -197,7 +197,7 @@ Deno.test("PeftModel.fromPretrained() refuses a folder without weights or withou
       `${folder}/adapter_config.json`,
     );
     assert.equal(
-      complaint(() => load(folder)),
+      errorOf(() => load(folder)),
       `Cannot load adapter "${folder}": it has adapter_config.json, but neither adapter_model.safetensors nor adapter_model.bin`,
     );
   });

@@ -13,7 +13,7 @@ import {
   rankAt,
   scalingAt,
 } from "../../lib/peft/lora_config.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 
 const GOLDEN = "tests/fixtures/peft";
 
@@ -56,18 +56,18 @@ Deno.test("loraConfig() refuses ranks and dropouts that make no sense", () => {
     const given of [{ r: 0 }, { rank_pattern: { q_proj: -1 } }]
   ) {
     assert.match(
-      complaint(() => loraConfig(given)),
+      errorOf(() => loraConfig(given)),
       /^Cannot make LoRA: "r\w*" is .*, `r` should be a positive integer value but the value passed is /,
     );
   }
   assert.equal(
-    complaint(() => loraConfig({ r: 1.5, lora_dropout: 1 })),
+    errorOf(() => loraConfig({ r: 1.5, lora_dropout: 1 })),
     'Cannot make LoRA: "r" is 1.5, expected a whole number; ' +
       '"lora_dropout" is 1, expected 0 or more and less than 1',
   );
   for (const lora_dropout of [-0.1, 1, NaN]) {
     assert.match(
-      complaint(() => loraConfig({ lora_dropout })),
+      errorOf(() => loraConfig({ lora_dropout })),
       /^Cannot make LoRA: "lora_dropout" is .*, expected /,
     );
   }
@@ -101,7 +101,7 @@ Deno.test("loraConfigFromJson() refuses every value of a wrong type, naming file
   for (const [field, values] of Object.entries(WRONG)) {
     for (const value of values) {
       const json = { ...golden("trained"), [field]: value };
-      const message = complaint(() => loraConfigFromJson(json, "F"));
+      const message = errorOf(() => loraConfigFromJson(json, "F"));
       assert(
         message.startsWith(`Cannot use adapter "F": "${field}" is `),
         `${field} ${JSON.stringify(value)}: ${message}`,
@@ -139,9 +139,7 @@ Deno.test("loraConfigFromJson() takes what peft takes: fractions of alpha, singl
 Deno.test("loraConfigFromJson() says all that is wrong at once", () => {
   const wrong = { r: "8", lora_alpha: [], use_dora: true };
   assert.equal(
-    complaint(() =>
-      loraConfigFromJson({ ...golden("trained"), ...wrong }, "F")
-    ),
+    errorOf(() => loraConfigFromJson({ ...golden("trained"), ...wrong }, "F")),
     'Cannot use adapter "F": not supported yet: use_dora true; ' +
       '"lora_alpha" is [], expected a number; "r" is "8", expected a whole number',
   );
@@ -158,7 +156,7 @@ Deno.test("loraConfigFromJson() refuses invalid regular expressions in one sente
   for (const [field, value] of Object.entries(wrong)) {
     const json = { ...golden("trained"), [field]: value };
     assert.match(
-      complaint(() => loraConfigFromJson(json, "F")),
+      errorOf(() => loraConfigFromJson(json, "F")),
       new RegExp(
         `^Cannot use adapter "F": "${field}" has ".*": as a regular expression it has .* at character \\d+$`,
       ),
@@ -176,7 +174,7 @@ Deno.test("loraConfigFromJson() takes any number of names in a pattern, and 1,00
   read(ranks(20_000, ""));
   read(ranks(1000, ".*"));
   assert.equal(
-    complaint(() => read(ranks(1001, ".*"))),
+    errorOf(() => read(ranks(1001, ".*"))),
     'Cannot use adapter "F": "rank_pattern" has more than 1000 regular expressions',
   );
 });
@@ -184,11 +182,11 @@ Deno.test("loraConfigFromJson() takes any number of names in a pattern, and 1,00
 Deno.test("loraConfigFromJson() takes field names of JavaScript's own objects for what they are", () => {
   const json = JSON.parse('{"peft_type": "LORA", "__proto__": {"r": 3}}');
   assert.match(
-    complaint(() => loraConfigFromJson(json, "F")),
+    errorOf(() => loraConfigFromJson(json, "F")),
     /not supported yet: __proto__ \{"r":3\}$/,
   );
   assert.match(
-    complaint(() =>
+    errorOf(() =>
       loraConfigFromJson({ ...golden("trained"), toString: 1 }, "F")
     ),
     /not supported yet: toString 1$/,
@@ -207,7 +205,7 @@ Deno.test("loraConfigFromJson() names every field that is not computed here", ()
     init_lora_weights: "pissa",
     some_later_field: 5,
   };
-  const message = complaint(() =>
+  const message = errorOf(() =>
     loraConfigFromJson({ ...golden("trained"), ...refused }, "F")
   );
   assert(message.startsWith('Cannot use adapter "F": not supported yet: '));
@@ -215,7 +213,7 @@ Deno.test("loraConfigFromJson() names every field that is not computed here", ()
     assert(message.includes(`${field} ${JSON.stringify(value)}`), field);
   }
   assert.equal(
-    complaint(() => loraConfigFromJson({ peft_type: "IA3" }, "F")),
+    errorOf(() => loraConfigFromJson({ peft_type: "IA3" }, "F")),
     'Cannot use adapter "F": not supported yet: peft_type "IA3"',
   );
 });

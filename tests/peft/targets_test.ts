@@ -16,7 +16,7 @@ import {
   targetTree,
 } from "../../lib/peft/mod.ts";
 import { rankAt } from "../../lib/peft/lora_config.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 
 const TREE = targetTree(
   AutoModelForCausalLM.fromConfig("tests/fixtures/models/llama_gqa"),
@@ -66,7 +66,7 @@ Deno.test("matchTargets() takes a string as an expression for the whole path, or
 Deno.test("matchTargets() ends on expressions that a backtracking engine never ends on", () => {
   const started = performance.now();
   assert.match(
-    complaint(() => match({ target_modules: "(.+)+$x" })),
+    errorOf(() => match({ target_modules: "(.+)+$x" })),
     /^Cannot inject LoRA: target modules "\(\.\+\)\+\$x" not found/,
   );
   assert.equal(
@@ -78,7 +78,7 @@ Deno.test("matchTargets() ends on expressions that a backtracking engine never e
   assert(performance.now() - started < 2000);
   const endless = "(?:(?=(?:(?=(?:(?=(?:.*x|.)*).)*).)*).)*x";
   assert.match(
-    complaint(() =>
+    errorOf(() =>
       matchTargets({
         allPaths: ["a".repeat(500)],
         linearPaths: ["a".repeat(500)],
@@ -124,11 +124,11 @@ Deno.test("matchTargets() keeps to layers_to_transform, of the lists that layers
     ["0.q_proj", "1.v_proj"],
   );
   assert.match(
-    complaint(() => match({ ...one, layers_pattern: "blocks" })),
+    errorOf(() => match({ ...one, layers_pattern: "blocks" })),
     /"q_proj" not found in the base model, at least none in layers_to_transform \[1\]/,
   );
   assert.match(
-    complaint(() => match({ ...one, target_modules: ".*q_proj" })),
+    errorOf(() => match({ ...one, target_modules: ".*q_proj" })),
     /^Cannot use layers_to_transform: it goes with a list/,
   );
 });
@@ -137,44 +137,44 @@ Deno.test("matchTargets() refuses what matches nothing, naming the modules there
   const names = "q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, " +
     "down_proj, lm_head";
   assert.equal(
-    complaint(() => match({ target_modules: ["W_pack", "query_key_value"] })),
+    errorOf(() => match({ target_modules: ["W_pack", "query_key_value"] })),
     `Cannot inject LoRA: target modules "W_pack", "query_key_value" not found in the base model, it has ${names}`,
   );
   assert.equal(
-    complaint(() =>
+    errorOf(() =>
       match({ target_modules: ["q_proj"], exclude_modules: ["q_proj"] })
     ),
     `Cannot inject LoRA: target modules "q_proj" not found in the base model, at least none that exclude_modules leaves, it has ${names}`,
   );
   assert.match(
-    complaint(() => match({ target_modules: ["a\nb", "\u001b[2J"] })),
+    errorOf(() => match({ target_modules: ["a\nb", "\u001b[2J"] })),
     /target modules "a\\nb", "\\u001b\[2J" not found/,
   );
   assert.match(
-    complaint(() => match({ target_modules: [] })),
+    errorOf(() => match({ target_modules: [] })),
     /modules \[\] not/,
   );
   const many = Array.from({ length: 5000 }, (_, index) => `x${index}`);
   assert.match(
-    complaint(() => match({ target_modules: many })),
+    errorOf(() => match({ target_modules: many })),
     /"x8", "x9" and 4990 more not found in the base model/,
   );
 });
 
 Deno.test("matchTargets() refuses modules that are no linear layers", () => {
   assert.match(
-    complaint(() => match({ target_modules: ["embed_tokens"] })),
+    errorOf(() => match({ target_modules: ["embed_tokens"] })),
     /^Cannot inject LoRA into "model.embed_tokens": it is not a linear layer, target only q_proj, /,
   );
   assert.match(
-    complaint(() => match({ target_modules: ".*mlp" })),
+    errorOf(() => match({ target_modules: ".*mlp" })),
     /"model.layers.0.mlp": it is not a linear layer/,
   );
 });
 
 Deno.test("matchTargets() refuses ranks that no layer can use, before weights are loaded", () => {
   const refused = (config: Partial<LoraConfig>): string =>
-    complaint(() => match({ target_modules: ["q_proj", "k_proj"], ...config }));
+    errorOf(() => match({ target_modules: ["q_proj", "k_proj"], ...config }));
   assert.equal(
     refused({ r: 100_000 }),
     'Cannot inject LoRA of rank 100000 into "model.layers.0.self_attn.q_proj": the layer maps 32 numbers to 32, ' +

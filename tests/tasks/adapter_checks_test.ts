@@ -18,7 +18,7 @@ import {
   type CheckedAdapter,
   overriddenFlags,
 } from "../../tasks/adapter_checks.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 
 const TRAINED = "tests/fixtures/peft/trained";
 
@@ -51,7 +51,7 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
   assert.equal(config.r, 4);
   assert.equal(report.targeted.length, 8);
   assert.match(
-    complaint(() =>
+    errorOf(() =>
       check(
         run(...same, "--lora_rank", "3", "--use_rslora"),
         TRAINED,
@@ -60,14 +60,14 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
     /^Cannot resume from ".*": its adapter has lora_rank 4, this run has 3; use_rslora false, this run has true$/,
   );
   assert.match(
-    complaint(() => check(run(...same, "--target_modules", "v_proj"), TRAINED)),
+    errorOf(() => check(run(...same, "--target_modules", "v_proj"), TRAINED)),
     /: its adapter has target_modules .* in \d+ modules, this run has v_proj in \d+$/,
   );
 });
 
 Deno.test("checkAdapter() refuses ranks, expressions and patterns of flags that cannot be used, without weights", () => {
   const refused = (...flags: string[]): string =>
-    complaint(() => check(run(...flagsOfTrained(), ...flags), null));
+    errorOf(() => check(run(...flagsOfTrained(), ...flags), null));
   assert.match(
     refused("--lora_rank", "100000"),
     /^Cannot inject LoRA of rank 100000 into "model.layers.0.self_attn.o_proj": .* at most 256$/,

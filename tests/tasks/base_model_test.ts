@@ -13,7 +13,7 @@ import {
   checkOutputPath,
   checkRowsPath,
 } from "../../tasks/base_model.ts";
-import { complaint, inFolder } from "../formats/temporary.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 /** Makes an adapter folder whose base is written as `base`. */
 function writeAdapterConfig(path: string, base: string | null): void {
@@ -49,7 +49,7 @@ Deno.test("baseModelOf() names --model_path where the base is not here or not wr
   inFolder((folder) => {
     const said = (base: string | null): string => {
       writeAdapterConfig(folder, base);
-      return complaint(() => baseModelOf(folder)).replaceAll(folder, "F");
+      return errorOf(() => baseModelOf(folder)).replaceAll(folder, "F");
     };
     assert.equal(
       said(null),
@@ -70,8 +70,7 @@ Deno.test("baseModelOf() names --model_path where the base is not here or not wr
 });
 
 Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an adapter", () => {
-  const said = (path: string): string =>
-    complaint(() => checkModelFolder(path));
+  const said = (path: string): string => errorOf(() => checkModelFolder(path));
   assert.match(
     said("some-owner/Some-7b"),
     /^Cannot load model "some-owner\/Some-7b": there is no such folder, and nothing is downloaded from the Hugging Face Hub: download it yourself \(hf download some-owner\/Some-7b --local-dir models\/Some-7b\)/,
@@ -97,13 +96,13 @@ Deno.test("checkModelFolder() answers a name of the Hub, a typo, a file and an a
 
 Deno.test("checkRowsPath() answers a data set of the Hub, checkOutputPath() a file", () => {
   assert.match(
-    complaint(() => checkRowsPath("some-owner/rows")),
+    errorOf(() => checkRowsPath("some-owner/rows")),
     /^Cannot read rows from "some-owner\/rows": .* nothing is downloaded from the Hugging Face Hub/,
   );
   checkRowsPath("some-owner/rows.jsonl");
   checkRowsPath("dataset/huanhuan.jsonl");
   assert.equal(
-    complaint(() => checkOutputPath("README.md")),
+    errorOf(() => checkOutputPath("README.md")),
     'Cannot write into "README.md": it is a file, expected a folder as ' +
       "--output_dir",
   );
@@ -114,7 +113,7 @@ Deno.test("checkRowsPath() answers a data set of the Hub, checkOutputPath() a fi
 Deno.test("checkAdapterFolder() names the newest checkpoint of a run that was stopped", () => {
   inFolder((folder) => {
     const said = (path: string): string =>
-      complaint(() => checkAdapterFolder(path, "--adapter"))
+      errorOf(() => checkAdapterFolder(path, "--adapter"))
         .replaceAll(folder, "F");
     assert.match(said(folder), /: it has no adapter_config\.json, expected/);
     assert.match(said(`${folder}/no`), /: there is no such folder, expected/);

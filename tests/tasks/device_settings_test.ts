@@ -11,7 +11,7 @@ import {
 } from "../../lib/architectures/mod.ts";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
 import { suitedTo } from "../../tasks/device_settings.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 
 const CPU = { type: "cpu", index: 0 } as const;
 const CUDA = { type: "cuda", index: 1 } as const;
@@ -21,7 +21,7 @@ Deno.test("suitedTo() takes tf32 and full_determinism on a CPU and refuses them 
   assert(!("help" in parsed));
   assert.equal(suitedTo(CPU, parsed), parsed.training);
   assert.equal(
-    complaint(() => suitedTo(CUDA, parsed)),
+    errorOf(() => suitedTo(CUDA, parsed)),
     "Cannot use --tf32 on cuda:1: not supported yet, float32 products are " +
       "computed in full\nCannot use --full_determinism on cuda:1: not " +
       "supported yet, some of the device's sums have no fixed order",

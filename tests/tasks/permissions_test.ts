@@ -72,7 +72,7 @@ for (const without of ["read", "write", "env", "ffi"]) {
         ...["tasks/train.ts", ...flags.split(" ")],
       ]);
       assert.notEqual(code, 0);
-      // without ffi the tokenizer's own loader complains first
+      // without ffi the tokenizer's own loader fails first
       assert.match(err, /Requires \w+ access|native binding/);
       return Promise.resolve();
     });

@@ -15,7 +15,7 @@ import {
   resolveCheckpoint,
   Trainer,
 } from "../../lib/training/mod.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
@@ -88,7 +88,7 @@ async function resumesExactly(
 Deno.test("readCheckpoint() goes on to the same bytes and log from every step of an adapter's run with dropout", () =>
   resumesExactly({}, "adapter_model.safetensors"));
 
-Deno.test("readCheckpoint() goes on to the same bytes with a dynamic rope, whose reach it restores", () =>
+Deno.test("readCheckpoint() goes on to the same bytes with a dynamic rope, whose longest length it restores", () =>
   resumesExactly(
     { model: "rope_dynamic", rows: LONG_ROWS },
     "adapter_model.safetensors",
@@ -132,7 +132,7 @@ Deno.test("Trainer.train() saves when it is aborted, and a resumed run ends as i
   });
 });
 
-Deno.test("Trainer.train() called again goes on where it was aborted, with the reach of a dynamic rope", async () => {
+Deno.test("Trainer.train() called again goes on where it was aborted, with the longest length of a dynamic rope", async () => {
   await inFolder(async (folder) => {
     const model = "rope_dynamic";
     const args = { ...NINE_STEPS, save_strategy: "no" } as const;
@@ -184,7 +184,7 @@ Deno.test("Trainer.train() warns when what fixes the order of rows has changed s
 Deno.test("resolveCheckpoint() refuses what cannot be resumed from, by name", async () => {
   await inFolder(async (folder) => {
     assert.equal(
-      complaint(() => resolveCheckpoint(`${folder}/none`, "true")),
+      errorOf(() => resolveCheckpoint(`${folder}/none`, "true")),
       `Cannot resume from the newest checkpoint: no valid checkpoint found in output directory "${folder}/none"`,
     );
     await train({
@@ -200,7 +200,7 @@ Deno.test("resolveCheckpoint() refuses what cannot be resumed from, by name", as
     ]);
     for (const asked of ["true", `${folder}/checkpoint-1/`]) {
       assert.equal(
-        complaint(() => resolveCheckpoint(folder, asked)),
+        errorOf(() => resolveCheckpoint(folder, asked)),
         `Cannot resume from "${folder}/checkpoint-1": it has no resume_state.json, no optimizer.pt, ` +
           "a checkpoint-N folder that lorikeet wrote without --save_only_model is needed",
       );
@@ -272,7 +272,7 @@ Deno.test("Trainer refuses to resume with fewer targets, and from files without 
       /^Cannot resume from "F\/checkpoint-1": "[\w.]*down_proj[\w.]*" is not trained in this run; /,
     );
     for (
-      const [file, complaint] of [
+      const [file, problem] of [
         [
           "resume_state.json",
           '"lossSum" is missing, the file is damaged',
@@ -286,7 +286,7 @@ Deno.test("Trainer refuses to resume with fewer targets, and from files without 
       Deno.writeTextFileSync(`${folder}/checkpoint-1/${file}`, "{}");
       assert.equal(
         await refusal(resume),
-        `Cannot resume from "F/checkpoint-1/${file}": ${complaint}`,
+        `Cannot resume from "F/checkpoint-1/${file}": ${problem}`,
       );
     }
   });

@@ -11,7 +11,7 @@ import {
   checkpointsByAge,
   rotateCheckpoints,
 } from "../../lib/training/output_folder.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import { inFolder, namesIn, refusal, train } from "./tiny_run.ts";
 
 Deno.test("resolveCheckpoint() takes the checkpoint that was written last, not an earlier run's higher step, also in a copy", async () => {
@@ -101,7 +101,7 @@ for (
         Deno.writeFileSync(path, bytes);
       } else if (damage === "gone") Deno.removeSync(path);
       else Deno.writeTextFileSync(path, damage);
-      const told = complaint(() => resolveCheckpoint(folder, "true"));
+      const told = errorOf(() => resolveCheckpoint(folder, "true"));
       assert.match(told, problem);
       assert(
         told.endsWith(

@@ -20,7 +20,7 @@ import {
   type StepReport,
 } from "../../lib/training/mod.ts";
 import { FailedSteps } from "../../lib/training/non_finite.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
@@ -247,7 +247,7 @@ Deno.test("Trainer.saveModel() refuses weights that are not finite", async () =>
       first.tensor.fill(NaN);
     }
     assert.match(
-      complaint(() => trainer.saveModel()),
+      errorOf(() => trainer.saveModel()),
       /^Cannot save ".*\/o": after step 0 trained weights are not finite/,
     );
     assert.deepEqual([...Deno.readDirSync(folder)], []);

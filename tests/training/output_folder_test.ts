@@ -14,7 +14,7 @@ import {
   resolveCheckpoint,
 } from "../../lib/training/mod.ts";
 import { rotateCheckpoints } from "../../lib/training/output_folder.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import { inFolder, namesIn, refusal, train } from "./tiny_run.ts";
 
 Deno.test("listCheckpoints() passes half-written folders over and sorts by step", async () => {
@@ -89,7 +89,7 @@ Deno.test("OutputLock makes the folder, and removes it where nothing has been wr
       using _lock = new OutputLock(output);
       assert.deepEqual(namesIn(output), [".lorikeet.lock"]);
       assert.equal(
-        complaint(() => checkOutputFolder(output)),
+        errorOf(() => checkOutputFolder(output)),
         `Cannot write into output_dir "${output}": another run is writing there, wait until it ends or give another --output_dir`,
       );
     }
@@ -110,11 +110,11 @@ Deno.test("OutputLock tells a folder that cannot be made or written, and leaves 
   await inFolder((folder) => {
     Deno.writeTextFileSync(`${folder}/file`, "");
     assert.match(
-      complaint(() => checkOutputFolder(`${folder}/file/sub`)),
+      errorOf(() => checkOutputFolder(`${folder}/file/sub`)),
       /^Cannot write ".*file\/sub": not a directory$/,
     );
     assert.match(
-      complaint(() => checkOutputFolder(`${folder}/file`)),
+      errorOf(() => checkOutputFolder(`${folder}/file`)),
       /^Cannot write ".*file": /,
     );
     assert.deepEqual(namesIn(folder), ["file"]);

@@ -33,7 +33,7 @@ import {
 } from "../../lib/training/optimizer_files.ts";
 import { freshState, stateToJson } from "../../lib/training/trainer_state.ts";
 import { CPU } from "../../lib/tensor/mod.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
@@ -251,7 +251,7 @@ Deno.test("readScalerFile() gives the loss scale back as it was written, and ref
     assert.deepEqual(readScalerFile(folder), lossScaler);
     Deno.copyFileSync(`${folder}/scheduler.pt`, `${folder}/scaler.pt`);
     assert.match(
-      complaint(() => readScalerFile(folder)),
+      errorOf(() => readScalerFile(folder)),
       /scaler\.pt": it has no "scale" and "_growth_tracker"/,
     );
     return Promise.resolve();

@@ -16,7 +16,7 @@ import {
   type StepReport,
   Trainer,
 } from "../../lib/training/mod.ts";
-import { complaint } from "../formats/temporary.ts";
+import { errorOf } from "../formats/temporary.ts";
 import {
   inFolder,
   MODELS,
@@ -378,7 +378,7 @@ Deno.test("Trainer refuses rows that fill no batch", () => {
   const args = tinyArguments();
   const options = { model: base, tokenizer: PAD, args, trainDataset: [] };
   assert.match(
-    complaint(() => new Trainer(options)),
+    errorOf(() => new Trainer(options)),
     /^Cannot train on 0 rows/,
   );
 });
