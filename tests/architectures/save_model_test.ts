@@ -45,7 +45,13 @@ for (const name of ["llama_gqa", "llama_tied", "llama_bias", "llama_sharded"]) {
         path: "",
         source: "",
       });
-      const stored = readSafetensors(`${folder}/new/model.safetensors`);
+      const path = `${folder}/new/model.safetensors`;
+      // transformers loads no file that does not say which framework wrote it
+      assert.match(
+        new TextDecoder().decode(Deno.readFileSync(path).slice(8, 60)),
+        /^\{"__metadata__":\{"format":"pt"\}/,
+      );
+      const stored = readSafetensors(path);
       assert.equal(stored.has("lm_head.weight"), name !== "llama_tied");
     });
   });

@@ -39,6 +39,18 @@ Deno.test("FlatParameters moves all parameters, those that decay first, and modu
   assert(weight.requiresGrad);
 });
 
+Deno.test("FlatParameters keeps weight decay off the norms of heads", () => {
+  using model = AutoModelForCausalLM.fromPretrained(
+    "tests/fixtures/families/qwen3",
+  );
+  using flat = new FlatParameters([...model.namedParameters()], CPU);
+  const norms = flat.entries.filter(({ path }) => /[qk]_norm/.test(path));
+  assert(norms.length >= 4);
+  for (const { path, start } of norms) {
+    assert(start >= flat.groups[1]!.start, path);
+  }
+});
+
 Deno.test("FlatParameters moves a tensor that hangs in two places once", () => {
   using model = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_tied`);
   using flat = new FlatParameters([...model.namedParameters()], CPU);

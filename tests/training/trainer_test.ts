@@ -186,6 +186,10 @@ Deno.test("Trainer.train() stops, logs and saves where a callback asks for it", 
       JSON.parse(Deno.readTextFileSync(`${path}/trainer_state.json`))
         .stateful_callbacks.TrainerControl.args.should_training_stop;
     assert.deepEqual([saved[0]!, folder].map(stops), [false, true]);
+    const saves = (path: string): boolean =>
+      JSON.parse(Deno.readTextFileSync(`${path}/trainer_state.json`))
+        .stateful_callbacks.TrainerControl.args.should_save;
+    assert.deepEqual([saved[0]!, folder].map(saves), [true, false]);
   });
 });
 
