@@ -181,6 +181,20 @@ Deno.test("chat gives the same drawn answers for the same seed, others for anoth
   assert.notEqual(first, other);
 });
 
+Deno.test("chat draws from as few tokens as --top_k and --top_p leave", async () => {
+  using folders = await makeFolders();
+  const run = async (...flags: string[]): Promise<string> =>
+    (await chat(
+      ["--model_path", folders.model, "--max_new_tokens", "9", ...flags],
+      "a",
+    )).out;
+  const likeliest = await run("--no_do_sample");
+  const drawn = ["--temperature", "50", "--top_k", "0", "--top_p", "1"];
+  assert.notEqual(await run(...drawn), likeliest);
+  assert.equal(await run(...drawn, "--top_k", "1"), likeliest);
+  assert.equal(await run(...drawn, "--top_p", "0.000001"), likeliest);
+});
+
 Deno.test(
   "chat stops an answer on Ctrl-C and goes on, and leaves on Ctrl-C without one",
   {
