@@ -32,13 +32,12 @@ import {
   type TrainableModel,
   trainableModel,
 } from "./trainable_model.ts";
-import type {
-  StepReport,
-  TrainerCallback,
-  TrainerControl,
-  TrainerOptions,
-  TrainOptions,
-  TrainOutput,
+import {
+  Callbacks,
+  type StepReport,
+  type TrainerOptions,
+  type TrainOptions,
+  type TrainOutput,
 } from "./trainer_options.ts";
 import {
   freshState,
@@ -87,11 +86,7 @@ export class Trainer implements Disposable {
   readonly #engine: StepEngine;
   readonly #batches: TrainingBatches;
   readonly #failed = new FailedSteps();
-  readonly #control: TrainerControl = {
-    shouldTrainingStop: false,
-    shouldLog: false,
-    shouldSave: false,
-  };
+  readonly #callbacks: Callbacks;
   #log = new LossLog();
   #lastCheckpoint: string | null = null;
   #settings: RunSettings | null = null;
@@ -105,6 +100,7 @@ export class Trainer implements Disposable {
    */
   constructor(options: TrainerOptions) {
     this.#options = options;
+    this.#callbacks = new Callbacks(options.callbacks);
     this.plan = planTraining(options.trainDataset.length, options.args);
     scheduleNamed(options.args.lr_scheduler_type);
     this.#trainable = trainableModel(options.model);
@@ -135,7 +131,7 @@ export class Trainer implements Disposable {
       if (interruptedAt !== null) return this.#output(interruptedAt);
     } finally {
       this.#trainable.model.train(false);
-      this.#notify((each) => each.onTrainEnd?.());
+      this.#callbacks.notify((each) => each.onTrainEnd?.());
     }
     this.#addRow(endRow({
       first,
@@ -156,8 +152,10 @@ export class Trainer implements Disposable {
     while (!this.#isDone()) {
       const window = this.#batches.window(this.state.globalStep);
       const report = this.#step(window);
-      this.#notify((each) => each.onStepEnd?.(report, this.#control));
-      this.#warn(this.#failed.add(report));
+      this.#callbacks.notify((each, control) =>
+        each.onStepEnd?.(report, control)
+      );
+      this.#callbacks.warn(this.#failed.add(report));
       const updates = this.#engine.optimizer.scalars.step - updatesBefore;
       this.#refuseFailure(window, updates);
       // the order of transformers: log, evaluate, save
@@ -177,7 +175,7 @@ export class Trainer implements Disposable {
   }
 
   #isDone(): boolean {
-    return this.#control.shouldTrainingStop ||
+    return this.#callbacks.control.shouldTrainingStop ||
       this.state.globalStep >= this.plan.maxSteps;
   }
 
@@ -226,9 +224,11 @@ export class Trainer implements Disposable {
     }
     const folder = resolveCheckpoint(args.output_dir, asked);
     if (folder !== null) this.#resume(folder);
-    this.#control.shouldTrainingStop = false;
+    this.#callbacks.control.shouldTrainingStop = false;
     const { globalStep } = this.state;
-    this.#notify((each) => each.onTrainBegin?.(this.plan, globalStep));
+    this.#callbacks.notify((each) =>
+      each.onTrainBegin?.(this.plan, globalStep)
+    );
     return globalStep;
   }
 
@@ -243,7 +243,7 @@ export class Trainer implements Disposable {
         warnings = checkResume(folder, { ...reading, plan, settings });
       },
     });
-    for (const each of warnings) this.#warn(each);
+    for (const each of warnings) this.#callbacks.warn(each);
     Object.assign(this.state, state);
     this.#log = new LossLog(resume);
     this.#trainable.model.restoreRunState(resume.modelState);
@@ -320,27 +320,20 @@ export class Trainer implements Disposable {
 
   #logsNow({ step }: StepReport): boolean {
     const { args } = this.#options;
-    return this.#isAsked("shouldLog") ||
+    return this.#callbacks.isAsked("shouldLog") ||
       (args.logging_first_step && step === 1) || logsAt(step, this.plan, args);
   }
 
   #savesNow(): boolean {
-    return this.#isAsked("shouldSave") ||
+    return this.#callbacks.isAsked("shouldSave") ||
       savesAt(this.state.globalStep, this.plan, this.#options.args);
-  }
-
-  /** Whether a callback has asked for this since the last call. */
-  #isAsked(what: "shouldLog" | "shouldSave"): boolean {
-    const asked = this.#control[what];
-    this.#control[what] = false;
-    return asked;
   }
 
   #addRow(values: LogRow): void {
     const { epoch, globalStep: step } = this.state;
     const row = { ...values, epoch, step };
     this.state.logHistory.push(row);
-    this.#notify((each) => each.onLog?.(row, this.#control));
+    this.#callbacks.notify((each, control) => each.onLog?.(row, control));
   }
 
   #saveCheckpoint(): string {
@@ -368,7 +361,7 @@ export class Trainer implements Disposable {
     });
     this.#lastCheckpoint = folder;
     rotateCheckpoints(args.output_dir, args.save_total_limit, folder);
-    this.#notify((each) => each.onSave?.(folder, this.#control));
+    this.#callbacks.notify((each, control) => each.onSave?.(folder, control));
     return folder;
   }
 
@@ -385,13 +378,5 @@ export class Trainer implements Disposable {
     const { globalStep } = this.state;
     const trainingLoss = this.#log.total / Math.max(globalStep, 1);
     return { globalStep, trainingLoss, interruptedAt };
-  }
-
-  #warn(message: string | null): void {
-    if (message !== null) this.#notify((each) => each.onWarning?.(message));
-  }
-
-  #notify(call: (callback: TrainerCallback) => void): void {
-    this.#options.callbacks?.forEach(call);
   }
 }

@@ -107,3 +107,38 @@ export interface TrainerCallback {
   /** Something the user should know, in one sentence. */
   onWarning?(message: string): void;
 }
+
+/** The callbacks of a run, and what they have asked for. */
+export class Callbacks {
+  /** What callbacks may set. */
+  readonly control: TrainerControl = {
+    shouldTrainingStop: false,
+    shouldLog: false,
+    shouldSave: false,
+  };
+  readonly #callbacks: readonly TrainerCallback[];
+
+  /** Nothing is asked for yet. */
+  constructor(callbacks: readonly TrainerCallback[] = []) {
+    this.#callbacks = callbacks;
+  }
+
+  /** Makes `call` for each callback, in their order. */
+  notify(
+    call: (callback: TrainerCallback, control: TrainerControl) => void,
+  ): void {
+    for (const each of this.#callbacks) call(each, this.control);
+  }
+
+  /** Gives each callback a sentence for the user, if there is one. */
+  warn(message: string | null): void {
+    if (message !== null) this.notify((each) => each.onWarning?.(message));
+  }
+
+  /** Whether a callback has asked for it since the last time. */
+  isAsked(what: "shouldLog" | "shouldSave"): boolean {
+    const asked = this.control[what];
+    this.control[what] = false;
+    return asked;
+  }
+}
