@@ -1,8 +1,8 @@
 /**
- * The one door to Hugging Face's Jinja: parses a template and renders it within
- * bounds. A template comes with a model and may loop without end or make texts and
- * lists without measure; its interpreter is watched at every step, so rendering
- * ends in a set time and memory whatever the template says.
+ * The only file that uses Hugging Face's Jinja: parses a template and renders it
+ * within bounds. A template comes with a model, and may loop for ever or make
+ * huge texts and lists. Its interpreter is checked at every step, so that
+ * rendering ends within a fixed time and memory whatever the template contains.
  *
  * @module
  */
@@ -15,14 +15,14 @@ import {
   tokenize,
 } from "npm:@huggingface/jinja@0.5.11";
 
-/** A rendering takes well below a tenth of a second; this is for busy machines. */
+/** A rendering takes far less than a tenth of a second; this is for busy machines. */
 const MOST_MILLISECONDS = 5000;
 const STEPS_BETWEEN_LOOKS = 512;
 const LONGEST_TEMPLATE = 1_000_000;
 const LONGEST_TEXT = 4_000_000;
 const LONGEST_LIST = 200_000;
 const WIDEST_INDENT = 64;
-/** Work on longer values takes long enough to look at the clock each time. */
+/** Work on values longer than this takes so long that the clock is checked every time. */
 const LONG_TEXT = 50_000;
 const LONG_LIST = 500;
 
@@ -30,16 +30,16 @@ type Program = ReturnType<typeof parse>;
 type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
 type Value = ReturnType<Interpreter["evaluate"]>;
 
-/** A node of any kind, as the watch looks at it. */
+/** A node of any kind, as the checks see it. */
 type AnyNode = Node & Readonly<Record<string, unknown>>;
 
-/** What to look at when the value of a node is there. */
+/** What to check when the value of a node is known. */
 interface Watched {
-  /** Becomes text, so what it holds is counted. */
+  /** It becomes text, so its content is counted. */
   readonly becomesText: WeakSet<Node>;
   /** Is the width of an indent. */
   readonly isWidth: WeakSet<Node>;
-  /** Has a property read from it, as Jinja allows only where there is a value. */
+  /** A property is read from it, which Jinja allows only for a value. */
   readonly hasProperty: WeakSet<Node>;
 }
 
@@ -51,7 +51,7 @@ export class BoundedTemplate {
   /**
    * Parses `text`.
    *
-   * @throws {Error} whose message says why it is no template.
+   * @throws {Error} saying why it is not a template.
    */
   constructor(text: string) {
     if (text.length > LONGEST_TEMPLATE) {
@@ -71,7 +71,7 @@ export class BoundedTemplate {
   /**
    * The text that the template makes of `variables`.
    *
-   * @throws {Error} whose message says what it refuses or which bound it passed.
+   * @throws {Error} saying what the template refuses, or which bound it exceeds.
    */
   render(variables: Readonly<Record<string, unknown>>): string {
     return notTooDeep(() => {
@@ -93,7 +93,7 @@ function parsed(text: string): Program {
     return parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause;
-    // the parser reads on behind the last token
+    // the parser reads beyond the last token
     throw new Error("it ends inside a block or an expression", { cause });
   }
 }
@@ -161,7 +161,7 @@ class WatchedInterpreter extends Interpreter {
       if (value.length > LONG_TEXT) this.#lookAtClock();
     } else if (Array.isArray(value)) {
       refuseLonger(value.length, LONGEST_LIST);
-      // a loop with an empty body takes no steps of its own
+      // a loop with an empty body takes no steps itself
       if (value.length > LONG_LIST) this.#lookAtClock();
     } else if (type === "UndefinedValue" && hasProperty.has(node)) {
       throw new Error(`${nameOf(node as AnyNode)} is undefined`);
@@ -185,7 +185,7 @@ function refuseLonger(length: number, longest: number): void {
   );
 }
 
-/** About the characters that a list or mapping has as text, counted up to the bound. */
+/** About how many characters a list or mapping has as text, counted up to the bound. */
 function lengthOf(value: unknown, before: number): number {
   let length = before + 1;
   if (length > LONGEST_TEXT) return length;
@@ -218,7 +218,7 @@ function nameOf(node: AnyNode): string {
 /** Fields of a node that hold statements, whose values are written out as text. */
 const BODIES = new Set(["body", "alternate", "defaultBlock"]);
 
-/** Notes the nodes below `value` whose values are looked at. */
+/** Collects the nodes below `value` whose values are checked. */
 function watch(value: unknown, watched: Watched): void {
   if (typeof value !== "object" || value === null) return;
   if (Array.isArray(value)) return value.forEach((it) => watch(it, watched));
@@ -252,7 +252,7 @@ function watch(value: unknown, watched: Watched): void {
   }
 }
 
-/** `indent` and `tojson` make as many spaces as a number says. */
+/** The filters `indent` and `tojson` make as many spaces as a number says. */
 function watchFilter(filter: AnyNode, watched: Watched): void {
   const callee = filter["callee"] as AnyNode | undefined;
   const name = callee?.["value"];
@@ -260,7 +260,7 @@ function watchFilter(filter: AnyNode, watched: Watched): void {
   for (const argument of argumentsOf(filter)) watched.isWidth.add(argument);
 }
 
-/** The nodes that are evaluated for the arguments of a call, names left out. */
+/** The nodes that are evaluated for the arguments of a call, without the names. */
 function argumentsOf(call: AnyNode): Node[] {
   return (call["args"] as readonly AnyNode[]).map((argument) => {
     const value = argument["value"] ?? argument["argument"];
@@ -269,7 +269,7 @@ function argumentsOf(call: AnyNode): Node[] {
   });
 }
 
-/** What the template nests is nested in the interpreter too. */
+/** Nesting in the template is nesting in the interpreter too. */
 function notTooDeep<T>(work: () => T): T {
   try {
     return work();

@@ -1,6 +1,6 @@
 /**
- * Chat templates: messages to the prompt text that a chat model was trained on. It
- * renders text only, it does not tokenize. A template is parsed once.
+ * Chat templates: turns messages into the prompt text that a chat model was
+ * trained on. Renders text only, without tokenizing. A template is parsed once.
  *
  * @module
  */
@@ -13,26 +13,29 @@ const parsed = new Map<string, BoundedTemplate>();
 
 /** One turn of a conversation. */
 export interface ChatMessage {
-  /** Who speaks: "system", "user", "assistant" or what the template knows. */
+  /**
+   * Whose message it is: "system", "user", "assistant" or another role that the
+   * template knows.
+   */
   readonly role: string;
-  /** What is said. */
+  /** The text of the message. */
   readonly content: string;
 }
 
 /** Options of {@linkcode renderChatTemplate}. */
 export interface ChatTemplateOptions {
-  /** Ends the text where the assistant begins to speak. Default false. */
+  /** Ends the text where the assistant's answer begins. Default false. */
   readonly addGenerationPrompt?: boolean;
-  /** The file that the template is from, named where it cannot be applied. */
+  /** The file of the template, for messages. */
   readonly file?: string;
-  /** Further names that the template may use. */
+  /** Additional variables for the template. */
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
 /**
  * Renders `messages` with a Jinja `template`.
  *
- * @throws {InputError} when the template is broken or refuses the messages.
+ * @throws {InputError} when the template is invalid, or refuses the messages.
  */
 export function renderChatTemplate(
   template: string,

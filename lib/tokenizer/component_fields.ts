@@ -1,7 +1,7 @@
 /**
- * What the fields of a component in a tokenizer.json may hold. The library ends
- * the whole process on some values, or works without end; a field is read here
- * first, and only what was read is handed on.
+ * The valid values of a component's fields in a tokenizer.json. The library ends
+ * the whole process on some values, or never returns. So each field is read here
+ * first, and only what has been read is passed on.
  *
  * @module
  */
@@ -11,25 +11,28 @@ import { readCharacterMap } from "./character_map.ts";
 import { patternFacts } from "./pattern_cost.ts";
 import { isJsonObject, type JsonObject } from "./tokenizer_files.ts";
 
-/** Components that may stand in one tokenizer.json, and Sequences in each other. */
+/** The most components in a tokenizer.json, and the most Sequences inside each other. */
 const MOST_COMPONENTS = 500;
 const DEEPEST_SEQUENCE = 20;
 const LONGEST_TEXT = 10_000;
 /** A u32, as the library's ids are. */
 const MOST_ID = 2 ** 32 - 1;
 
-/** What is found while a tokenizer.json is read. */
+/** What is found in reading a tokenizer.json. */
 export class Findings {
-  /** Everything that is wrong, each with its place. */
+  /** All problems, each with its place. */
   readonly problems: string[] = [];
-  /** The longest text in characters that every pattern read can be matched against. */
+  /**
+   * The longest text, in characters, that all patterns read so far can be
+   * matched against.
+   */
   longestText = Infinity;
-  /** How many times longer a text can become. */
+  /** By how much a text can grow. */
   growth = 1;
-  /** Components read. */
+  /** Number of components read. */
   components = 0;
 
-  /** Notes that the value at `at` is wrong and what would be right. */
+  /** Adds the problem that the value at `at` is wrong, with what would be right. */
   wrong(at: string, value: unknown, right: string): undefined {
     const state = value === undefined ? "is missing" : `is ${quoted(value)}`;
     this.problems.push(`${at} ${state}, ${right}`);
@@ -37,23 +40,23 @@ export class Findings {
   }
 }
 
-/** Reads the value of a field at the place `at`; undefined leaves it out. */
+/** Reads the value of a field at the place `at`; undefined leaves the field out. */
 export type Field = (
   value: unknown,
   at: string,
   findings: Findings,
 ) => unknown;
 
-/** A kind of component: its fields and what it does to the length of a text. */
+/** A kind of component: its fields, and how it changes the length of a text. */
 export interface ComponentType {
   readonly fields: Readonly<Record<string, Field>>;
-  /** How many times longer a text can become. Default 1. */
+  /** By how much a text can grow. Default 1. */
   readonly growth?: (component: JsonObject) => number;
-  /** What is wrong with the fields together, if anything. */
+  /** The problem of the fields' combination, if there is one. */
   readonly together?: (component: JsonObject) => string | undefined;
 }
 
-/** The kinds of component that a place may hold, by the name in `type`. */
+/** The kinds of component that a place may contain, by the name in `type`. */
 export type ComponentTypes = Readonly<Record<string, ComponentType>>;
 
 /** true or false. */
@@ -67,7 +70,7 @@ export function flag(
     : findings.wrong(at, value, "true or false is needed");
 }
 
-/** A text of a sensible length. */
+/** A text of limited length. */
 export function text(
   value: unknown,
   at: string,
@@ -123,7 +126,7 @@ export function choice(...names: readonly string[]): Field {
       : findings.wrong(at, value, `one of ${names.join(", ")} is needed`);
 }
 
-/** A whole number from `least` on. */
+/** A whole number, at least `least`. */
 export function count(least: number, most: number): Field {
   return (value, at, findings) =>
     whole(value, most) && value >= least ? value : findings.wrong(
@@ -135,19 +138,19 @@ export function count(least: number, most: number): Field {
     );
 }
 
-/** What `field` reads, or nothing where the key is missing. */
+/** The value read by `field`, or nothing when the key is missing. */
 export function optional(field: Field): Field {
   return (value, at, findings) =>
     value === undefined ? undefined : field(value, at, findings);
 }
 
-/** What `field` reads, or null, or nothing where the key is missing. */
+/** The value read by `field`, or null, or nothing when the key is missing. */
 export function nullable(field: Field): Field {
   return (value, at, findings) =>
     value === undefined || value === null ? value : field(value, at, findings);
 }
 
-/** A list of what `field` reads. */
+/** A list of values read by `field`. */
 export function listOf(field: Field): Field {
   return (value, at, findings) =>
     Array.isArray(value)

@@ -1,7 +1,7 @@
 /**
- * The components that a tokenizer.json may be made of, one table for each place
- * that holds them: every type that version 0.23 of the tokenizers library reads,
- * with its fields. A type or value that is not here is refused.
+ * The components of a tokenizer.json, one table for each place: all types that
+ * version 0.23 of the tokenizers library reads, with their fields. Other types
+ * and values are refused.
  *
  * @module
  */
@@ -36,7 +36,10 @@ const behavior = choice(
   "Contiguous",
 );
 
-/** A pre-tokenizer, a post-processor and a decoder have this name and these fields. */
+/**
+ * The pre-tokenizer, the post-processor and the decoder of this name have the
+ * same fields.
+ */
 const BYTE_LEVEL = {
   fields: {
     add_prefix_space: flag,
@@ -78,7 +81,7 @@ export const NORMALIZERS: ComponentTypes = {
   Nmt: { fields: {} },
   Precompiled: { fields: { precompiled_charsmap: characterMap } },
   Replace: { ...REPLACE, together: emptyMatch },
-  // the library ends the process at an empty text
+  // the library ends the process on an empty text
   Prepend: { fields: { prepend: someText } },
   ByteLevel: { fields: {}, growth: () => 2 },
   Sequence: { fields: { normalizers: listOf(component(() => NORMALIZERS)) } },
@@ -96,7 +99,7 @@ export const PRE_TOKENIZERS: ComponentTypes = {
   Punctuation: { fields: { behavior: optional(behavior) } },
   Digits: { fields: { individual_digits: flag } },
   UnicodeScripts: { fields: {} },
-  // the library ends the process at a length of 0
+  // the library ends the process on a length of 0
   FixedLength: { fields: { length: optional(count(1, 2 ** 31)) } },
   Sequence: {
     fields: { pretokenizers: listOf(component(() => PRE_TOKENIZERS)) },
@@ -116,7 +119,7 @@ export const DECODERS: ComponentTypes = {
   Replace: REPLACE,
   Fuse: { fields: {} },
   ByteFallback: { fields: {} },
-  // with `stop` the library ends the process at an empty token
+  // with `stop` the library ends the process on an empty token
   Strip: {
     fields: { content: character, start: count(0, 2 ** 31), stop: count(0, 0) },
   },
@@ -205,7 +208,7 @@ export const POST_PROCESSORS: ComponentTypes = {
   },
 };
 
-/** Where a match takes no character, the library loses count and may end the process. */
+/** When a match takes no character, the library miscounts and may end the process. */
 function emptyMatch(component: JsonObject): string | undefined {
   const { String: plain, Regex: regex } = component["pattern"] as {
     readonly String?: string;
@@ -219,13 +222,13 @@ function emptyMatch(component: JsonObject): string | undefined {
     : undefined;
 }
 
-/** One piece of a template as {@linkcode piece} reads it. */
+/** A piece of a template, as {@linkcode piece} reads it. */
 interface Piece {
   readonly Sequence?: { readonly id: "A" | "B" };
   readonly SpecialToken?: { readonly id: string };
 }
 
-/** The library ends the process where a template names a token without ids. */
+/** The library ends the process when a template names a token without ids. */
 function missingSpecialToken(component: JsonObject): string | undefined {
   const known = component["special_tokens"] as JsonObject;
   const pieces = [component["single"], component["pair"]] as Piece[][];
@@ -239,9 +242,9 @@ function missingSpecialToken(component: JsonObject): string | undefined {
 }
 
 /**
- * What is wrong with how the post-processors of `processor` follow each other: a
- * template takes one text or two and gives as many parts as it has pieces, and the
- * library ends the process where the next template gets another number.
+ * Checks that the post-processors of `processor` fit together: a template takes
+ * one text or two and gives as many parts as it has pieces, and the library ends
+ * the process when the next template gets another number of parts.
  */
 export function templateProblem(processor: JsonObject): string | undefined {
   for (const addSpecialTokens of [true, false]) {
@@ -268,7 +271,7 @@ function stepsOf(processor: JsonObject): JsonObject[] {
     : [processor];
 }
 
-/** A replacement for each place where the pattern can match. */
+/** A replacement at each place where the pattern can match. */
 function growthOfReplace(component: JsonObject): number {
   const { String: plain } = component["pattern"] as { String?: string };
   const bytes = (value: string): number =>

@@ -1,5 +1,5 @@
 /**
- * Tokenizers of model folders, chat templates, and text from ids as they come.
+ * Tokenizers of model folders, chat templates, and text from a stream of ids.
  *
  * @module
  */

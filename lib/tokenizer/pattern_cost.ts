@@ -1,8 +1,8 @@
 /**
- * How much work a regular expression of a tokenizer.json can be. The library
- * matches with Oniguruma, which gives up after ten million steps back in one
- * match and then ends the whole process; so what could get there is known before
- * a text is handed over. Nothing is matched here.
+ * How much work a regular expression of a tokenizer.json can cause. The library
+ * matches with Oniguruma, which gives up after ten million backtracking steps in
+ * one match, and then the library ends the whole process. So the number of steps
+ * is bounded before a text is passed on. Nothing is matched here.
  *
  * @module
  */
@@ -14,19 +14,19 @@ import {
   type QuantifierNode,
 } from "npm:oniguruma-parser@0.12.2/parser";
 
-/** Steps back that one match may take: Oniguruma's limit with a margin. */
+/** Backtracking steps that one match may take: Oniguruma's limit with a margin. */
 const MOST_STEPS = 9_000_000;
-/** Steps back in a whole text: some seconds. */
+/** Backtracking steps in a whole text: some seconds. */
 const MOST_STEPS_IN_ALL = 200_000_000;
 const LONGEST_PATTERN = 20_000;
-/** A pattern that cannot be matched against so short a text is refused. */
+/** A pattern is refused when it cannot be matched against texts of at least this length. */
 const SHORTEST_LIMIT = 100;
-/** Above this many repetitions a counted quantifier is treated as an open one. */
+/** A counted quantifier with more repetitions than this is treated as unbounded. */
 const MANY = 1000;
 
 /**
- * Steps back that an expression can take on `n` characters, as the coefficients of
- * a polynomial: `cost[0] + cost[1] * n + cost[2] * n ** 2 …`.
+ * The backtracking steps that an expression can take on `n` characters, as the
+ * coefficients of a polynomial: `cost[0] + cost[1] * n + cost[2] * n ** 2 …`.
  */
 type Cost = readonly number[];
 
@@ -48,7 +48,7 @@ function product(a: Cost, b: Cost): Cost {
   if (length > HIGHEST_DEGREE + 1) return ENDLESS;
   const result = new Array<number>(length).fill(0);
   for (const [i, x] of a.entries()) {
-    // 0 times Infinity is no number
+    // 0 times Infinity would be NaN
     for (const [j, y] of b.entries()) result[i + j]! += x && y && x * y;
   }
   return result;
@@ -61,18 +61,18 @@ function stepsAt(cost: Cost, length: number): number {
 /** What is known of a pattern without matching it. */
 export interface PatternFacts {
   /**
-   * The longest text in characters that the pattern can be matched against,
-   * whatever the text is; Infinity where it takes no steps back.
+   * The length in characters up to which any text can be matched against the
+   * pattern; Infinity when it takes no backtracking steps.
    */
   readonly longestText: number;
-  /** Whether it can match between two characters, taking none. */
+  /** Whether it can match between two characters. */
   readonly canBeEmpty: boolean;
 }
 
 /**
- * Looks at the regular expression `pattern`.
+ * Analyses the regular expression `pattern`.
  *
- * @throws {SyntaxError} whose message says why the pattern cannot be used.
+ * @throws {SyntaxError} saying why the pattern cannot be used.
  */
 export function patternFacts(pattern: string): PatternFacts {
   if (pattern.length > LONGEST_PATTERN) {
@@ -99,7 +99,10 @@ function longestTextFor(cost: Cost): number {
   );
 }
 
-/** A match may be tried anew from every character; in time this counts where it is cubic. */
+/**
+ * A match may be tried again at every character; this is counted when the time
+ * is cubic.
+ */
 function isSafe(cost: Cost, length: number): boolean {
   const steps = stepsAt(cost, length);
   const inAll = cost.length > 2 ? steps * length : 0;
@@ -110,7 +113,7 @@ function alternativesOf(pattern: string): readonly AlternativeNode[] {
   try {
     return parse(pattern, {
       rules: { captureGroup: true },
-      // whether a property exists is the library's to say
+      // whether a property exists is left to the library
       skipPropertyNameValidation: true,
       normalizeUnknownPropertyNames: true,
     }).body;
@@ -128,9 +131,9 @@ function either(options: readonly AlternativeNode[], mayFail: boolean): Cost {
 }
 
 /**
- * Costs multiply where each way through one element is tried with each way
- * through the next. An element with one way through adds its own cost each time it
- * is come to, and what ends a sequence and cannot fail is come to once.
+ * Costs multiply: each way through one element is tried with each way through the
+ * next. An element with only one way adds its own cost each time it is reached,
+ * and an element that ends a sequence and cannot fail is reached once.
  */
 function inSequence(
   elements: readonly AlternativeElementNode[],
@@ -151,7 +154,7 @@ function inSequence(
   return sum(product(ways, eachTime), end);
 }
 
-/** `cost` without the one step that a match takes anyway. */
+/** `cost` without the one step that a match always takes. */
 function less(cost: Cost): Cost {
   return [cost[0]! - 1, ...cost.slice(1)];
 }
@@ -198,7 +201,7 @@ function costOfQuantifier(node: QuantifierNode, mayFail: boolean): Cost {
     const inner = costOf(body, false);
     return isOpen ? sum(inner, [0, 1]) : inner;
   }
-  // the repetitions that must be there can fail, and then those before are tried anew
+  // the required repetitions can fail, and then those before are tried again
   if (!mayFail && min < 2) return costOf(body, false);
   const inner = costOf(body, true);
   const isSingleWay = inner.length === 1 && inner[0] === 1;
@@ -211,7 +214,7 @@ function costOfQuantifier(node: QuantifierNode, mayFail: boolean): Cost {
   return cost;
 }
 
-/** How often the innermost part of `element` is written out at most. */
+/** At most how often the innermost part of `element` is written out. */
 function repetitionsIn(element: AlternativeElementNode): number {
   switch (element.type) {
     case "Quantifier": {
@@ -231,7 +234,7 @@ function repetitionsIn(element: AlternativeElementNode): number {
   }
 }
 
-/** Whether no other way through `element` is tried once it has matched. */
+/** Whether `element` has no other way to match once it has matched. */
 function isAtomic(element: AlternativeElementNode): boolean {
   return element.type === "LookaroundAssertion" ||
     (element.type === "Group" && element.atomic === true) ||

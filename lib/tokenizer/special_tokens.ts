@@ -1,6 +1,6 @@
 /**
- * Special and added tokens as a tokenizer folder declares them, in the order
- * and with the precedence of transformers 5. Plain data, no native code.
+ * The special and added tokens of a tokenizer folder, in the order and with the
+ * precedence of transformers 5. Plain data, no native code.
  *
  * @module
  */
@@ -19,20 +19,20 @@ export interface AddedToken {
   readonly content: string;
   /** Matches whole words only. */
   readonly single_word: boolean;
-  /** Takes the white space before it. */
+  /** Also takes the white space before it. */
   readonly lstrip: boolean;
-  /** Takes the white space after it. */
+  /** Also takes the white space after it. */
   readonly rstrip: boolean;
-  /** Is looked for in the normalized text. */
+  /** Is searched for in the normalized text. */
   readonly normalized: boolean;
-  /** Is left out of decoded text when asked for. */
+  /** Is left out of decoded text on request. */
   readonly special: boolean;
 }
 
-/** A token that has no id yet. */
+/** A token without an id. */
 export type DeclaredToken = Omit<AddedToken, "id">;
 
-/** The fields of an added token that are true or false. */
+/** The boolean fields of an added token. */
 export const TOKEN_FLAGS = [
   "single_word",
   "lstrip",
@@ -41,7 +41,7 @@ export const TOKEN_FLAGS = [
   "special",
 ] as const;
 
-/** The named roles of `SPECIAL_TOKENS_ATTRIBUTES`. */
+/** The roles in `SPECIAL_TOKENS_ATTRIBUTES`. */
 export const ROLES = [
   "bos_token",
   "eos_token",
@@ -52,7 +52,7 @@ export const ROLES = [
   "mask_token",
 ] as const;
 
-/** Role of a special token, such as "bos_token". */
+/** The role of a special token, such as "bos_token". */
 export type SpecialRole = typeof ROLES[number];
 
 /** The special tokens of a folder, by role. */
@@ -79,7 +79,7 @@ export function declaredToken(
 }
 
 /**
- * The tokens with a role. special_tokens_map.json counts only where
+ * The tokens with a role. special_tokens_map.json is used only when
  * tokenizer_config.json has no `added_tokens_decoder`, as in transformers.
  */
 export function specialTokens(
@@ -117,8 +117,8 @@ export function namedTokens(
 }
 
 /**
- * The added tokens by id: `added_tokens_decoder` of tokenizer_config.json, or
- * else added_tokens.json and tokenizer.json together.
+ * The added tokens by id: from `added_tokens_decoder` in tokenizer_config.json,
+ * else from added_tokens.json and tokenizer.json together.
  */
 export function addedTokens(files: TokenizerFiles): DeclaredToken[] {
   const decoder = files.config["added_tokens_decoder"];
@@ -140,7 +140,7 @@ export function addedTokens(files: TokenizerFiles): DeclaredToken[] {
     .filter((token) => token !== null);
 }
 
-/** The objects of a JSON list, none when it is no list. */
+/** The objects in a JSON list; none when it is not a list. */
 export function jsonList(value: unknown): JsonObject[] {
   return Array.isArray(value) ? value.filter(isJsonObject) : [];
 }

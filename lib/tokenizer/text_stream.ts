@@ -1,6 +1,6 @@
 /**
- * Text as it is generated: ids go in one by one, whole characters come out.
- * It is not a decoder of its own, it asks the tokenizer's.
+ * Text during generation: ids go in one by one, whole characters come out. The
+ * decoding itself is done by the tokenizer.
  *
  * @module
  */
@@ -22,13 +22,13 @@ export interface TextStreamOptions {
   readonly skipSpecialTokens?: boolean;
 }
 
-// decoders drop the space that begins a text; before this token it stays, and
-// it parts the bytes of one character from those of the next
+// decoders drop a space at the start of a text; after this token the space stays,
+// and the token separates the bytes of one character from those of the next
 const CONTEXT = "a";
 const UNFINISHED = "\uFFFD";
 
 /**
- * Turns ids into text without ever giving half a character.
+ * Turns ids into text, never returning half a character.
  *
  * @example
  * ```ts
@@ -56,7 +56,7 @@ export class TextStream {
     this.#skipSpecialTokens = options.skipSpecialTokens ?? true;
   }
 
-  /** Takes one id; returns the text that it completes, often "". */
+  /** Adds one id; returns the text that it completes, often "". */
   push(id: number): string {
     this.#pending.push(...this.#decoder.tokensOf([id], {
       skipSpecialTokens: this.#skipSpecialTokens,
@@ -65,7 +65,7 @@ export class TextStream {
     return text.endsWith(UNFINISHED) ? "" : this.#emit(text);
   }
 
-  /** Returns what is left, with U+FFFD where a character was never finished. */
+  /** Returns the rest, with U+FFFD for a character that was not completed. */
   end(): string {
     return this.#emit(this.#text());
   }

@@ -1,8 +1,9 @@
 /**
- * Reads a tokenizer.json before the tokenizers library does. The library ends the
- * whole process on some files that are not right, at once or when a text is
- * encoded; here they are refused with a sentence. What it would refuse itself with
- * an error of its own (a token that is not in the vocabulary, say) is left to it.
+ * Checks a tokenizer.json before the tokenizers library reads it. On some invalid
+ * files the library ends the whole process, at once or when a text is encoded;
+ * such files are refused here, with an error. What the library refuses itself
+ * with an error (a token that is not in the vocabulary, for example) is left to
+ * it.
  *
  * @module
  */
@@ -22,17 +23,17 @@ import { isJsonObject, type JsonObject } from "./tokenizer_files.ts";
 
 const MOST_GROWTH = 300;
 
-/** A tokenizer.json that the library can be given. */
+/** A tokenizer.json that can be passed to the library. */
 export interface CheckedTokenizerJson {
-  /** What was read, without fields that nobody knows. */
+  /** The content, without unknown fields. */
   readonly json: JsonObject;
-  /** The longest text in characters that can be encoded. */
+  /** The length in characters up to which texts can be encoded. */
   readonly longestText: number;
-  /** The longest text in characters that can be decoded. */
+  /** The length in characters up to which texts can be decoded. */
   readonly longestDecoded: number;
 }
 
-/** Reads the content of a tokenizer.json; everything wrong goes to `problems`. */
+/** Reads the content of a tokenizer.json; all problems are added to `problems`. */
 export function readTokenizerJson(
   json: JsonObject,
   problems: string[],
@@ -110,7 +111,7 @@ function checkAddedTokens(value: unknown, problems: string[]): void {
   }
 }
 
-/** What is wrong with the text and the flags of a token given as an object. */
+/** The problems of the text and the flags of a token given as an object. */
 function tokenProblems(token: JsonObject, at: string): string[] {
   const problems: string[] = [];
   if (typeof token["content"] !== "string") {
@@ -126,7 +127,7 @@ function tokenProblems(token: JsonObject, at: string): string[] {
   return problems;
 }
 
-/** Whether `value` is an id that the library can hold and tensors can index. */
+/** Whether `value` is an id that the library can store and tensors can index. */
 function isId(value: number): boolean {
   return Number.isInteger(value) && value >= 0 && value < 2 ** 31;
 }

@@ -1,7 +1,8 @@
 /**
- * The model of a tokenizer.json: its vocabulary and how a word is cut into its
- * tokens. Only what would end the process or never end is looked for, since a
- * vocabulary has hundreds of thousands of entries and the library checks each.
+ * The model in a tokenizer.json: its vocabulary, and how words are split into
+ * tokens. Only problems that would end the process, or never end, are searched
+ * for: a vocabulary has hundreds of thousands of entries, and the library checks
+ * each.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import {
 } from "./component_fields.ts";
 import { isJsonObject, type JsonObject } from "./tokenizer_files.ts";
 
-/** The fields of each type of model but `type`, `vocab` and `merges`. */
+/** The fields of each type of model, except `type`, `vocab` and `merges`. */
 const MODELS = {
   BPE: {
     dropout: nullable(count(0, 0)),
@@ -44,7 +45,7 @@ type ModelType = keyof typeof MODELS;
 
 const LONGEST_TOKEN = 100_000;
 
-/** Reads the model; everything wrong goes to `findings`. */
+/** Reads the model; all problems are added to `findings`. */
 export function readModel(value: unknown, findings: Findings): JsonObject {
   if (!isJsonObject(value)) {
     findings.wrong("model", value, "an object is needed");
@@ -72,7 +73,7 @@ export function readModel(value: unknown, findings: Findings): JsonObject {
   return model;
 }
 
-/** Old files have no type; the library then takes the first that fits. */
+/** Old files have no type; then the library takes the first that fits. */
 function typeOf(model: JsonObject): ModelType | undefined {
   const type = model["type"];
   if (type === undefined) {
@@ -132,9 +133,9 @@ function lengthProblem(token: string): string | undefined {
 }
 
 /**
- * The library joins both sides of a merge in a buffer of the longest token's
- * length and ends the process where they do not fit; it drops the prefix of the
- * right side without looking for it.
+ * The library joins both sides of a merge in a buffer as long as the longest
+ * token, and ends the process when they do not fit; it removes the prefix of the
+ * right side without checking that it is there.
  */
 function mergeProblems(model: JsonObject): string[] {
   const { merges, vocab } = model as { merges: unknown; vocab: JsonObject };
@@ -168,13 +169,13 @@ function mergeProblems(model: JsonObject): string[] {
   return [];
 }
 
-/** Length in UTF-8; half of a surrogate pair becomes three bytes there. */
+/** Length in UTF-8; half of a surrogate pair becomes three bytes. */
 function bytesOf(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code > 0x7f) bytes += code > 0x7ff ? 2 : 1;
-    // two halves are four bytes together
+    // two halves together are four bytes
     if ((code & 0xfc00) === 0xdc00) bytes -= 2;
   }
   return bytes;

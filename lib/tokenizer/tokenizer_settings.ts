@@ -1,7 +1,7 @@
 /**
- * The files beside a tokenizer.json: which of their settings change ids or text,
- * and whether their values are of the right type. A setting that is not named here
- * changes neither in transformers 5.18 once there is a tokenizer.json
+ * The files next to a tokenizer.json: which of their settings change ids or text,
+ * and whether the values have the right type. Settings that are not named here
+ * change nothing in transformers 5.18 when there is a tokenizer.json
  * (`add_bos_token`, `do_lower_case`, `model_max_length`, `sp_model_kwargs` …).
  *
  * @module
@@ -25,7 +25,7 @@ const SWITCHES = [
   "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
 ] as const;
 
-/** What is wrong with the files beside tokenizer.json, by the file's name. */
+/** The problems of the files next to tokenizer.json, by the file's name. */
 export function settingsProblems(
   files: TokenizerFiles,
 ): ReadonlyMap<string, readonly string[]> {
@@ -37,14 +37,14 @@ export function settingsProblems(
   ]);
 }
 
-/** Whether text that looks like a special token is read as plain text. */
+/** Whether special tokens in a text are read as plain text. */
 export function splitsSpecialTokens({ config }: TokenizerFiles): boolean {
   return config["split_special_tokens"] === true;
 }
 
 /**
- * Whether decoded text loses the spaces before punctuation. transformers does not
- * listen to it for BPE, where those spaces are in the text.
+ * Whether decoding removes spaces before punctuation. transformers ignores the
+ * setting for BPE, where those spaces belong to the text.
  */
 export function cleansUpSpaces(
   { config, tokenizer, vocabulary }: TokenizerFiles,
@@ -59,7 +59,7 @@ export function cleansUpSpaces(
 
 const CLEANED = [" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've"];
 
-/** `text` without spaces before punctuation, as `clean_up_tokenization()` gives it. */
+/** `text` without spaces before punctuation, as by `clean_up_tokenization()`. */
 export function cleanedUp(text: string): string {
   return [...CLEANED, " 're"].reduce(
     (cleaned, part) => cleaned.replaceAll(part, part.trim()),
