@@ -1,8 +1,8 @@
 /**
- * The character map in SentencePiece's models, which a tokenizer.json contains as
- * `precompiled_charsmap`: a double-array trie from bytes to positions in a text
- * of replacements. The library reads it without checking bounds, so every
- * position that a text could lead to is checked here first.
+ * The character map that SentencePiece puts into its models and a tokenizer.json
+ * carries as `precompiled_charsmap`: a double-array trie from bytes to places in a
+ * text of replacements. The library reads it without looking where it reads, so
+ * every place that a text could lead to is looked at here first.
  *
  * @module
  */
@@ -16,7 +16,6 @@ const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** A character map that the library can read. */
 export interface CharacterMap {
-<<<<<<< lib/tokenizer/character_map.ts
   /**
    * The longest rule for the bytes of a text from `start` on: how many bytes it
    * replaces, and by what; null when there is none.
@@ -26,18 +25,15 @@ export interface CharacterMap {
     start: number,
   ): { readonly length: number; readonly replacement: string } | null;
   /** The bytes in base64, as the library wants them. */
-=======
-  /** The bytes in base64, as the library needs them. */
->>>>>>> /tmp/tmpxjjpraz1/n
   readonly base64: string;
-  /** At most this many bytes replace one byte of a text. */
+  /** The most bytes that stand for one byte of a text. */
   readonly growth: number;
 }
 
 /**
  * Reads a character map, from its bytes or from their base64.
  *
- * @throws {SyntaxError} saying what is wrong with it.
+ * @throws {SyntaxError} whose message says what is wrong with it.
  */
 export function readCharacterMap(content: string | Uint8Array): CharacterMap {
   const bytes = typeof content === "string" ? bytesOf(content) : content;
@@ -104,14 +100,14 @@ function checkText(texts: Uint8Array): void {
   }
 }
 
-/** The positions of replacements in the trie, found by walking all of it. */
+/** The places of replacements that the trie leads to, by walking all of it. */
 function placesIn(units: Uint32Array): Set<number> {
   const places = new Set<number>();
   const first = distance(units[0]!);
   const open = [first];
   const seen = new Set<number>(open);
   for (let node = open.pop(); node !== undefined; node = open.pop()) {
-    // tries every byte that a text can have, which changes the lowest eight bits
+    // any byte of a text is tried here, which changes the lowest eight bits
     if ((node | 0xff) >= units.length) throw leadsOutside();
     for (let byte = 1; byte <= 0xff; byte++) {
       const unit = units[node ^ byte]!;
@@ -137,10 +133,7 @@ function leadsOutside(): SyntaxError {
   return new SyntaxError("its trie leads outside itself");
 }
 
-/**
- * Number of bytes of the longest replacement; each ends with a zero or at the
- * end of the text.
- */
+/** Bytes of the longest replacement; each ends with a zero or where all end. */
 function longestText(places: Iterable<number>, texts: Uint8Array): number {
   let longest = 1;
   for (const place of places) {
