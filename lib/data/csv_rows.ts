@@ -17,7 +17,7 @@ interface CsvRecord {
   readonly info: { readonly lines: number };
 }
 
-/** The rows of `text` as objects of texts; what is no CSV is added to `problems`. */
+/** The rows of `text` as objects of texts; what is not CSV is added to `problems`. */
 export function csvRows(text: string, problems: Problem[]): Located[] {
   try {
     const records = parse(text, {

@@ -156,7 +156,7 @@ function shareGptProblems(turn: unknown, at: number): string[] {
   if (problem !== null) problems.push(`${start}: "value" ${problem}`);
   else if (from === "function_call" && calledFunction(value) === null) {
     problems.push(
-      `${start}: "value" is no function call, it must be JSON with "name" and "arguments"`,
+      `${start}: "value" is not a function call, it must be JSON with "name" and "arguments"`,
     );
   }
   return problems;

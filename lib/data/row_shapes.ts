@@ -191,7 +191,7 @@ export function otherShapeProblem(
     }), it must be of shape ${shape.name}`;
 }
 
-/** Why a value of a file is no row at all. */
+/** Why a value of a file is not a row. */
 export function noRowProblem(value: unknown): string {
   return `the row is ${kindOf(value)}, it must be a JSON object`;
 }

@@ -25,7 +25,7 @@ export function kindOf(value: unknown): string {
     : `the ${typeof value} ${quoted(value)}`;
 }
 
-/** Why `value` is no text to train on, or null. */
+/** Why `value` is not a text to train on, or null. */
 export function textProblem(value: unknown): string | null {
   if (typeof value !== "string") {
     return `is ${kindOf(value)}, it must be a text`;

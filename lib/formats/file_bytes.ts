@@ -1,6 +1,6 @@
 /**
  * A file open for reading at any position: exact byte ranges, and a clear error
- * when there is no file or the range goes beyond its end.
+ * when there is not a file or the range goes beyond its end.
  *
  * @module
  */
@@ -89,7 +89,7 @@ function openFile(path: string): Deno.FsFile {
     const info = fileInfo(path);
     if (info === null) return fail("there is no such file");
     if (info.isDirectory) return fail("it is a folder");
-    return info.isFile ? Deno.openSync(path) : fail("it is no file");
+    return info.isFile ? Deno.openSync(path) : fail("it is not a regular file");
   } catch (cause) {
     const reason = systemReason(cause);
     if (reason === undefined) throw cause;

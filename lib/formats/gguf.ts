@@ -111,7 +111,7 @@ function readStart(
   reader: GgufReader,
 ): { tensorCount: number; valueCount: number } {
   if (reader.size < 24 || reader.uint32() !== 0x46554747) {
-    reader.fail('it does not start with "GGUF", it is no GGUF file');
+    reader.fail('it does not start with "GGUF", it is not a GGUF file');
   }
   const version = reader.uint32();
   if (version !== 2 && version !== 3) {

@@ -299,7 +299,9 @@ class Unpickler {
   #append(items: readonly PickleValue[]): true {
     const list = this.#top();
     if (!Array.isArray(list)) {
-      throw new SyntaxError("its pickle appends to what is no list");
+      throw new SyntaxError(
+        "its pickle appends to something that is not a list",
+      );
     }
     for (const item of items) list.push(item);
     return true;
@@ -308,7 +310,9 @@ class Unpickler {
   #setItems(items: readonly PickleValue[]): true {
     const dict = this.#top();
     if (!(dict instanceof Map) || items.length % 2 !== 0) {
-      throw new SyntaxError("its pickle sets items of what is no dict");
+      throw new SyntaxError(
+        "its pickle sets items of something that is not a dict",
+      );
     }
     for (let index = 0; index < items.length; index += 2) {
       dict.set(items[index] ?? null, items[index + 1] ?? null);
@@ -361,7 +365,9 @@ class Unpickler {
   #build(): true {
     this.#pop();
     if (this.#top() instanceof Map) return true;
-    throw new SyntaxError("its pickle sets attributes of what is no dict");
+    throw new SyntaxError(
+      "its pickle sets attributes of something that is not a dict",
+    );
   }
 }
 

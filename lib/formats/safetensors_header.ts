@@ -74,7 +74,7 @@ function headerLength(file: FileBytes): number {
   if (length > MAX_HEADER_BYTES) {
     fail(
       file.path,
-      `its header would take ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed, it is no safetensors file`,
+      `its header would take ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed, it is not a safetensors file`,
     );
   }
   if (8n + length > file.size) {
@@ -94,7 +94,7 @@ function parseHeader(path: string, bytes: Uint8Array): Map<string, unknown> {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
       .decode(bytes);
   } catch (cause) {
-    fail(path, "its header is not UTF-8, it is no safetensors file", cause);
+    fail(path, "its header is not UTF-8, it is not a safetensors file", cause);
   }
   let value: unknown;
   try {
@@ -103,7 +103,7 @@ function parseHeader(path: string, bytes: Uint8Array): Map<string, unknown> {
     fail(path, `its header is not JSON, ${(cause as Error).message}`, cause);
   }
   if (!isRecord(value) || !text.startsWith("{")) {
-    fail(path, 'its header is no JSON object, it must start with "{"');
+    fail(path, 'its header is not a JSON object, it must start with "{"');
   }
   const twice = duplicateKey(text);
   if (twice !== undefined) {
@@ -121,7 +121,9 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 function readMetadata(path: string, value: unknown): Map<string, string> {
   if (value === undefined || value === null) return new Map();
-  if (!isRecord(value)) fail(path, "its __metadata__ is no object of strings");
+  if (!isRecord(value)) {
+    fail(path, "its __metadata__ is not an object of strings");
+  }
   const metadata = new Map<string, string>();
   for (const [key, text] of Object.entries(value)) {
     if (typeof text !== "string") {

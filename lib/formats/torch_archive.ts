@@ -108,7 +108,7 @@ export class TorchArchive implements Disposable {
   }
 
   /**
-   * The bytes of the tensor that `value` is, or undefined when it is no tensor;
+   * The bytes of the tensor that `value` is, or undefined when it is not a tensor;
    * `name` is for errors.
    */
   tensorIn(
@@ -166,7 +166,7 @@ function pickleBytes(
   if (pickle === undefined || version === undefined) {
     fail(
       file.path,
-      'it lacks "data.pkl" or "version", it is no file of torch.save',
+      'it lacks "data.pkl" or "version", it is not a file of torch.save',
     );
   }
   if (pickle.size > MAX_PICKLE_BYTES) {
@@ -241,7 +241,10 @@ function checkKind(file: FileBytes): void {
     );
   }
   file.refuseLfsPointer();
-  fail(file.path, 'it does not start with "PK", it is no file of torch.save');
+  fail(
+    file.path,
+    'it does not start with "PK", it is not a file of torch.save',
+  );
 }
 
 function rootOf(

@@ -75,7 +75,7 @@ function namesByShard(index: string): Map<string, string[]> {
     throw new InputError(
       `Cannot load ${
         quoted(index)
-      }: its "weight_map" is no object of tensor names and files`,
+      }: its "weight_map" is not an object of tensor names and files`,
     );
   }
   const byShard = new Map<string, string[]>();

@@ -82,7 +82,7 @@ function findDirectory(file: FileBytes): Directory {
   let at = length - END_BYTES;
   while (at >= 0 && !isEnd(view, at)) at--;
   if (at < 0) {
-    fail(file, "it is no whole zip file, its directory is cut off");
+    fail(file, "it is not a complete zip file, its directory is cut off");
   }
   const plain = {
     count: view.getUint16(at + 10, true),

@@ -25,7 +25,7 @@ export interface MixtureOptions {
   readonly normsShares: boolean;
 }
 
-/** A matrix `[outFeatures, inFeatures]`. It is no `Projection`: to peft it is part of a larger parameter. */
+/** A matrix `[outFeatures, inFeatures]`. It is not a `Projection`: to peft it is part of a larger parameter. */
 export class Matrix extends Module {
   /** `[outFeatures, inFeatures]` */
   declare weight: Tensor;

@@ -199,7 +199,7 @@ class Vocabulary {
     const isTexts = Array.isArray(value) &&
       value.every((each) => typeof each === "string");
     if (isTexts) return value;
-    this.#fail(`its tokenizer.ggml.${name} is no list of texts`);
+    this.#fail(`its tokenizer.ggml.${name} is not a list of texts`);
   }
 
   /** The token of a role, or `null`. */
@@ -220,7 +220,9 @@ class Vocabulary {
     const kinds = this.#value("token_type");
     if (kinds === undefined) return [];
     if (!(kinds instanceof Int32Array || kinds instanceof Uint32Array)) {
-      this.#fail("its tokenizer.ggml.token_type is no list of whole numbers");
+      this.#fail(
+        "its tokenizer.ggml.token_type is not a list of whole numbers",
+      );
     }
     if (kinds.length !== this.#tokens.length) {
       this.#fail(

@@ -240,7 +240,7 @@ function checkPieces(pieces: readonly Piece[], byteFallback: boolean): number {
 
 function message({ kind, value }: ProtobufField, at: string): Uint8Array {
   if (kind === "bytes") return value as Uint8Array;
-  throw new SyntaxError(`${at} is no message, one is needed`);
+  throw new SyntaxError(`${at} is not a message, one is needed`);
 }
 
 function text(field: ProtobufField, at: string): string {
@@ -255,7 +255,7 @@ function text(field: ProtobufField, at: string): string {
 
 function float({ kind, value }: ProtobufField, at: string): number {
   if (kind !== "fixed32") {
-    throw new SyntaxError(`${at} is no number, one is needed`);
+    throw new SyntaxError(`${at} is not a number, one is needed`);
   }
   const bytes = value as Uint8Array;
   const number = new DataView(bytes.buffer, bytes.byteOffset, 4)
@@ -267,7 +267,7 @@ function float({ kind, value }: ProtobufField, at: string): number {
 /** A whole number of 32 bits with a sign. */
 function integer({ kind, value }: ProtobufField, at: string): number {
   if (kind !== "number") {
-    throw new SyntaxError(`${at} is no whole number, one is needed`);
+    throw new SyntaxError(`${at} is not a whole number, one is needed`);
   }
   return Number(BigInt.asIntN(32, value as bigint));
 }

@@ -71,7 +71,7 @@ function replacedParts(
       ? null
       : characterMap!.longestRule(bytes, byte);
     let length = symbol || (text.codePointAt(at)! > 0xffff ? 2 : 1);
-    // a rule ends where a character ends; one that does not is no rule
+    // a rule ends where a character ends; one that does not is not a rule
     const replaced = rule === null ? 0 : unitsOf(text, at, rule.length);
     if (replaced > 0) length = replaced;
     const source = text.slice(at, at + length);

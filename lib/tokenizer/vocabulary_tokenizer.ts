@@ -1,5 +1,5 @@
 /**
- * A tokenizer around a vocabulary that is no tokenizer.json: added tokens are cut
+ * A tokenizer around a vocabulary that is not a tokenizer.json: added tokens are cut
  * out of the text, the rest is the vocabulary's, and the tokens that begin and end
  * a text are put around it.
  *

@@ -342,7 +342,7 @@ Deno.test("a rope_scaling that is there wins over rope_parameters, an empty one 
   }
 });
 
-Deno.test("a rotated part that is no even number of a head is told", () => {
+Deno.test("a rotated part that is not an even number of a head is told", () => {
   assert.match(
     refusal("glm", { partial_rotary_factor: 0.1 }),
     /^partial_rotary_factor 0.1 of head_dim \d+ must give an even number$/,

@@ -40,7 +40,7 @@ function problems(content: string | Uint8Array): string[] {
     try {
       readExamples(path);
     } catch (error) {
-      assert(error instanceof InputError, `${error} is no InputError`);
+      assert(error instanceof InputError, `${error} is not an InputError`);
       return error.message.replaceAll(path, "F").split("\n");
     }
     throw new Error("nothing was thrown");

@@ -110,7 +110,7 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
       from: "function_call",
       value: "x",
     }),
-    '1: turn 2: "value" is no function call, it must be JSON with "name" and "arguments"',
+    '1: turn 2: "value" is not a function call, it must be JSON with "name" and "arguments"',
   ],
   [
     "a ShareGPT row out of order",

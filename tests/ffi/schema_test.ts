@@ -43,7 +43,7 @@ Deno.test("parseSchema reads lists, no arguments and no results", () => {
   assert.deepEqual(parseSchema("aten::now() -> int").arguments, []);
 });
 
-Deno.test("parseSchema refuses a text that is no schema and shows it", () => {
+Deno.test("parseSchema refuses a text that is not a schema and shows it", () => {
   assert.throws(() => parseSchema("mul(Tensor self) > Tensor"), {
     name: "SyntaxError",
     message: 'Cannot read schema "mul(Tensor self) > Tensor"',
@@ -85,19 +85,19 @@ Deno.test("calls with wrong arguments do not compile", () => {
   using _scope = tensorScope();
   const x = tensor([[1, 2], [3, 4]]);
   const wrong: (() => unknown)[] = [
-    // @ts-expect-error a number is no tensor
+    // @ts-expect-error a number is not a tensor
     (): unknown => aten.mul(x, 2),
     // @ts-expect-error a tensor is missing
     (): unknown => aten.mm(x),
     // @ts-expect-error one argument too many
     (): unknown => aten.neg(x, x),
-    // @ts-expect-error a string is no dimension
+    // @ts-expect-error a string is not a dimension
     (): unknown => aten.unsqueeze(x, "0"),
     // @ts-expect-error there is no such element type
     (): unknown => aten.toDtype(x, "float31"),
     // @ts-expect-error `dim` may not be null
     (): unknown => aten.softmax(x, null),
-    // @ts-expect-error a raw integer is no tensor
+    // @ts-expect-error a raw integer is not a tensor
     (): unknown => aten.neg({ unsafeHandle: 5n }),
     // @ts-expect-error there is no such operator
     (): unknown => aten.multiply(x, x),

@@ -22,14 +22,14 @@ Deno.test("FileBytes.read refuses a range past the end", () => {
   assert.equal(text, 'Cannot load "F": byte 4 was wanted, the file has 3');
 });
 
-Deno.test("FileBytes names a path that is no file", () => {
+Deno.test("FileBytes names a path that is not a file", () => {
   const paths = ["none", "deno.json/none", "a\0b", "tests", "/dev/zero"];
   assert.deepEqual(paths.map((it) => errorOf(() => new FileBytes(it))), [
     'Cannot load "none": there is no such file',
     'Cannot load "deno.json/none": there is no such file',
     'Cannot load "a\\u0000b": there is no such file',
     'Cannot load "tests": it is a folder',
-    'Cannot load "/dev/zero": it is no file',
+    'Cannot load "/dev/zero": it is not a regular file',
   ]);
 });
 
@@ -41,7 +41,7 @@ Deno.test("FileBytes does not wait for a pipe that nobody writes into", () => {
     );
     assert.equal(
       errorOf(() => new FileBytes(path)),
-      `Cannot load "${path}": it is no file`,
+      `Cannot load "${path}": it is not a regular file`,
     );
   });
 });

@@ -99,12 +99,12 @@ const REFUSED: readonly [string, () => Uint8Array, string][] = [
   [
     "no GGUF",
     () => new TextEncoder().encode("{".repeat(40)),
-    'it does not start with "GGUF", it is no GGUF file',
+    'it does not start with "GGUF", it is not a GGUF file',
   ],
   [
     "a file of four bytes",
     () => new TextEncoder().encode("GGUF"),
-    'it does not start with "GGUF", it is no GGUF file',
+    'it does not start with "GGUF", it is not a GGUF file',
   ],
   [
     "another version",

@@ -72,17 +72,25 @@ const refused: readonly [string, string, string][] = [
     "its pickle has a text that is not UTF-8",
   ],
   ["an unknown memo", "h\x05.", "its pickle recalls 5, which it never kept"],
-  ["an append to a dict", "}Na.", "its pickle appends to what is no list"],
-  ["items of a list", "]NNs.", "its pickle sets items of what is no dict"],
+  [
+    "an append to a dict",
+    "}Na.",
+    "its pickle appends to something that is not a list",
+  ],
+  [
+    "items of a list",
+    "]NNs.",
+    "its pickle sets items of something that is not a dict",
+  ],
   [
     "a key without a value",
     "}(Nu.",
-    "its pickle sets items of what is no dict",
+    "its pickle sets items of something that is not a dict",
   ],
   [
     "attributes of a list",
     "]}b.",
-    "its pickle sets attributes of what is no dict",
+    "its pickle sets attributes of something that is not a dict",
   ],
   [
     "code",

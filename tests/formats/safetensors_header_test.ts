@@ -75,7 +75,7 @@ const cases: readonly [string, Uint8Array, string][] = [
   [
     "with an enormous header",
     long,
-    "its header would take 18446744073709551615 bytes, at most 100000000 are allowed, it is no safetensors file",
+    "its header would take 18446744073709551615 bytes, at most 100000000 are allowed, it is not a safetensors file",
   ],
   [
     "that ends inside the header",
@@ -85,7 +85,7 @@ const cases: readonly [string, Uint8Array, string][] = [
   [
     "with a header that is not UTF-8",
     file(Uint8Array.of(0x7b, 0xff, 0x7d), 0),
-    "its header is not UTF-8, it is no safetensors file",
+    "its header is not UTF-8, it is not a safetensors file",
   ],
   [
     "with a header that is not JSON",
@@ -93,14 +93,14 @@ const cases: readonly [string, Uint8Array, string][] = [
     'its header is not JSON, line 1, column 6 has "1"',
   ],
   [
-    "with a header that is no object",
+    "with a header that is not an object",
     file("[]", 0),
-    'its header is no JSON object, it must start with "{"',
+    'its header is not a JSON object, it must start with "{"',
   ],
   [
     "with spaces before the header",
     file(" {}", 0),
-    'its header is no JSON object, it must start with "{"',
+    'its header is not a JSON object, it must start with "{"',
   ],
   [
     "with a name twice",
@@ -108,7 +108,7 @@ const cases: readonly [string, Uint8Array, string][] = [
     'its header has the key "a" twice, keys must differ',
   ],
   [
-    "with metadata that is no string",
+    "with metadata that is not a string",
     file('{"__metadata__":{"step":1}}', 0),
     'its __metadata__ has 1 under "step", values must be strings',
   ],

@@ -145,7 +145,7 @@ const starts: readonly [string, Uint8Array | string, string][] = [
   [
     "an empty file",
     "",
-    'it does not start with "PK", it is no file of torch.save',
+    'it does not start with "PK", it is not a file of torch.save',
   ],
   [
     "a tar file",
@@ -244,12 +244,12 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
   [
     "no pickle",
     { "r/data.pkl": null },
-    'it lacks "data.pkl" or "version", it is no file of torch.save',
+    'it lacks "data.pkl" or "version", it is not a file of torch.save',
   ],
   [
     "no version",
     { "r/version": null },
-    'it lacks "data.pkl" or "version", it is no file of torch.save',
+    'it lacks "data.pkl" or "version", it is not a file of torch.save',
   ],
   ["no storage", { "r/data/0": null }, 'storage "0" of tensor "w" is missing'],
   [
@@ -258,12 +258,12 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
     'storage "0" of tensor "w" has 4 bytes, 8 are needed',
   ],
   [
-    "a root that is no dict",
+    "a root that is not a dict",
     { "r/data.pkl": "\x80\x02]." },
     "it holds a list, not a dict of tensors",
   ],
   [
-    "a key that is no text",
+    "a key that is not a text",
     { "r/data.pkl": "\x80\x02}K\x05Ns." },
     "it has the value 5 as a key, not a name",
   ],

@@ -103,6 +103,6 @@ for (
 Deno.test("findWeights refuses an index without a weight_map", () => {
   assert.equal(
     complaintIn((folder) => writeIndex(folder, ["a"])),
-    'Cannot load "F/model.safetensors.index.json": its "weight_map" is no object of tensor names and files',
+    'Cannot load "F/model.safetensors.index.json": its "weight_map" is not an object of tensor names and files',
   );
 });

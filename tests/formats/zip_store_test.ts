@@ -152,7 +152,7 @@ const cases: readonly [string, Uint8Array, string][] = [
   [
     "a file whose end is cut off",
     zip().slice(0, -1),
-    "it is no whole zip file, its directory is cut off",
+    "it is not a complete zip file, its directory is cut off",
   ],
   [
     "a directory past the end",

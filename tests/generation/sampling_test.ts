@@ -83,7 +83,7 @@ Deno.test("processLogits() leaves temperature, topK and topP to drawing", () => 
   assert.deepEqual([...scores], [1, 2, 3]);
 });
 
-Deno.test("argmax() gives the first of several, and -1 where a score is no number", () => {
+Deno.test("argmax() gives the first of several, and -1 where a score is not a number", () => {
   assert.equal(argmax(Float32Array.of(1, 5, 5)), 1);
   assert.equal(argmax(Float32Array.of(1, NaN, 5)), -1);
 });

@@ -1,5 +1,5 @@
 /**
- * An adapter finds the model it was trained on; what is no folder of a model or of
+ * An adapter finds the model it was trained on; what is not a folder of a model or of
  * an adapter is answered with what to do.
  *
  * @module

@@ -31,7 +31,7 @@ async function messageOf(make: () => Promise<unknown>): Promise<string> {
   try {
     await make();
   } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
+    assert(error instanceof InputError, `${error} is not an InputError`);
     return error.message;
   }
   throw new Error("nothing was thrown");

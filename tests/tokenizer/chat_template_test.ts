@@ -18,7 +18,7 @@ function refusal(template: string): string {
   try {
     renderChatTemplate(template, MESSAGES, { file: "m/chat_template.jinja" });
   } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
+    assert(error instanceof InputError, `${error} is not an InputError`);
     return error.message;
   }
   throw new Error("nothing was thrown");

@@ -124,10 +124,10 @@ const REFUSED: readonly [string, string, string, string][] = [
     "no merges",
     "tokenizer.ggml.merges",
     "tokenizer.ggml.verges",
-    "its tokenizer.ggml.merges is no list of texts",
+    "its tokenizer.ggml.merges is not a list of texts",
   ],
   [
-    "an end that is no token",
+    "an end that is not a token",
     "tokenizer.ggml.eos_token_id\x04\0\0\0\x02\0",
     "tokenizer.ggml.eos_token_id\x04\0\0\0\x02\x09",
     "its tokenizer.ggml.eos_token_id is 2306, one of its 281 tokens is needed",
@@ -142,7 +142,7 @@ const REFUSED: readonly [string, string, string, string][] = [
     "kinds that are no numbers",
     "tokenizer.ggml.token_type\x09\0\0\0\x05",
     "tokenizer.ggml.token_type\x09\0\0\0\x06",
-    "its tokenizer.ggml.token_type is no list of whole numbers",
+    "its tokenizer.ggml.token_type is not a list of whole numbers",
   ],
 ];
 

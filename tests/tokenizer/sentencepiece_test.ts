@@ -252,7 +252,7 @@ Deno.test("AutoTokenizer reads ChatGLM's role tokens and frames texts as its cla
         ...await plain("a"),
         size + 7,
       ]);
-      // the command token "sop" is no part of a word
+      // the command token "sop" is not part of a word
       assert.deepEqual(await plain("sop"), modelOf("bpe").encode("sop"));
     },
   );
@@ -299,9 +299,9 @@ const BROKEN: Record<string, readonly [number[], string]> = {
     [0x0a, 0x7f, 1],
     "a field at byte 2 has 127 bytes and 1 are left",
   ],
-  "a piece that is a number": [numberField(1, 5), "piece 0 is no message"],
+  "a piece that is a number": [numberField(1, 5), "piece 0 is not a message"],
   "an empty piece": [pieceField(["", 0, 1]), "piece 0 is empty"],
-  "a score that is no number": [
+  "a score that is not a number": [
     pieceField(["a", NaN, 1]),
     "the score of piece 0 is NaN",
   ],

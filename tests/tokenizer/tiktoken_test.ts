@@ -104,7 +104,7 @@ Deno.test("AutoTokenizer frames texts with the special tokens of Qwen v1 and GLM
 });
 
 const BROKEN: Record<string, readonly [(text: string) => string, string]> = {
-  "a line that is no token": [
+  "a line that is not a token": [
     (text) => text.replace("\n", "\n?? 7\n"),
     'line 2 is "?? 7", a token in base64 and its rank are needed',
   ],
@@ -118,7 +118,7 @@ const BROKEN: Record<string, readonly [(text: string) => string, string]> = {
   ],
   "a byte that is missing": [
     (text) => text.replace(/^YQ== .*\n/m, ""),
-    "there is no token for the byte 97, one for each is needed",
+    "there is not a token for the byte 97, one for each is needed",
   ],
 };
 

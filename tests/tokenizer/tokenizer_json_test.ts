@@ -50,7 +50,7 @@ async function refusal(
     await AutoTokenizer.fromPretrained(folder);
     return "";
   } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
+    assert(error instanceof InputError, `${error} is not an InputError`);
     return error.message.replace(
       `Cannot load tokenizer from "${folder}": in tokenizer.json `,
       "",

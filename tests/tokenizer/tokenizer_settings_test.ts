@@ -154,7 +154,7 @@ Deno.test("AutoTokenizer.fromPretrained() says in which files something is wrong
       await AutoTokenizer.fromPretrained(folder);
       throw new Error("nothing was thrown");
     } catch (error) {
-      assert(error instanceof InputError, `${error} is no InputError`);
+      assert(error instanceof InputError, `${error} is not an InputError`);
       assert.match(
         error.message,
         /in tokenizer_config\.json legacy is 1, .*; in added_tokens\.json "a" has the id -1/,

@@ -148,7 +148,7 @@ export async function refusal(run: TinyRun): Promise<string> {
   try {
     await train(run);
   } catch (error) {
-    assert(error instanceof InputError, `${error} is no InputError`);
+    assert(error instanceof InputError, `${error} is not an InputError`);
     return error.message.replaceAll(run.folder, "F");
   }
   throw new Error("nothing was thrown");
