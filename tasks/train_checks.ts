@@ -16,6 +16,7 @@ import {
   type TrainArguments,
   type TrainingArguments,
 } from "../mod.ts";
+import type { FinetuneArguments } from "../lib/arguments/mod.ts";
 import { checkWeights, readConfig } from "../lib/architectures/mod.ts";
 import {
   checkOutputFolder,
@@ -44,45 +45,66 @@ export interface CheckedRun {
   readonly dataset: Dataset;
 }
 
+/** What is checked besides settings, adapter, tokenizer and rows. */
+export interface RunChecks {
+  /** The output folder, which is written to for a moment. Default yes. */
+  readonly output?: boolean;
+  /** Names and shapes of the weights, from their files. Default yes. */
+  readonly weights?: boolean;
+}
+
 /**
  * Checks a run.
  *
  * @throws {InputError} naming the file or flag and what is wrong with it.
  */
-export async function checkRun(parsed: TrainArguments): Promise<CheckedRun> {
+export async function checkRun(
+  parsed: TrainArguments,
+  { output = true, weights = true }: RunChecks = {},
+): Promise<CheckedRun> {
   const { finetune, training } = parsed;
   checkModelFolder(finetune.model_path);
   const config = readConfig(finetune.model_path);
   const tree = AutoModelForCausalLM.fromConfig(config);
   const { output_dir, resume_from_checkpoint } = training;
   checkRowsPath(finetune.dataset_path);
-  checkOutputPath(output_dir);
-  checkOutputFolder(output_dir);
+  if (output) {
+    checkOutputPath(output_dir);
+    checkOutputFolder(output_dir);
+  }
   const folder = resolveCheckpoint(output_dir, resume_from_checkpoint);
   if (finetune.checkpoint !== null) {
     checkAdapterFolder(finetune.checkpoint, "--checkpoint");
     warnOfOtherBase(finetune.checkpoint, finetune.model_path);
   }
   const adapter = checkAdapter(parsed, { model: tree, resumed: folder });
-  checkWeights(tree);
+  if (weights) checkWeights(tree);
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
-  const dataset = await loadDataset(finetune.dataset_path, {
+  const dataset = await loadRows(finetune, { tokenizer, model: tree });
+  planTraining(dataset.features.length, training);
+  checkVocabulary(dataset, {
+    path: finetune.model_path,
+    size: config.vocabSize,
+  });
+  if (output && folder === null) warnOfEarlierRun(training);
+  return { tree, adapter, tokenizer, dataset };
+}
+
+/** The rows of a run, as `tokenizer` and the settings make them. */
+export function loadRows(
+  finetune: FinetuneArguments,
+  { tokenizer, model }: { tokenizer: AutoTokenizer; model: CausalLm },
+): Promise<Dataset> {
+  return loadDataset(finetune.dataset_path, {
     tokenizer,
-    config: { eos_token_id: [...config.eosTokenIds] },
+    config: { eos_token_id: [...model.config.eosTokenIds] },
     maxSeqLength: finetune.max_seq_length,
     skipOverlength: finetune.skip_overlength,
     shape: finetune.dataset_shape,
     promptFormat: finetune.prompt_format,
     trainOn: finetune.train_on,
   });
-  planTraining(dataset.features.length, training);
-  checkVocabulary(dataset, {
-    path: finetune.model_path,
-    size: config.vocabSize,
-  });
-  if (folder === null) warnOfEarlierRun(training);
-  return { tree, adapter, tokenizer, dataset };
 }
 
 /**

@@ -18,6 +18,12 @@ export {
   type HelpRequest,
   HfArgumentParser,
 } from "./hf_argument_parser.ts";
+export {
+  INSPECT,
+  type InspectArguments,
+  type InspectReading,
+  parseInspectArguments,
+} from "./inspect_arguments.ts";
 export type {
   Bounds,
   LoraFlagValues,

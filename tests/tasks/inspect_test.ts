@@ -1,0 +1,315 @@
+/**
+ * `deno task inspect` as a user runs it: the real command in a process of its own,
+ * with its own permissions.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { libraries } from "../../ffi/mod.ts";
+import {
+  AutoModelForCausalLM,
+  AutoTokenizer,
+  getPeftModel,
+  loadDataset,
+} from "../../mod.ts";
+import {
+  countEdges,
+  describeEdges,
+  lengthBins,
+  renderRow,
+} from "../../tasks/inspect_rows.ts";
+import { inFolder } from "../training/tiny_run.ts";
+
+const MODEL = "models/tiny-atom";
+const ROWS = "dataset/huanhuan.jsonl";
+
+interface Run {
+  readonly code: number;
+  readonly out: string;
+  readonly error: string;
+}
+
+function run(
+  task: string,
+  flags: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Run {
+  const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "-q",
+      `-P=${task}`,
+      "--no-prompt",
+      `tasks/${task}.ts`,
+      ...flags,
+    ],
+    env: { LIBTORCH: libraries().folder, OMP_NUM_THREADS: "1", ...env },
+  }).outputSync();
+  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
+  return { code, out: text(stdout), error: text(stderr) };
+}
+
+function inspect(...flags: string[]): Run {
+  return run("inspect", flags);
+}
+
+/** A copy of the model without its weights, in `folder`. */
+function withoutWeights(folder: string): string[] {
+  for (const { name, isFile } of Deno.readDirSync(MODEL)) {
+    if (!isFile || name === "model.safetensors") continue;
+    Deno.copyFileSync(`${MODEL}/${name}`, `${folder}/${name}`);
+  }
+  return ["train.jsonc", "--model_path", folder];
+}
+
+Deno.test("inspect shows rows, targets, steps and memory of a model folder without weights, and writes nothing", async () => {
+  await inFolder((folder) => {
+    const flags = withoutWeights(folder);
+    const before = [...Deno.readDirSync(folder)].length;
+    const { code, out, error } = inspect(
+      ...flags,
+      ...["--output_dir", `${folder}/output`, "--rows", "1"],
+    );
+    assert.equal(error, "");
+    assert.equal(code, 0);
+    assert.match(out, /4 x q_proj, 4 x k_proj, .* 4 x down_proj$/m);
+    assert.match(out, /26 steps an epoch of 16 rows, 400 steps in all/);
+    assert.match(out, /21,543 tokens an epoch, 7,708 of them trained/);
+    // 1,401,984 float32 numbers of the base, 77,824 of the adapter
+    assert.match(out, /^ +5\.6 MB base model in float32$/m);
+    assert.match(out, /^ +0\.6 MB AdamW's two moments$/m);
+    assert.equal([...Deno.readDirSync(folder)].length, before);
+    assert.equal(run("train", flags).code, 1);
+    const measured = inspect(...flags, "--measure");
+    assert.equal(measured.code, 1);
+    assert.match(
+      measured.error,
+      /^Cannot load weights from .*: it has none of /,
+    );
+    return Promise.resolve();
+  });
+});
+
+Deno.test("inspect counts parameters as the adapter has them, without weights", () => {
+  const { out } = inspect("--lora_rank", "4", "--rows", "0");
+  using base = AutoModelForCausalLM.fromPretrained(MODEL);
+  using model = getPeftModel(base, { r: 4, target_modules: "all-linear" });
+  assert.ok(out.includes(model.trainableParametersLine()), out);
+});
+
+Deno.test("inspect puts trained tokens in brackets where there is no terminal, and its text is the row's", async () => {
+  const { out } = inspect("--row_numbers", "2", "401");
+  const tokenizer = await AutoTokenizer.fromPretrained(MODEL);
+  const { features } = await loadDataset(ROWS, {
+    tokenizer,
+    config: { eos_token_id: 2 },
+    maxSeqLength: 256,
+  });
+  assert.ok(!out.includes("\u001b"));
+  const shown = [...out.matchAll(/^ {2}(\d+): (\d+) tokens\n {4}(.*)$/gm)];
+  assert.deepEqual(shown.map(([, number]) => number), ["2", "401"]);
+  for (const [, number, length, text = ""] of shown) {
+    const { input_ids, labels } = features[Number(number) - 1]!;
+    assert.equal(Number(length), input_ids.length);
+    const whole = tokenizer.decode(input_ids).replaceAll("\n", "\\n");
+    assert.equal(text.replaceAll(/\[\[|\]\]/g, ""), whole);
+    const trained = tokenizer.decode(
+      input_ids.filter((_, at) => labels[at] !== -100),
+    );
+    assert.deepEqual(/\[\[(.*)\]\]$/.exec(text)?.[1], trained);
+  }
+});
+
+Deno.test("renderRow() tells trained from masked tokens by colour too, and lets no row steer the terminal", () => {
+  const words = ["<s>", "a", "\u001b[2J", "\n", "b"];
+  const tokenizer = {
+    decode: (ids: readonly number[]): string =>
+      ids.map((id) => words[id]).join(""),
+  };
+  const row = { input_ids: [0, 1, 2, 3, 4], labels: [0, -100, -100, 3, 4] };
+  assert.equal(
+    renderRow(row, tokenizer, { colour: false }),
+    "<s>a\\u001b[2J[[\\nb]]",
+  );
+  assert.equal(
+    renderRow(row, tokenizer, { colour: true }),
+    "\u001b[2m<s>a\\u001b[2J\u001b[0m\u001b[32m\\nb\u001b[0m",
+  );
+});
+
+Deno.test("inspect tells rows that begin with BOS twice, and rows that lose their end", () => {
+  const { out } = inspect("--rows", "1", "--max_seq_length", "50");
+  assert.match(
+    out,
+    /BOS <s>: 401 of 401 rows begin with it twice, as the recipe spells them/,
+  );
+  const [, without = ""] =
+    /EOS <\/s>: (\d+) of 401 rows end without it/.exec(out) ?? [];
+  const [, cut = ""] =
+    /(\d+) of 401 rows are longer than max_seq_length 50 and are cut/
+      .exec(out) ?? [];
+  assert.ok(Number(cut) > 0);
+  assert.equal(without, cut);
+});
+
+Deno.test("countEdges() tells begins and ends that are doubled or missing", () => {
+  const rows = [
+    { input_ids: [1, 5, 6, 2], labels: [-100, -100, 6, 2] },
+    { input_ids: [1, 1, 6, 2], labels: [-100, -100, 6, 2] },
+    { input_ids: [5, 1, 2, 2], labels: [-100, -100, 2, 2] },
+    { input_ids: [1, 2, 6, 7], labels: [-100, 2, 6, 7] },
+  ];
+  const counts = countEdges(rows, { bos: 1, eos: [2, 9] });
+  assert.deepEqual(counts, {
+    bosDoubled: 1,
+    bosMissing: 1,
+    eosDoubled: 1,
+    eosMissing: 1,
+  });
+  assert.deepEqual(
+    describeEdges(counts, { rows: 4, bos: "<s>", eos: "</s>" }),
+    [
+      "BOS <s>: 1 of 4 rows begin with it twice; 1 of 4 rows begin without it",
+      "EOS </s>: 1 of 4 rows end with it twice; 1 of 4 rows end without it, " +
+      "the model is not taught to stop there",
+    ],
+  );
+  assert.equal(countEdges(rows, { bos: null, eos: [2] }).bosMissing, 0);
+});
+
+Deno.test("inspect's histogram counts every row once, by its length before cutting", async () => {
+  const { features } = await loadDataset(ROWS, {
+    tokenizer: await AutoTokenizer.fromPretrained(MODEL),
+    config: { eos_token_id: 2 },
+    maxSeqLength: 256,
+  });
+  const { out } = inspect("--rows", "0", "--max_seq_length", "48");
+  const bins = [...out.matchAll(/^ +(\d+)-(\d+) +(\d+)(?: #+)?$/gm)]
+    .map(([, ...numbers]) => numbers.map(Number));
+  assert.ok(bins.length > 1);
+  for (const [from = 0, to = 0, rows] of bins) {
+    const inside = features.filter(({ input_ids: { length } }) =>
+      from <= length && length <= to
+    );
+    assert.equal(rows, inside.length, `${from}-${to}`);
+  }
+  assert.equal(
+    bins.reduce((sum, [, , rows = 0]) => sum + rows, 0),
+    features.length,
+  );
+});
+
+Deno.test("lengthBins() has at most ten bins of one round width", () => {
+  assert.deepEqual(lengthBins([1, 1, 3]), [
+    { from: 1, to: 1, rows: 2 },
+    { from: 2, to: 2, rows: 0 },
+    { from: 3, to: 3, rows: 1 },
+  ]);
+  assert.deepEqual(lengthBins([700, 1000, 801]), [
+    { from: 601, to: 700, rows: 1 },
+    { from: 701, to: 800, rows: 0 },
+    { from: 801, to: 900, rows: 1 },
+    { from: 901, to: 1000, rows: 1 },
+  ]);
+});
+
+Deno.test("inspect says which rows skip_overlength leaves out, and numbers rows as the file does", () => {
+  const flags = ["--max_seq_length", "45", "--row_numbers", "1", "2", "3"];
+  const { out } = inspect(...flags, "--skip_overlength");
+  assert.match(out, /^ {2}1: 43 tokens\n.*你是谁/m);
+  assert.match(out, /^ {2}2: 49 tokens, left out by skip_overlength$/m);
+  assert.match(inspect(...flags).out, /^ {2}2: 49 tokens, cut to 45$/m);
+});
+
+Deno.test("inspect gives train's own sentences for wrong flags, folders, rows and targets", async () => {
+  await inFolder((folder) => {
+    Deno.writeTextFileSync(
+      `${folder}/bad.jsonl`,
+      '{"instruction": 1}\nno json\n',
+    );
+    const out = ["--output_dir", `${folder}/output`];
+    for (
+      const flags of [
+        ["--lora_rnk", "4"],
+        ["--lr", "1", "--max_steps", "x"],
+        ["--model_path", `${folder}/missing`],
+        ["--model_path", folder],
+        ["--dataset_path", `${folder}/bad.jsonl`],
+        ["train.jsonc", "--target_modules", "c_attn"],
+        ["train.jsonc", "--max_seq_length", "8"],
+        ["train.jsonc", "--resume_from_checkpoint", `${folder}/none`],
+      ]
+    ) {
+      const here = inspect(...flags, ...out);
+      const there = run("train", [...flags, ...out]);
+      assert.notEqual(there.code, 0, flags.join(" "));
+      assert.equal(here.code, there.code, flags.join(" "));
+      assert.equal(
+        here.error.replaceAll("deno task inspect", "deno task train"),
+        there.error,
+      );
+    }
+    return Promise.resolve();
+  });
+});
+
+Deno.test("inspect refuses its own flags' wrong values together with others, and rows that are not there", () => {
+  const wrong = inspect(
+    "--rows",
+    "-1",
+    "--row_numbers",
+    "0",
+    "--max_steps",
+    "x",
+  );
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.error, /max_steps/);
+  assert.match(wrong.error, /Cannot use --rows -1: expected 0 or more/);
+  assert.match(wrong.error, /Cannot use --row_numbers 0: expected 1 or more/);
+  const beyond = inspect("--row_numbers", "402");
+  assert.equal(beyond.code, 1);
+  assert.match(
+    beyond.error,
+    /^Cannot show row 402 of "dataset\/huanhuan\.jsonl": it has 401 rows, expected/,
+  );
+});
+
+Deno.test("inspect --help lists its own flags after train's, at most 80 columns wide", () => {
+  const { out, code } = inspect("--help");
+  assert.equal(code, 0);
+  for (const flag of ["--rows", "--row_numbers", "--measure", "--lora_rank"]) {
+    assert.ok(out.includes(flag), flag);
+  }
+  assert.ok(out.includes("usage: deno task inspect"), out.slice(0, 200));
+  assert.deepEqual(out.split("\n").filter((line) => line.length > 80), []);
+});
+
+Deno.test("inspect --measure times three steps and says the time of an epoch", () => {
+  const { out, error, code } = inspect("--rows", "0", "--measure");
+  assert.equal(error, "");
+  assert.equal(code, 0);
+  const [, seconds, speed = ""] =
+    /3 steps on cpu took ([\d.]+) s, ([\d,]+) tokens\/s/i.exec(out) ?? [];
+  assert.ok(Number(seconds) > 0, out);
+  const [, told] = /an epoch takes about ([\d.]+) s/.exec(out) ?? [];
+  const wanted = 21543 / Number(speed.replaceAll(",", ""));
+  assert.ok(Math.abs(Number(told) - wanted) < 0.1 + wanted / 100, out);
+});
+
+Deno.test("inspect --measure names the command that fetches libtorch where there is none", async () => {
+  await inFolder((folder) => {
+    const { error, code } = run("inspect", ["--rows", "0", "--measure"], {
+      LIBTORCH: "",
+      LORIKEET_CACHE: folder,
+      PATH: folder,
+    });
+    assert.equal(code, 1);
+    assert.equal(
+      error,
+      "Cannot time steps: libtorch is not on this machine yet, deno task setup " +
+        "fetches it\n",
+    );
+    return Promise.resolve();
+  });
+});
