@@ -1,6 +1,6 @@
 /**
  * A file open for reading at any position: exact byte ranges, and a clear error
- * when there is not a file or the range goes beyond its end.
+ * when there is no file or the range goes beyond its end.
  *
  * @module
  */

@@ -57,7 +57,7 @@ const FILE_NAMES = [
   "merges.txt",
   "vocab.txt",
 ] as const;
-/** Files that are read where there is not a tokenizer.json, in this order. */
+/** Files that are read where there is no tokenizer.json, in this order. */
 const VOCABULARIES = ["tokenizer.model", "qwen.tiktoken"] as const;
 const TEMPLATES = "additional_chat_templates";
 

@@ -118,7 +118,7 @@ const BROKEN: Record<string, readonly [(text: string) => string, string]> = {
   ],
   "a byte that is missing": [
     (text) => text.replace(/^YQ== .*\n/m, ""),
-    "there is not a token for the byte 97, one for each is needed",
+    "there is no token for the byte 97, one for each is needed",
   ],
 };
 
