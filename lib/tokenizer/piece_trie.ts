@@ -48,6 +48,7 @@ export class PieceTrie {
   longestAt(text: string, start: number): number {
     let length = 0;
     let node = 0;
+    if (this.#size === 1) return 0;
     for (let at = start; at < text.length; at++) {
       node = this.step(node, text.charCodeAt(at));
       if (node < 0) break;

@@ -33,6 +33,7 @@ export class SentencePiece {
   readonly #trie: PieceTrie | null;
   readonly #bytes: readonly number[];
   readonly #unknownScore: number;
+  readonly #hasUnused: boolean;
 
   /** Gets a model ready to cut texts. */
   constructor(model: SentencePieceModel) {
@@ -56,6 +57,7 @@ export class SentencePiece {
         type === "normal" ? Math.min(least, score) : least,
       FLT_MAX,
     );
+    this.#hasUnused = model.pieces.some(({ type }) => type === "unused");
     this.#unknownScore = Math.fround(worst - UNKNOWN_PENALTY);
   }
 
@@ -132,10 +134,12 @@ export class SentencePiece {
         const id = this.#ids.get(piece);
         return id === undefined ? undefined : pieces[id]!.score;
       },
-      onPair: (piece, left, right) => {
-        if (pieces[this.#ids.get(piece)!]!.type !== "unused") return;
-        sides.set(piece, [left, right]);
-      },
+      ...(this.#hasUnused && {
+        onPair: (piece: string, left: string, right: string): void => {
+          if (pieces[this.#ids.get(piece)!]!.type !== "unused") return;
+          sides.set(piece, [left, right]);
+        },
+      }),
     };
     // pieces out of use are cut again, down to those in use
     const addUsed = (piece: string): void => {

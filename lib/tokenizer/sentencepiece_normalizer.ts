@@ -33,6 +33,12 @@ export function normalized(
 ): string {
   const { removeExtraSpaces, addDummyPrefix, spaceAsSuffix } = settings;
   const space = settings.escapeSpaces ? SPACE : " ";
+  if (settings.characterMap === null && !removeExtraSpaces) {
+    // nothing is replaced or dropped, as in Llama's models
+    const all = settings.escapeSpaces ? text.replaceAll(" ", SPACE) : text;
+    if (all === "" || !addDummyPrefix) return all;
+    return spaceAsSuffix ? all + space : space + all;
+  }
   const parts = replacedParts(text, settings, symbols);
   let start = 0;
   if (removeExtraSpaces) { while (parts[start] === " ") start++; }

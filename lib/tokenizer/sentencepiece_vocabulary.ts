@@ -57,8 +57,8 @@ export function sentencePieceVocabulary(
       text.startsWith(SPACE) || text.startsWith(" ")
         ? plain(guard + text).slice(guardLength)
         : plain(text),
-    finish: (all, isSpecial) =>
-      all.length > 1 && all[0] === spaceId && isSpecial(all[1]!)
+    finish: (all, specials) =>
+      all.length > 1 && all[0] === spaceId && specials.has(1)
         ? all.slice(1)
         : all,
   };

@@ -20,8 +20,8 @@ export interface Vocabulary {
   prepare(text: string): string;
   /** Ids of a text between added tokens. */
   encode(text: string): number[];
-  /** Changes the ids of a whole text; the second tells special ones. */
-  finish(ids: number[], isSpecial: (id: number) => boolean): number[];
+  /** Changes the ids of a whole text; `specials` are the places of special tokens. */
+  finish(ids: number[], specials: ReadonlySet<number>): number[];
   /** The token of an id. */
   tokenOf(id: number): string | undefined;
   /** The id of a token. */
@@ -126,10 +126,20 @@ export class VocabularyTokenizer implements NativeTokenizer {
 
   #encode(text: string): number[] {
     const { vocabulary } = this.#parts;
-    const parts = this.#splitter.split(vocabulary.prepare(text.toWellFormed()));
-    const ids = parts.flatMap((part) =>
-      typeof part === "string" ? vocabulary.encode(part) : [part.id]
-    );
-    return vocabulary.finish(ids, (id) => this.#byId.get(id)?.special ?? false);
+    const ids: number[] = [];
+    const specials = new Set<number>();
+    for (
+      const part of this.#splitter.split(
+        vocabulary.prepare(text.toWellFormed()),
+      )
+    ) {
+      if (typeof part === "string") {
+        for (const id of vocabulary.encode(part)) ids.push(id);
+        continue;
+      }
+      if (part.special) specials.add(ids.length);
+      ids.push(part.id);
+    }
+    return vocabulary.finish(ids, specials);
   }
 }

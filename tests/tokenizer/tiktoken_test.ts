@@ -103,6 +103,27 @@ Deno.test("AutoTokenizer frames texts with the special tokens of Qwen v1 and GLM
   });
 });
 
+Deno.test("AutoTokenizer takes a part that is a token as it is, and cuts parts as tiktoken's pattern does", async () => {
+  await withFolder("glm4", async (folder) => {
+    const path = `${folder}/tokenizer.model`;
+    // no pair of neighbours makes them, or they lie across the ends of two parts
+    const extra = ["zqxj", "ES", " \xc2"].map((token, i) =>
+      `${btoa(token)} ${600 + i}\n`
+    );
+    const text = Deno.readTextFileSync(path) + extra.join("");
+    Deno.writeTextFileSync(path, text);
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    const plain = (part: string): Promise<number[]> =>
+      tokenizer.encode(part, { addSpecialTokens: false });
+    assert.deepEqual(await plain("zqxj"), [600]);
+    assert((await plain("ES")).includes(601));
+    assert(!(await plain("we'REST")).includes(601));
+    assert((await plain(" ¥")).includes(602));
+    // U+0085 is a space
+    assert(!(await plain(" \u0085y")).includes(602));
+  });
+});
+
 const BROKEN: Record<string, readonly [(text: string) => string, string]> = {
   "a line that is not a token": [
     (text) => text.replace("\n", "\n?? 7\n"),
