@@ -6,7 +6,11 @@
  */
 
 import { strict as assert } from "node:assert";
-import { loadDataset } from "../../lib/data/mod.ts";
+import {
+  loadDataset,
+  turnFormat,
+  type TurnFormatParts,
+} from "../../lib/data/mod.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
 import { GOLDEN, TURNS, withTemplate } from "./chat_rows.ts";
 
@@ -107,4 +111,47 @@ Deno.test("loadDataset() refuses a named format whose tokens the tokenizer lacks
     `${turns}${turns.replace("a<|", "c<|").replace("bb", "dd")}`.slice(0, -1),
   );
   assert.equal(learned, "bb<|im_end|>dd<|im_end|>");
+});
+
+Deno.test("turnFormat() puts its start before rows and questions, and the tokenizer's BOS alone where only that is asked for", async () => {
+  const tokenizer = await withTemplate(null);
+  const { bosTokenId, eosTokenId, own } = tokenizer;
+  const row = { messages: TURNS.slice(0, 2) };
+  const spelled = async (
+    parts: Partial<TurnFormatParts>,
+  ): Promise<readonly [string, string]> => {
+    const format = await turnFormat({
+      name: "test",
+      user: [{ place: "content" }],
+      assistant: "=",
+      ...parts,
+    }).create({
+      tokenizer: {
+        ...tokenizer,
+        // one that puts BOS before and EOS after a text
+        encodeBatch: async (texts, options) =>
+          (await own.encodeBatch(texts, {
+            ...options,
+            addSpecialTokens: false,
+          })).map((ids) =>
+            options.addSpecialTokens === false
+              ? ids
+              : [bosTokenId!, ...ids, eosTokenId!]
+          ),
+      },
+      eosTokenId: eosTokenId!,
+      system: null,
+    });
+    const [encoded] = await format.encode([row], 99);
+    const prompt = await chatPrompt(own, { template: format.chatTemplate });
+    return [
+      own.decode(encoded!.input_ids),
+      prompt.text(row.messages.slice(0, 1)),
+    ];
+  };
+  assert.deepEqual(await spelled({ start: "^" }), ["^a=bb<|end|>", "^a="]);
+  assert.deepEqual(await spelled({ addsSpecialTokens: "bos" }), [
+    "<|begin|>a=bb<|end|>",
+    "<|begin|>a=",
+  ]);
 });
