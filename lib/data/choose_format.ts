@@ -24,12 +24,13 @@ export interface FormatChoice {
 }
 
 /**
- * The format called `asked`; for "auto", the recipe's for instruction rows where
+ * The format called `asked`. For "auto", the recipe's for instruction rows where
  * the model has no chat template or one that frames turns as the recipe does, the
- * model's own template otherwise. Texts have no turns and are trained as they stand.
+ * model's own template otherwise; where nothing is asked, the recipe's for
+ * instruction rows in any case. Texts have no turns and are trained as they are.
  */
 export function chooseFormat(
-  asked: string,
+  asked: string | null,
   { shapes, chatTemplate }: FormatGrounds,
 ): FormatChoice {
   const areOnly = (...names: string[]): boolean =>
@@ -37,7 +38,15 @@ export function chooseFormat(
   if (areOnly("text")) {
     return { name: TEXT_FORMAT, why: "texts have no turns" };
   }
-  if (asked !== "auto") return { name: asked, why: "as asked for" };
+  if (asked === null && areOnly("instruction")) {
+    const hint = chatTemplate === null || hasRecipeFrame(chatTemplate)
+      ? ""
+      : "; --prompt_format chat takes the model's own";
+    return { name: "recipe", why: `the default for instruction rows${hint}` };
+  }
+  if (asked !== null && asked !== "auto") {
+    return { name: asked, why: "as asked for" };
+  }
   if (chatTemplate === null) {
     return areOnly("text", "prompt_completion")
       ? {

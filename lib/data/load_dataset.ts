@@ -38,9 +38,10 @@ export interface DatasetOptions extends RowLimit {
   /**
    * Name of a registered prompt format, or "auto": `recipe` for instruction rows
    * where the model has no chat template or one with the recipe's own frame, the
-   * model's template (`chat`) otherwise. Default "recipe".
+   * model's template (`chat`) otherwise. Default: `recipe` for instruction rows,
+   * as "auto" for others.
    */
-  readonly promptFormat?: string;
+  readonly promptFormat?: string | null;
   /** Name of the rows' shape. Default "auto": the keys of the first row tell. */
   readonly shape?: string;
   /**
@@ -107,7 +108,7 @@ export async function loadDataset(
   const { tokenizer, trainOn = "all" } = options;
   const examples = readExamples(path, { shape: options.shape ?? "auto" })
     .map((example) => trainOn === "last" ? trainsLast(example) : example);
-  const choice = chooseFormat(options.promptFormat ?? "recipe", {
+  const choice = chooseFormat(options.promptFormat ?? null, {
     shapes: new Set(examples.map(({ shape }) => shape)),
     chatTemplate: tokenizer.chatTemplate ?? null,
   });

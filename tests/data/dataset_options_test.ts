@@ -78,6 +78,25 @@ Deno.test("loadDataset() says which shape and prompt format it took, and why", a
   );
 });
 
+Deno.test("loadDataset() keeps the recipe for instruction rows, and the model's template for turns, where nothing is asked", async () => {
+  const instruction = { instruction: "a", output: "b" };
+  const kept = await loaded(instruction, { promptFormat: null });
+  assert.equal(
+    kept.description,
+    "F: instruction rows, prompt format recipe (the default for instruction rows; --prompt_format chat takes the model's own)",
+  );
+  const recipe = await loaded(instruction, { promptFormat: "recipe" });
+  assert.equal(kept.text, recipe.text);
+  assert.equal(
+    (await loaded(instruction)).description,
+    "F: instruction rows, prompt format chat (the model has a chat template)",
+  );
+  assert.equal(
+    (await loaded(MESSAGES, { promptFormat: null })).description,
+    (await loaded(MESSAGES)).description,
+  );
+});
+
 Deno.test("loadDataset() trains texts as they stand, from BOS to EOS, and asks for more of one", async () => {
   const { text, learned, asked } = await loaded({
     text: "some words to learn here",
