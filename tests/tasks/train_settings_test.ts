@@ -6,8 +6,17 @@
 
 import { strict as assert } from "node:assert";
 
-/** A run of one step: what it says, and the bytes of its adapter. */
-async function run(...flags: string[]): Promise<{ out: string; file: string }> {
+/** What a run says, and the hash of its adapter's file. */
+interface RunResult {
+  readonly out: string;
+  readonly file: string;
+}
+
+/** A run of two steps, whose folder is removed after `use`. */
+async function run(
+  flags: readonly string[] = [],
+  use: (folder: string) => Promise<void> = () => Promise.resolve(),
+): Promise<RunResult> {
   const folder = Deno.makeTempDirSync();
   try {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -23,6 +32,7 @@ async function run(...flags: string[]): Promise<{ out: string; file: string }> {
     const decoder = new TextDecoder();
     assert.equal(code, 0, decoder.decode(stderr));
     const bytes = Deno.readFileSync(`${folder}/adapter_model.safetensors`);
+    await use(folder);
     const hash = await crypto.subtle.digest("SHA-256", bytes);
     return {
       out: decoder.decode(stdout),
@@ -36,8 +46,22 @@ async function run(...flags: string[]): Promise<{ out: string; file: string }> {
 Deno.test("train hands on --seed, --loss and --torch_dtype", async () => {
   const usual = await run();
   assert.equal((await run()).file, usual.file);
-  assert.notEqual((await run("--seed", "7")).file, usual.file);
-  assert.notEqual((await run("--loss", "reference")).file, usual.file);
-  const { out } = await run("--torch_dtype", "bfloat16");
+  assert.notEqual((await run(["--seed", "7"])).file, usual.file);
+  assert.notEqual((await run(["--loss", "reference"])).file, usual.file);
+  const { out } = await run(["--torch_dtype", "bfloat16"]);
   assert.match(out, /, weights in bfloat16\n/);
+});
+
+Deno.test("train --continue_training trains the adapter of --checkpoint, not a new one", async () => {
+  let still: RunResult | undefined;
+  let further: RunResult | undefined;
+  const first = await run([], async (checkpoint) => {
+    const from = ["--continue_training", "--checkpoint", checkpoint];
+    // A rate of 0 leaves the adapter as it was read.
+    still = await run([...from, "--learning_rate", "0"]);
+    further = await run(from);
+    assert(still.out.includes(`Loaded adapter ${checkpoint}\n`));
+  });
+  assert.equal(still!.file, first.file);
+  assert.notEqual(further!.file, first.file);
 });
