@@ -36,8 +36,10 @@ import {
 export interface DecoderForm {
   /** The rotary embeddings, in the order in which layers refer to them. */
   readonly ropes?: readonly RopeParameters[];
-  /** The factor of the embeddings, rounded to their type. Default 1. */
+  /** The factor of the embeddings. Default 1. */
   readonly embeddingScale?: number;
+  /** Whether that factor is rounded to the embeddings' type first. Default false. */
+  readonly roundsEmbeddingScale?: boolean;
   /** Share of the embeddings that dropout sets to zero in training. Default 0. */
   readonly embeddingDropout?: number;
   /** The factor of the last norm's output. Default 1. */
@@ -142,11 +144,13 @@ export abstract class Decoder extends CausalLm {
 
   /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
   override embed(ids: Tensor): Tensor {
-    const { embeddingScale = 1, embeddingDropout = 0 } = this.#form;
+    const { embeddingScale = 1, roundsEmbeddingScale, embeddingDropout = 0 } =
+      this.#form;
     const plain = this.parts().embeddings.forward(ids);
-    const embedded = embeddingScale === 1
-      ? plain
-      : scaled(plain, rounded(embeddingScale, plain));
+    const factor = roundsEmbeddingScale
+      ? rounded(embeddingScale, plain)
+      : embeddingScale;
+    const embedded = scaled(plain, factor);
     if (!this.training || embeddingDropout === 0) return embedded;
     const { kept, scale } = dropout(embedded, embeddingDropout);
     return scaled(kept, scale);
@@ -169,10 +173,11 @@ export abstract class Decoder extends CausalLm {
   }
 }
 
-/** `input` times `factor`. */
+/** `input` times `factor`; only the product is rounded to the type of `input`. */
 function scaled(input: Tensor, factor: number): Tensor {
   if (factor === 1) return input;
-  return aten.mul(input, tensor(factor, { device: input.device }));
+  // On a CUDA device, a factor that lies there would be rounded first.
+  return aten.mul(input, tensor(factor));
 }
 
 /** `factor`, rounded to the type of `input`. */

@@ -63,6 +63,7 @@ export const GEMMA: ModelFamily<DecoderConfig> = {
     return new NamedDecoder(config, {
       ropes: [config.rope],
       embeddingScale: Math.sqrt(config.hiddenSize),
+      roundsEmbeddingScale: true,
       norm,
       layer: () =>
         new PreNormLayer({

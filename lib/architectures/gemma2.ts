@@ -118,6 +118,7 @@ export const GEMMA2: ModelFamily<Gemma2Config> = {
     new NamedDecoder(config, {
       ropes: [config.rope],
       embeddingScale: Math.sqrt(config.hiddenSize),
+      roundsEmbeddingScale: true,
       logitSoftcap: config.finalLogitSoftcapping,
       norm: gemmaNorms(config),
       layer: (index) =>

@@ -139,6 +139,7 @@ export const GEMMA3: ModelFamily<Gemma3Config> = {
     new NamedDecoder(config, {
       ropes: [config.rope, config.localRope],
       embeddingScale: Math.sqrt(config.hiddenSize),
+      roundsEmbeddingScale: true,
       logitSoftcap: config.finalLogitSoftcapping,
       norm: gemmaNorms(config),
       layer: (index) => {

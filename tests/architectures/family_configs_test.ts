@@ -12,6 +12,7 @@ import {
   AutoModelForCausalLM,
   readConfig,
 } from "../../lib/architectures/mod.ts";
+import type { NamedDecoder } from "../../lib/architectures/decoder.ts";
 import { rectangle } from "../../lib/data/batch.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { InputError } from "../../lib/input_error.ts";
@@ -21,6 +22,7 @@ import {
   CPU,
   manualSeed,
   noGrad,
+  type Tensor,
   tensor,
   tensorScope,
   to,
@@ -300,6 +302,38 @@ Deno.test("Gemma in half precision multiplies embeddings with √hidden rounded 
     aten.mul(plain, scale).toArray(),
   );
 });
+
+for (
+  const [family, fields, divisors] of [
+    // 32 hidden: the factor of the head's input is 1 / 9
+    ["minicpm", { dim_model_base: 32 / 9, scale_emb: 1 / 7 }, [7, 9, 1]],
+    ["granite", { logits_scaling: 6, embedding_multiplier: 1 / 7 }, [7, 1, 6]],
+  ] as const
+) {
+  Deno.test(`${family} in bfloat16 rounds products with a factor, not the factor`, () => {
+    withFields(family, fields, (folder) => {
+      using _scope = tensorScope();
+      using _frozen = noGrad();
+      using model = AutoModelForCausalLM.fromPretrained(folder, {
+        torchDtype: "bfloat16",
+      }) as NamedDecoder;
+      const divided = (input: Tensor, divisor: number): Tensor => {
+        const wide = to(input, { dtype: "float32" });
+        return to(aten.div(wide, tensor(divisor)), { dtype: "bfloat16" });
+      };
+      const ids = tensor([...Array(64).keys()], { dtype: "int64" });
+      const embedded = model.embed(ids);
+      const plain = model.inputEmbeddings().forward(ids);
+      const normed = model.model.norm.forward(embedded);
+      const logits = model.lm_head.forward(divided(normed, divisors[1]));
+      assert.deepEqual(
+        [embedded.toArray(), model.head(embedded).toArray()],
+        [divided(plain, divisors[0]), divided(logits, divisors[2])]
+          .map((each) => each.toArray()),
+      );
+    });
+  });
+}
 
 Deno.test("addBranch() keeps the mean of a branch that it drops parts of", () => {
   using _scope = tensorScope();
