@@ -8,6 +8,7 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
+import { fileInfo } from "../formats/file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 import type { Module } from "../nn/mod.ts";
 import {
@@ -51,6 +52,25 @@ export function isFinite(values: Tensor): boolean {
 }
 
 /**
+ * Checks that the parameters of a run are finite before it begins.
+ *
+ * @throws {InputError} when they are not; the message names the first.
+ */
+export function refuseNonFiniteStart(
+  { entries }: FlatParameters,
+  step: number,
+): void {
+  const bad = entries.find(({ view }) => !isFinite(view));
+  if (bad === undefined) return;
+  throw new InputError(
+    `Cannot train ${quoted(bad.path)}: before step ${
+      step + 1
+    } it has numbers ` +
+      "that are not finite, a model with finite weights is needed",
+  );
+}
+
+/**
  * Checks that weights are finite, before they are saved into `folder`.
  *
  * @throws {InputError} when they are not.
@@ -60,7 +80,7 @@ export function refuseNonFinite(
   run: {
     readonly folder: string;
     readonly step: number;
-    /** The newest checkpoint of this run, or `null`. */
+    /** The newest checkpoint of this run with an update, or `null`. */
     readonly checkpoint: string | null;
   },
 ): void {
@@ -74,7 +94,8 @@ export function refuseNonFinite(
 }
 
 function lastGood(checkpoint: string | null): string {
-  return checkpoint === null
+  // someone may have removed it meanwhile
+  return checkpoint === null || fileInfo(checkpoint) === null
     ? ""
     : `; the last good checkpoint is ${quoted(checkpoint)}`;
 }
@@ -90,7 +111,7 @@ export interface FailedStep {
   readonly step: number;
   /** Number of failed steps in a row, this one included. */
   readonly inARow: number;
-  /** The newest checkpoint of this run, or `null`. */
+  /** The newest checkpoint of this run with an update, or `null`. */
   readonly checkpoint: string | null;
 }
 

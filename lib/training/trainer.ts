@@ -16,6 +16,7 @@ import {
   MAX_FAILED_STEPS,
   nonFiniteError,
   refuseNonFinite,
+  refuseNonFiniteStart,
 } from "./non_finite.ts";
 import {
   OutputLock,
@@ -115,8 +116,8 @@ export class Trainer implements Disposable {
    * last step it does nothing.
    *
    * @throws {InputError} when another run writes into `output_dir`, a checkpoint
-   *   cannot be resumed from, or loss or gradients are not finite for several
-   *   steps in a row.
+   *   cannot be resumed from, trained parameters are not finite at the start, or loss
+   *   or gradients are not finite for several steps in a row.
    * @throws {TorchError} when libtorch reports an error, such as out of memory.
    */
   async train(options: TrainOptions = {}): Promise<TrainOutput> {
@@ -224,6 +225,7 @@ export class Trainer implements Disposable {
     }
     const folder = resolveCheckpoint(args.output_dir, asked);
     if (folder !== null) this.#resume(folder);
+    else refuseNonFiniteStart(this.#engine.parameters, this.state.globalStep);
     this.#callbacks.control.shouldTrainingStop = false;
     const { globalStep } = this.state;
     this.#callbacks.notify((each) =>
@@ -247,7 +249,12 @@ export class Trainer implements Disposable {
     Object.assign(this.state, state);
     this.#log = new LossLog(resume);
     this.#trainable.model.restoreRunState(resume.modelState);
-    this.#lastCheckpoint = folder;
+    this.#noteCheckpoint(folder);
+  }
+
+  /** Remembers a checkpoint for errors; one without a single update is no better than a new run. */
+  #noteCheckpoint(folder: string): void {
+    if (this.#engine.optimizer.scalars.step > 0) this.#lastCheckpoint = folder;
   }
 
   #runSettings(): RunSettings {
@@ -359,7 +366,7 @@ export class Trainer implements Disposable {
       onlyModel: args.save_only_model,
       saveModel: (path) => this.saveModel(path),
     });
-    this.#lastCheckpoint = folder;
+    this.#noteCheckpoint(folder);
     rotateCheckpoints(args.output_dir, args.save_total_limit, folder);
     this.#callbacks.notify((each, control) => each.onSave?.(folder, control));
     return folder;

@@ -60,11 +60,15 @@ Deno.test("FailedSteps.add() speaks once, not of float16's skipped steps, and co
   assert.equal(steps.inARow, 0);
 });
 
+/** One number of a weight, at place 5 unless `at` is given. */
+interface Change {
+  readonly weight: string;
+  readonly value: number;
+  readonly at?: number;
+}
+
 /** A copy of a fixture model, one number of one of its weights changed. */
-function spoiledModel(
-  folder: string,
-  change: { weight: string; value: number },
-): string {
+function spoiledModel(folder: string, change: Change): string {
   const path = `${folder}/model`;
   Deno.mkdirSync(path);
   Deno.copyFileSync(
@@ -78,7 +82,7 @@ function spoiledModel(
     )
   ) {
     const values = numbersOf(data);
-    if (name === change.weight) values[5] = change.value;
+    if (name === change.weight) values[change.at ?? 5] = change.value;
     tensors.set(name, { ...data, bytes: new Uint8Array(values.buffer) });
   }
   assert(tensors.has(change.weight));
@@ -134,6 +138,141 @@ for (
     });
   });
 }
+
+const SAVING = { max_steps: 9, save_strategy: "steps", save_steps: 1 } as const;
+const HIDDEN = 32;
+/** An id that all of these rows have. */
+const USED = 20;
+const ROWS = tinyRows(7).map(({ input_ids, labels }) => ({
+  input_ids: [USED, ...input_ids],
+  labels: [-100, ...labels],
+}));
+const LAYER_1 = "model.layers.1.mlp.down_proj.weight";
+
+for (
+  const [precision, args] of [
+    ["float32", {}],
+    ["bfloat16", { bf16: true }],
+    ["gradient checkpointing", { gradient_checkpointing: true }],
+    ["both", { bf16: true, gradient_checkpointing: true }],
+  ] as const
+) {
+  for (
+    const [weight, value, place] of [
+      [LAYER_1, Infinity, "output of layer 1, whose weight"],
+      [LAYER_1, NaN, "output of layer 1, whose weight"],
+      ["model.embed_tokens.weight", NaN, "output of the embedding, whose"],
+      ["model.embed_tokens.weight", Infinity, "output of the embedding, whose"],
+      ["lm_head.weight", -Infinity, "output of the head, whose weight"],
+      // finite activations, whose gradients are beyond float32
+      [
+        "model.layers.1.post_attention_layernorm.weight",
+        3e19,
+        'gradient of "model.layers.0.self_attn.q_proj.lora_A.weight"',
+      ],
+    ] as const
+  ) {
+    Deno.test(`Trainer.train() of an adapter with ${precision} on a base whose ${weight} holds ${value} names step and place, and no checkpoint`, async () => {
+      await inFolder(async (folder) => {
+        const at = USED * HIDDEN + 5;
+        const model = /embed|head/.test(weight)
+          ? spoiledModel(folder, { weight, value, at })
+          : spoiledModel(folder, { weight, value });
+        const message = await refusal({
+          folder: `${folder}/output`,
+          model,
+          rows: ROWS,
+          args: { ...SAVING, ...args },
+        });
+        assert(
+          message.startsWith(
+            "Cannot go on training after step 3: the loss or the gradients of " +
+              `3 steps in a row are not finite numbers; the first is in the ${place}`,
+          ),
+          message,
+        );
+        // those that were saved have finite weights, but no update
+        assert(!message.includes("checkpoint"), message);
+        for (const step of [1, 2]) {
+          const file = `${folder}/output/checkpoint-${step}`;
+          const saved = readSafetensors(`${file}/adapter_model.safetensors`);
+          for (const data of saved.values()) {
+            assert(numbersOf(data).every(Number.isFinite));
+          }
+        }
+      });
+    });
+  }
+
+  Deno.test(`Trainer.train() of a whole model with ${precision} refuses weights that are not finite before the first step, used or not`, async () => {
+    for (
+      const [weight, value, at] of [
+        [LAYER_1, NaN, 5],
+        ["lm_head.weight", -Infinity, 5],
+        ["model.embed_tokens.weight", Infinity, USED * HIDDEN],
+        // id 1 is in no row: no loss and no gradient shows it
+        ["model.embed_tokens.weight", NaN, HIDDEN],
+      ] as const
+    ) {
+      await inFolder(async (folder) => {
+        const message = await refusal({
+          folder: `${folder}/output`,
+          model: spoiledModel(folder, { weight, value, at }),
+          lora: null,
+          rows: ROWS,
+          args: { ...SAVING, ...args },
+        });
+        assert.equal(
+          message,
+          `Cannot train "${weight}": before step 1 it has numbers that are ` +
+            "not finite, a model with finite weights is needed",
+        );
+        assert.throws(
+          () => Deno.statSync(`${folder}/output`),
+          Deno.errors.NotFound,
+        );
+      });
+    }
+  });
+}
+
+Deno.test("Trainer.train() of a whole model whose gradients are not finite names step and gradient, and saves no such weights", async () => {
+  await inFolder(async (folder) => {
+    const weight = "model.layers.1.post_attention_layernorm.weight";
+    const message = await refusal({
+      folder: `${folder}/output`,
+      model: spoiledModel(folder, { weight, value: 3e19 }),
+      lora: null,
+      args: { ...SAVING, save_steps: 5 },
+    });
+    assert.match(
+      message,
+      /^Cannot go on training after step 3: .* the first is in the gradient of "model.embed_tokens.weight", a lower --learning_rate, .* is needed$/,
+    );
+    assert.throws(
+      () => Deno.statSync(`${folder}/output`),
+      Deno.errors.NotFound,
+    );
+  });
+});
+
+Deno.test("Trainer.train() that goes wrong names no checkpoint that was removed meanwhile", async () => {
+  await inFolder(async (folder) => {
+    const first = { ...SAVING, max_steps: 2 };
+    await train({ folder, args: first });
+    const removed = {
+      onTrainBegin: (): void =>
+        Deno.removeSync(`${folder}/checkpoint-2`, { recursive: true }),
+    };
+    const message = await refusal({
+      folder,
+      args: { ...SAVING, learning_rate: 1e39 },
+      options: { callbacks: [removed] },
+      train: { resumeFromCheckpoint: true },
+    });
+    assert.match(message, /^Cannot save "F\/checkpoint-3": .* is needed$/);
+  });
+});
 
 Deno.test("Trainer.train() leaves out the update of a step with gradients that are not finite, warns, and goes on", async () => {
   await inFolder(async (folder) => {
