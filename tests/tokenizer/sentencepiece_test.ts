@@ -18,6 +18,7 @@ import {
   pieceField,
   type WrittenPiece,
 } from "./sentencepiece_file.ts";
+import { withTokenizer } from "./temporary_tokenizer.ts";
 
 interface Golden {
   readonly texts: string[];
@@ -48,27 +49,6 @@ function modelOf(name: string): SentencePiece {
   return new SentencePiece(readSentencePieceModel(bytes));
 }
 
-/** Does `work` with a folder that holds a model and `files`. */
-async function withFolder<T>(
-  model: string,
-  files: Readonly<Record<string, unknown>>,
-  work: (folder: string) => Promise<T>,
-): Promise<T> {
-  const folder = Deno.makeTempDirSync();
-  try {
-    Deno.copyFileSync(
-      `${DATA}/${model}/tokenizer.model`,
-      `${folder}/tokenizer.model`,
-    );
-    for (const [name, content] of Object.entries(files)) {
-      Deno.writeTextFileSync(`${folder}/${name}`, JSON.stringify(content));
-    }
-    return await work(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
-
 for (const [name, want] of Object.entries(golden.models)) {
   Deno.test(`SentencePiece gives the reference's ids for ${name}`, () => {
     const sentencePiece = modelOf(name);
@@ -94,8 +74,8 @@ for (const [name, want] of Object.entries(golden.llama)) {
   Deno.test(`AutoTokenizer gives the slow Llama tokenizer's ids for tokenizer.model of ${name}`, async () => {
     const config = { tokenizer_class: "LlamaTokenizer", ...want.config };
     const base = name.split("/")[0]!;
-    await withFolder(
-      base,
+    await withTokenizer(
+      `${DATA}/${base}/tokenizer.model`,
       { "tokenizer_config.json": config },
       async (folder) => {
         const tokenizer = await AutoTokenizer.fromPretrained(folder);
@@ -151,7 +131,7 @@ Deno.test("AutoTokenizer gives the 13 ids that Atom's authors recorded, with the
       `unused${id}`;
     pieces.push([text, score, 1]);
   }
-  await withFolder("bpe", {}, async (folder) => {
+  await withTokenizer(`${DATA}/bpe/tokenizer.model`, {}, async (folder) => {
     Deno.writeFileSync(`${folder}/tokenizer.model`, llamaModel(pieces));
     const tokenizer = await AutoTokenizer.fromPretrained(folder);
     assert.deepEqual(
@@ -165,28 +145,35 @@ Deno.test("AutoTokenizer gives the 13 ids that Atom's authors recorded, with the
 });
 
 Deno.test("AutoTokenizer of a tokenizer.model names its special ids, streams and cuts", async () => {
-  await withFolder("unigram_bytes", {}, async (folder) => {
-    const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    assert.deepEqual({
-      bos: tokenizer.bosTokenId,
-      eos: tokenizer.eosTokenId,
-      unk: tokenizer.unkTokenId,
-      pad: tokenizer.padTokenId,
-    }, { bos: 1, eos: 2, unk: 0, pad: 3 });
-    const text = "你好  御花园🌸 a";
-    const ids = await tokenizer.encode(text);
-    assert.equal(tokenizer.decode(ids, { skipSpecialTokens: true }), text);
-    assert(tokenizer.decode(ids).startsWith("<s>"));
-    const stream = new TextStream(tokenizer);
-    const streamed = ids.map((id) => stream.push(id)).join("") + stream.end();
-    assert.equal(streamed, text);
-    assert.deepEqual(
-      await tokenizer.encode(text, { maxLength: 4 }),
-      ids.slice(0, 4),
-    );
-    // a character whose bytes are not all there
-    assert.equal(tokenizer.decodeTokens(["<0xE4>", "<0xBB>", "<0x41>"]), "��A");
-  });
+  await withTokenizer(
+    `${DATA}/unigram_bytes/tokenizer.model`,
+    {},
+    async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      assert.deepEqual({
+        bos: tokenizer.bosTokenId,
+        eos: tokenizer.eosTokenId,
+        unk: tokenizer.unkTokenId,
+        pad: tokenizer.padTokenId,
+      }, { bos: 1, eos: 2, unk: 0, pad: 3 });
+      const text = "你好  御花园🌸 a";
+      const ids = await tokenizer.encode(text);
+      assert.equal(tokenizer.decode(ids, { skipSpecialTokens: true }), text);
+      assert(tokenizer.decode(ids).startsWith("<s>"));
+      const stream = new TextStream(tokenizer);
+      const streamed = ids.map((id) => stream.push(id)).join("") + stream.end();
+      assert.equal(streamed, text);
+      assert.deepEqual(
+        await tokenizer.encode(text, { maxLength: 4 }),
+        ids.slice(0, 4),
+      );
+      // a character whose bytes are not all there
+      assert.equal(
+        tokenizer.decodeTokens(["<0xE4>", "<0xBB>", "<0x41>"]),
+        "��A",
+      );
+    },
+  );
 });
 
 Deno.test("AutoTokenizer.savePretrained() copies a lone tokenizer.model and its settings", async () => {
@@ -195,16 +182,20 @@ Deno.test("AutoTokenizer.savePretrained() copies a lone tokenizer.model and its 
     "special_tokens_map.json": { pad_token: "<|user|>" },
     "added_tokens.json": { "<|new|>": 1500 },
   };
-  await withFolder("unigram_bytes", files, async (folder) => {
-    const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    tokenizer.savePretrained(`${folder}/output`);
-    const again = await AutoTokenizer.fromPretrained(`${folder}/output`);
-    const text = "你好<|new|> a";
-    const ids = await again.encode(text);
-    assert.deepEqual(ids, await tokenizer.encode(text));
-    assert(ids.includes(1500) && ids.at(-1) === 2);
-    assert.equal(again.padTokenId, tokenizer.padTokenId);
-  });
+  await withTokenizer(
+    `${DATA}/unigram_bytes/tokenizer.model`,
+    files,
+    async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      tokenizer.savePretrained(`${folder}/output`);
+      const again = await AutoTokenizer.fromPretrained(`${folder}/output`);
+      const text = "你好<|new|> a";
+      const ids = await again.encode(text);
+      assert.deepEqual(ids, await tokenizer.encode(text));
+      assert(ids.includes(1500) && ids.at(-1) === 2);
+      assert.equal(again.padTokenId, tokenizer.padTokenId);
+    },
+  );
 });
 
 Deno.test("AutoTokenizer takes an added token's spaces and whole words as its settings say", async () => {
@@ -221,8 +212,8 @@ Deno.test("AutoTokenizer takes an added token's spaces and whole words as its se
     2003: token("<w>>", {}),
   };
   const config = { added_tokens_decoder, add_bos_token: false };
-  await withFolder(
-    "bpe",
+  await withTokenizer(
+    `${DATA}/bpe/tokenizer.model`,
     { "tokenizer_config.json": config },
     async (folder) => {
       const tokenizer = await AutoTokenizer.fromPretrained(folder);
@@ -247,8 +238,8 @@ Deno.test("AutoTokenizer reads ChatGLM's role tokens and frames texts as its cla
       AutoTokenizer: ["tokenization_chatglm.ChatGLMTokenizer", null],
     },
   };
-  await withFolder(
-    "bpe",
+  await withTokenizer(
+    `${DATA}/bpe/tokenizer.model`,
     { "tokenizer_config.json": config },
     async (folder) => {
       const tokenizer = await AutoTokenizer.fromPretrained(folder);
@@ -292,8 +283,8 @@ Deno.test("AutoTokenizer reads Baichuan's pieces 195 and 196 as role tokens", as
     ...field(3, [...numberField(3, 0), ...numberField(4, 0)]),
   ]);
   const config = { tokenizer_class: "BaichuanTokenizer", add_bos_token: false };
-  await withFolder(
-    "bpe",
+  await withTokenizer(
+    `${DATA}/bpe/tokenizer.model`,
     { "tokenizer_config.json": config },
     async (folder) => {
       Deno.writeFileSync(`${folder}/tokenizer.model`, bytes);
@@ -308,8 +299,8 @@ Deno.test("AutoTokenizer reads Baichuan's pieces 195 and 196 as role tokens", as
 
 Deno.test("AutoTokenizer gives a space after a special token its id without legacy, where the model drops spaces", async () => {
   const config = { legacy: false };
-  await withFolder(
-    "unigram",
+  await withTokenizer(
+    `${DATA}/unigram/tokenizer.model`,
     { "tokenizer_config.json": config },
     async (folder) => {
       const tokenizer = await AutoTokenizer.fromPretrained(folder);

@@ -9,6 +9,7 @@
 import { strict as assert } from "node:assert";
 import { InputError } from "../../lib/input_error.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
+import { withTokenizer } from "./temporary_tokenizer.ts";
 
 interface Variant {
   readonly base: string;
@@ -25,51 +26,36 @@ const { texts, variants } = JSON.parse(
   Deno.readTextFileSync(`${DATA}/settings.json`),
 ) as { texts: string[]; variants: Record<string, Variant> };
 
-/** Does `work` with a folder that holds the tokenizer of `base` and `files`. */
-async function withFolder<T>(
-  base: string,
-  files: Readonly<Record<string, unknown>>,
-  work: (folder: string) => Promise<T>,
-): Promise<T> {
-  const folder = Deno.makeTempDirSync();
-  try {
-    Deno.copyFileSync(
-      `${DATA}/${base}/tokenizer.json`,
-      `${folder}/tokenizer.json`,
-    );
-    for (const [name, content] of Object.entries(files)) {
-      Deno.writeTextFileSync(`${folder}/${name}`, JSON.stringify(content));
-    }
-    return await work(folder);
-  } finally {
-    Deno.removeSync(folder, { recursive: true });
-  }
-}
-
 for (const [name, want] of Object.entries(variants)) {
   Deno.test(`AutoTokenizer gives the reference's ids and text with the settings of ${name}`, async () => {
     const files = {
       "tokenizer_config.json": want.config,
       "config.json": { model_type: "llama" },
     };
-    await withFolder(want.base, files, async (folder) => {
-      const tokenizer = await AutoTokenizer.fromPretrained(folder);
-      assert.deepEqual({
-        ids: await tokenizer.encodeBatch(texts),
-        plain: await tokenizer.encodeBatch(texts, { addSpecialTokens: false }),
-        cut: await tokenizer.encodeBatch(texts, { maxLength: 4 }),
-        decoded: want.ids.map((ids) => tokenizer.decode(ids)),
-        decoded_skip: want.ids.map((ids) =>
-          tokenizer.decode(ids, { skipSpecialTokens: true })
-        ),
-      }, {
-        ids: want.ids,
-        plain: want.plain,
-        cut: want.cut,
-        decoded: want.decoded,
-        decoded_skip: want.decoded_skip,
-      });
-    });
+    await withTokenizer(
+      `${DATA}/${want.base}/tokenizer.json`,
+      files,
+      async (folder) => {
+        const tokenizer = await AutoTokenizer.fromPretrained(folder);
+        assert.deepEqual({
+          ids: await tokenizer.encodeBatch(texts),
+          plain: await tokenizer.encodeBatch(texts, {
+            addSpecialTokens: false,
+          }),
+          cut: await tokenizer.encodeBatch(texts, { maxLength: 4 }),
+          decoded: want.ids.map((ids) => tokenizer.decode(ids)),
+          decoded_skip: want.ids.map((ids) =>
+            tokenizer.decode(ids, { skipSpecialTokens: true })
+          ),
+        }, {
+          ids: want.ids,
+          plain: want.plain,
+          cut: want.cut,
+          decoded: want.decoded,
+          decoded_skip: want.decoded_skip,
+        });
+      },
+    );
   });
 }
 
@@ -83,20 +69,24 @@ Deno.test("AutoTokenizer keeps the ids of added tokens where special tokens are 
     },
   };
   const files = { "tokenizer_config.json": config };
-  await withFolder("llama3", files, async (folder) => {
-    const json = JSON.parse(
-      Deno.readTextFileSync(`${folder}/tokenizer.json`),
-    );
-    json.added_tokens = json.added_tokens.slice(0, 2);
-    Deno.writeTextFileSync(`${folder}/tokenizer.json`, JSON.stringify(json));
-    const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    const ids = await tokenizer.encode("<mark><|new|>", {
-      addSpecialTokens: false,
-    });
-    assert.equal(ids[0], 401);
-    assert(ids.length > 2 && !ids.includes(400), `${ids}`);
-    assert.equal(tokenizer.decode([401, 400]), "<mark><|new|>");
-  });
+  await withTokenizer(
+    `${DATA}/llama3/tokenizer.json`,
+    files,
+    async (folder) => {
+      const json = JSON.parse(
+        Deno.readTextFileSync(`${folder}/tokenizer.json`),
+      );
+      json.added_tokens = json.added_tokens.slice(0, 2);
+      Deno.writeTextFileSync(`${folder}/tokenizer.json`, JSON.stringify(json));
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      const ids = await tokenizer.encode("<mark><|new|>", {
+        addSpecialTokens: false,
+      });
+      assert.equal(ids[0], 401);
+      assert(ids.length > 2 && !ids.includes(400), `${ids}`);
+      assert.equal(tokenizer.decode([401, 400]), "<mark><|new|>");
+    },
+  );
 });
 
 const WRONG: readonly [string, unknown, string][] = [
@@ -134,13 +124,17 @@ const WRONG: readonly [string, unknown, string][] = [
 
 for (const [file, content, message] of WRONG) {
   Deno.test(`AutoTokenizer.fromPretrained() refuses ${file} with ${message.slice(0, 40)}`, async () => {
-    await withFolder("llama3", { [file]: content }, async (folder) => {
-      await assert.rejects(() => AutoTokenizer.fromPretrained(folder), {
-        name: "InputError",
-        message:
-          `Cannot load tokenizer from "${folder}": in ${file} ${message}`,
-      });
-    });
+    await withTokenizer(
+      `${DATA}/llama3/tokenizer.json`,
+      { [file]: content },
+      async (folder) => {
+        await assert.rejects(() => AutoTokenizer.fromPretrained(folder), {
+          name: "InputError",
+          message:
+            `Cannot load tokenizer from "${folder}": in ${file} ${message}`,
+        });
+      },
+    );
   });
 }
 
@@ -149,18 +143,22 @@ Deno.test("AutoTokenizer.fromPretrained() says in which files something is wrong
     "tokenizer_config.json": { legacy: 1 },
     "added_tokens.json": { a: -1 },
   };
-  await withFolder("llama3", files, async (folder) => {
-    try {
-      await AutoTokenizer.fromPretrained(folder);
-      throw new Error("nothing was thrown");
-    } catch (error) {
-      assert(error instanceof InputError, `${error} is not an InputError`);
-      assert.match(
-        error.message,
-        /in tokenizer_config\.json legacy is 1, .*; in added_tokens\.json "a" has the id -1/,
-      );
-    }
-  });
+  await withTokenizer(
+    `${DATA}/llama3/tokenizer.json`,
+    files,
+    async (folder) => {
+      try {
+        await AutoTokenizer.fromPretrained(folder);
+        throw new Error("nothing was thrown");
+      } catch (error) {
+        assert(error instanceof InputError, `${error} is not an InputError`);
+        assert.match(
+          error.message,
+          /in tokenizer_config\.json legacy is 1, .*; in added_tokens\.json "a" has the id -1/,
+        );
+      }
+    },
+  );
 });
 
 Deno.test("AutoTokenizer.savePretrained() names the class that keeps the ids without config.json", async () => {
@@ -172,18 +170,22 @@ Deno.test("AutoTokenizer.savePretrained() names the class that keeps the ids wit
     },
     "config.json": { model_type: "mistral" },
   };
-  await withFolder("../data/legacy", files, async (folder) => {
-    const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    tokenizer.savePretrained(`${folder}/output`);
-    const again = await AutoTokenizer.fromPretrained(`${folder}/output`);
-    const text = "<s> a  b</s> 你好";
-    assert.deepEqual(await again.encode(text), await tokenizer.encode(text));
-    const config = JSON.parse(
-      Deno.readTextFileSync(`${folder}/output/tokenizer_config.json`),
-    );
-    assert.equal(config.tokenizer_class, "PreTrainedTokenizerFast");
-    assert.equal(config.bos_token, "<s>");
-  });
+  await withTokenizer(
+    `${DATA}/../data/legacy/tokenizer.json`,
+    files,
+    async (folder) => {
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      tokenizer.savePretrained(`${folder}/output`);
+      const again = await AutoTokenizer.fromPretrained(`${folder}/output`);
+      const text = "<s> a  b</s> 你好";
+      assert.deepEqual(await again.encode(text), await tokenizer.encode(text));
+      const config = JSON.parse(
+        Deno.readTextFileSync(`${folder}/output/tokenizer_config.json`),
+      );
+      assert.equal(config.tokenizer_class, "PreTrainedTokenizerFast");
+      assert.equal(config.bos_token, "<s>");
+    },
+  );
 });
 
 Deno.test("AutoTokenizer.savePretrained() copies every file of a tokenizer byte for byte", async () => {
@@ -195,26 +197,30 @@ Deno.test("AutoTokenizer.savePretrained() copies every file of a tokenizer byte 
     "vocab.txt": "vocab",
     "config.json": {},
   };
-  await withFolder("llama3", files, async (folder) => {
-    Deno.mkdirSync(`${folder}/additional_chat_templates`);
-    Deno.writeTextFileSync(
-      `${folder}/additional_chat_templates/tool_use.jinja`,
-      "{{ tools }}",
-    );
-    const tokenizer = await AutoTokenizer.fromPretrained(folder);
-    tokenizer.savePretrained(`${folder}/output`);
-    const names = [
-      ...Object.keys(files).filter((name) => name !== "config.json"),
-      "tokenizer.json",
-      "additional_chat_templates/tool_use.jinja",
-    ];
-    for (const name of names) {
-      assert.deepEqual(
-        Deno.readFileSync(`${folder}/output/${name}`),
-        Deno.readFileSync(`${folder}/${name}`),
+  await withTokenizer(
+    `${DATA}/llama3/tokenizer.json`,
+    files,
+    async (folder) => {
+      Deno.mkdirSync(`${folder}/additional_chat_templates`);
+      Deno.writeTextFileSync(
+        `${folder}/additional_chat_templates/tool_use.jinja`,
+        "{{ tools }}",
       );
-    }
-    const found = [...Deno.readDirSync(`${folder}/output`)].length;
-    assert.equal(found, names.length);
-  });
+      const tokenizer = await AutoTokenizer.fromPretrained(folder);
+      tokenizer.savePretrained(`${folder}/output`);
+      const names = [
+        ...Object.keys(files).filter((name) => name !== "config.json"),
+        "tokenizer.json",
+        "additional_chat_templates/tool_use.jinja",
+      ];
+      for (const name of names) {
+        assert.deepEqual(
+          Deno.readFileSync(`${folder}/output/${name}`),
+          Deno.readFileSync(`${folder}/${name}`),
+        );
+      }
+      const found = [...Deno.readDirSync(`${folder}/output`)].length;
+      assert.equal(found, names.length);
+    },
+  );
 });
