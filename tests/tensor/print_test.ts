@@ -51,6 +51,9 @@ Deno.test("Tensor prints the ends of a large tensor, and leaves nothing behind",
   );
   assert(text.endsWith("..., 13997, 13998, 13999]]"), text);
   assert.equal(text.split("...").length - 1, 7, text);
+  using longest = full([1000], { value: 1 });
+  assert.equal(String(longest).split("1, ").length, 1000);
+  assert(!String(longest).includes("..."));
   using row = full([1001], { value: 1 });
   assert.equal(String(row), "Tensor(float32[1001]) [1, 1, 1, ..., 1, 1, 1]");
 });
