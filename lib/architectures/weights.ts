@@ -29,8 +29,9 @@ import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import { ggufWeights } from "./gguf_model.ts";
 import { storedTensor } from "./stored_weights.ts";
 
-/** Names in older checkpoints that no model needs. */
-const DERIVED = /rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)$/;
+/** Buffers in older checkpoints that no model needs: angles of a rope, causal masks. */
+const DERIVED =
+  /(rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)|attn\.(masked_)?bias|attention\.(masked_)?bias)$/;
 
 /**
  * The parameters that the files must contain: all except a head that is tied to
@@ -67,6 +68,34 @@ function tieHead(model: CausalLm): void {
 function weightsAt(path: string): WeightMap {
   const gguf = ggufFileAt(path);
   return gguf === null ? findWeights(path) : ggufWeights(gguf);
+}
+
+/**
+ * The stored weights by the names of the tree. As in transformers, a model that was
+ * saved without its head has names without the first part (`model.`), one that was
+ * saved inside another has it twice, and a tied head may stand for the embedding.
+ */
+function weightsOf(model: CausalLm): WeightMap {
+  const stored = weightsAt(model.config.path);
+  const { path: embedding } = embeddingOf(model);
+  const tied = tiedName(model);
+  const prefix = embedding.slice(0, embedding.indexOf(".") + 1);
+  const head = `${model.outputEmbeddingsPath.split(".")[0]}.`;
+  const renamed = (rename: (name: string) => string): WeightMap =>
+    new Map([...stored].map(([name, tensor]) => [rename(name), tensor]));
+  if (stored.has(embedding)) return stored;
+  if (stored.has(prefix + embedding)) {
+    return renamed((name) =>
+      name.startsWith(prefix) ? name.slice(prefix.length) : name
+    );
+  }
+  if (stored.has(embedding.slice(prefix.length))) {
+    return renamed((name) => name.startsWith(head) ? name : prefix + name);
+  }
+  const onlyHead = tied === null ? undefined : stored.get(tied);
+  return onlyHead === undefined
+    ? stored
+    : new Map([...stored, [embedding, onlyHead]]);
 }
 
 function asking(path: string): string {
@@ -112,7 +141,7 @@ export function checkWeights(model: CausalLm): void {
 
 function checkedWeights(model: CausalLm): WeightMap {
   const { path } = model.config;
-  const stored = weightsAt(path);
+  const stored = weightsOf(model);
   const tied = tiedName(model);
   const needed = neededParameters(model).map(({ path: name, spec }) => ({
     name,

@@ -7,9 +7,14 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
-import { readSafetensors } from "../../lib/formats/safetensors.ts";
+import type { TensorData } from "../../lib/formats/dtype.ts";
+import {
+  readSafetensors,
+  writeSafetensors,
+} from "../../lib/formats/safetensors.ts";
 import { findWeights } from "../../lib/formats/weights.ts";
 import { liveTensors, toData } from "../../lib/tensor/mod.ts";
+import { errorOf, inFolder } from "../formats/temporary.ts";
 
 const FORMS = "tests/fixtures/checkpoints";
 
@@ -47,4 +52,80 @@ Deno.test("the torch.save fixtures have strided, shared, mixed and sharded tenso
     "float64",
   ]);
   assert.equal(new Set(shards.map(({ file }) => file)).size, 2);
+});
+
+const EMBEDDING = "model.embed_tokens.weight";
+const HEAD = "lm_head.weight";
+const BUFFER: TensorData = {
+  dtype: "float32",
+  shape: [1],
+  bytes: new Uint8Array(4),
+};
+
+/** Other names for the same weights, that transformers loads to the same logits. */
+const NAMES: readonly [string, (name: string) => string[]][] = [
+  ["saved without its head", (name) => [name.replace("model.", "")]],
+  ["saved inside another model", (name) => [`model.${name}`]],
+  [
+    "whose embedding is stored as its tied head",
+    (name) => [name === EMBEDDING ? HEAD : name],
+  ],
+  [
+    "whose tied head is stored too",
+    (name) => name === EMBEDDING ? [name, HEAD] : [name],
+  ],
+];
+
+/** The fixture's tensors, those of `names` by other names, in a folder of its own. */
+function loaded(
+  folder: string,
+  names: (name: string) => string[],
+  extra: Readonly<Record<string, TensorData>> = {},
+): Map<string, TensorData> {
+  Deno.copyFileSync(`${FORMS}/plain/config.json`, `${folder}/config.json`);
+  const stored = readSafetensors(`${FORMS}/plain/model.safetensors`);
+  const renamed = new Map([
+    ...[...stored].flatMap(([name, tensor]) =>
+      names(name).map((each) => [each, tensor] as const)
+    ),
+    ...Object.entries(extra),
+  ]);
+  writeSafetensors(`${folder}/model.safetensors`, renamed);
+  using model = AutoModelForCausalLM.fromPretrained(folder);
+  return new Map(
+    [...model.namedParameters()].map(({ path, tensor }) =>
+      [path, toData(tensor)] as const
+    ),
+  );
+}
+
+for (const [what, names] of NAMES) {
+  Deno.test(`AutoModelForCausalLM.fromPretrained() loads a model ${what}`, () => {
+    const expected = readSafetensors(`${FORMS}/plain/model.safetensors`);
+    const found = inFolder((folder) => loaded(folder, names));
+    assert.deepEqual(found.get(HEAD), expected.get(EMBEDDING));
+    for (const [name, tensor] of expected) {
+      assert.deepEqual(found.get(name), tensor, name);
+    }
+  });
+}
+
+Deno.test("AutoModelForCausalLM.fromPretrained() passes over the buffers of older checkpoints, and no other tensors", () => {
+  const attention = "model.layers.0.self_attn";
+  inFolder((folder) =>
+    loaded(folder, (name) => [name], {
+      [`${attention}.rotary_emb.inv_freq`]: BUFFER,
+      [`${attention}.bias`]: BUFFER,
+      [`${attention}.masked_bias`]: BUFFER,
+    })
+  );
+  inFolder((folder) => {
+    const message = errorOf(() =>
+      loaded(folder, (name) => [name], { "score.weight": BUFFER })
+    );
+    assert.equal(
+      message.replaceAll(folder, "F"),
+      'Cannot load weights of "F": "score.weight" belongs to no layer of this model',
+    );
+  });
 });
