@@ -25,9 +25,11 @@ import {
   RotaryEmbedding,
 } from "../nn/mod.ts";
 import { aten, type Tensor, tensor } from "../tensor/mod.ts";
+import { CachedTexts } from "./cached_texts.ts";
 import {
   CausalLm,
   DecoderLayer,
+  type ForwardOptions,
   type ModelConfig,
   type RunState,
 } from "./causal_lm.ts";
@@ -68,12 +70,14 @@ const LONGEST = "longest_sequence";
 export abstract class Decoder extends CausalLm {
   readonly #form: DecoderForm;
   readonly #ropes: readonly RotaryEmbedding[];
+  readonly #cachedTexts: CachedTexts;
 
   /** Sets the configuration. */
   constructor(override readonly config: ModelConfig, form: DecoderForm) {
     super();
     this.#form = form;
     this.#ropes = (form.ropes ?? []).map((rope) => new RotaryEmbedding(rope));
+    this.#cachedTexts = new CachedTexts(form.ropes ?? []);
   }
 
   /** The parts, whatever their places in the tree. */
@@ -140,6 +144,24 @@ export abstract class Decoder extends CausalLm {
     return this.#ropes.find(({ parameters: { type, keepsLongest = true } }) =>
       type === "dynamic" && keepsLongest
     );
+  }
+
+  /**
+   * Hidden states before the head, `[rows·length, hidden]`, of ids `[rows,
+   * length]`. Where the ids in the caches are rotated in another way now, they are
+   * computed again.
+   */
+  override hidden(ids: Tensor, options: ForwardOptions = {}): Tensor {
+    const { caches = [] } = options;
+    const texts = this.#cachedTexts.grownWith(ids, caches[0]);
+    if (texts === null) return super.hidden(ids, options);
+    for (const cache of caches) cache[Symbol.dispose]();
+    const whole = tensor(texts, { dtype: "int64", device: ids.device });
+    const [rows = 0, length = 0] = whole.shape;
+    const [, own = 0] = ids.shape;
+    const hidden = aten.view(super.hidden(whole, options), [rows, length, -1]);
+    const last = aten.slice(hidden, 1, length - own, length);
+    return aten.reshape(last, [rows * own, -1]);
   }
 
   /** Ids `[tokens]` to hidden states `[tokens, hidden]`. */
