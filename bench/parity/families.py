@@ -94,7 +94,7 @@ def load(folder):
 
 
 def steps(model, ids):
-    """Logits of a prefill and single steps, which dynamic rotations make others than those of the whole rows."""
+    """Logits of a prefill and single steps, where rotations that follow the length make them others."""
     cache, parts = transformers.DynamicCache(config=model.config), []
     for start, end in [(0, PREFILL), *((at, at + 1) for at in range(PREFILL, ids.shape[1]))]:
         parts.append(model(input_ids=ids[:, start:end], past_key_values=cache, use_cache=True).logits)
@@ -109,8 +109,9 @@ def make_golden(folder, vocab_size):
         model = load(folder)
         short = model(input_ids=ids[:, :7], use_cache=False).logits
         golden = dict(ids=ids, short=short, logits=model(input_ids=ids, use_cache=False).logits)
-        rope = model.config.rope_parameters
-        if "dynamic" in (rope.get("rope_type"), rope.get("full_attention", {}).get("rope_type")):
+        rope = model.config.rope_parameters.get("full_attention", model.config.rope_parameters)
+        # Cached keys stay as they were rotated; only Phi-3 computes them again, in its generate().
+        if rope.get("rope_type") in ("dynamic", "longrope") and model.config.model_type != "phi3":
             golden["steps"] = steps(load(folder), ids)
     save_file({name: tensor.contiguous() for name, tensor in golden.items()}, folder / "golden.safetensors")
 

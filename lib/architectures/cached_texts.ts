@@ -1,8 +1,7 @@
 /**
- * The texts in key/value caches, for models whose rotations all change once a text
- * is longer than the original length: "longrope" has other factors for long texts.
- * What the caches hold is computed again at that length, as the generation of
- * Phi-3 does in transformers.
+ * The texts in key/value caches, for models that compute them again once a text is
+ * longer than the original length, where "longrope" changes all rotations. In
+ * transformers the generation of Phi-3 does so, that of other models does not.
  *
  * @module
  */

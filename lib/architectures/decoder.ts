@@ -38,6 +38,12 @@ import {
 export interface DecoderForm {
   /** The rotary embeddings, in the order in which layers refer to them. */
   readonly ropes?: readonly RopeParameters[];
+  /**
+   * Whether cached ids are computed again once a text grows past the original
+   * length of `longrope`, from where on all its rotations are others. Default no:
+   * what is cached stays as it is.
+   */
+  readonly recomputesCache?: boolean;
   /** The factor of the embeddings. Default 1. */
   readonly embeddingScale?: number;
   /** Whether that factor is rounded to the embeddings' type first. Default false. */
@@ -77,7 +83,9 @@ export abstract class Decoder extends CausalLm {
     super();
     this.#form = form;
     this.#ropes = (form.ropes ?? []).map((rope) => new RotaryEmbedding(rope));
-    this.#cachedTexts = new CachedTexts(form.ropes ?? []);
+    this.#cachedTexts = new CachedTexts(
+      form.recomputesCache ? form.ropes ?? [] : [],
+    );
   }
 
   /** The parts, whatever their places in the tree. */

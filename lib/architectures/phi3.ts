@@ -126,6 +126,7 @@ export const PHI3: ModelFamily<Phi3Config> = {
     const { residualDropout: dropout } = config;
     return new NamedDecoder(config, {
       ropes: [config.rope],
+      recomputesCache: true,
       norm,
       layer: () =>
         new PreNormLayer({
