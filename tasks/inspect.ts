@@ -64,13 +64,17 @@ async function main(args: readonly string[]): Promise<void> {
 /** All rows of the file, as long as they are. */
 async function uncutRows(
   { run }: InspectReading,
-  { dataset, tokenizer, tree }: CheckedRun,
+  { dataset, tokenizer, tree, storedFormat }: CheckedRun,
 ): Promise<readonly Feature[]> {
   const { rowsSkipped, longestRow, maxSeqLength } = dataset.preflight;
   // a row that is cut is as long as the limit
   if (rowsSkipped === 0 && longestRow < maxSeqLength) return dataset.features;
   const uncut = { ...run.finetune, max_seq_length: UNLIMITED };
-  const { features } = await loadRows(uncut, { tokenizer, model: tree });
+  const { features } = await loadRows(uncut, {
+    tokenizer,
+    model: tree,
+    storedFormat,
+  });
   return features;
 }
 

@@ -82,7 +82,10 @@ async function main(args: readonly string[]): Promise<void> {
     trainDataset: dataset.features,
     loss: finetune.loss,
     callbacks: [progressCallback({ bar: showsBar(training) })],
-    argsJson: trainingArgsJson(parsed),
+    argsJson: trainingArgsJson({
+      training: parsed.training,
+      finetune: { ...finetune, prompt_format: dataset.promptFormat.name },
+    }),
     files: { [CHAT_TEMPLATE_FILE]: chatTemplate },
   });
   using lock = new OutputLock(training.output_dir);

@@ -17,6 +17,7 @@ import {
   type TrainingArguments,
 } from "../mod.ts";
 import type { FinetuneArguments } from "../lib/arguments/mod.ts";
+import type { StoredFormat } from "../lib/data/mod.ts";
 import { checkWeights, readConfig } from "../lib/architectures/mod.ts";
 import {
   checkOutputFolder,
@@ -35,6 +36,7 @@ import {
   warnOfOtherBase,
 } from "./base_model.ts";
 import { warn } from "./report_error.ts";
+import { readStoredFormat } from "./stored_format.ts";
 
 /** What the checks have read. */
 export interface CheckedRun {
@@ -43,6 +45,8 @@ export interface CheckedRun {
   readonly adapter: CheckedAdapter;
   readonly tokenizer: AutoTokenizer;
   readonly dataset: Dataset;
+  /** The prompt format of the adapter that is trained further. */
+  readonly storedFormat: StoredFormat | null;
 }
 
 /** What is checked besides settings, adapter, tokenizer and rows. */
@@ -81,20 +85,27 @@ export async function checkRun(
   if (weights) checkWeights(tree);
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
-  const dataset = await loadRows(finetune, { tokenizer, model: tree });
+  const storedFormat = readStoredFormat(folder ?? finetune.checkpoint);
+  const rows = { tokenizer, model: tree, storedFormat };
+  const dataset = await loadRows(finetune, rows);
+  warnOfOtherFormat(dataset, storedFormat);
   planTraining(dataset.features.length, training);
   checkVocabulary(dataset, {
     path: finetune.model_path,
     size: config.vocabSize,
   });
   if (output && folder === null) warnOfEarlierRun(training);
-  return { tree, adapter, tokenizer, dataset };
+  return { tree, adapter, tokenizer, dataset, storedFormat };
 }
 
 /** The rows of a run, as `tokenizer` and the settings make them. */
 export function loadRows(
   finetune: FinetuneArguments,
-  { tokenizer, model }: { tokenizer: AutoTokenizer; model: CausalLm },
+  { tokenizer, model, storedFormat }: {
+    readonly tokenizer: AutoTokenizer;
+    readonly model: CausalLm;
+    readonly storedFormat: StoredFormat | null;
+  },
 ): Promise<Dataset> {
   return loadDataset(finetune.dataset_path, {
     tokenizer,
@@ -103,6 +114,7 @@ export function loadRows(
     skipOverlength: finetune.skip_overlength,
     shape: finetune.dataset_shape,
     promptFormat: finetune.prompt_format,
+    storedFormat,
     trainOn: finetune.train_on,
   });
 }
@@ -135,6 +147,18 @@ function warnOfEarlierRun(
     }): files and ` +
       `checkpoints of the same name are overwritten${end}; another --output_dir keeps ` +
       "both runs, --overwrite_output_dir turns this warning off",
+  );
+}
+
+/** Warns where `--prompt_format` is not what the adapter was trained in. */
+function warnOfOtherFormat(
+  { promptFormat: { name } }: Dataset,
+  stored: StoredFormat | null,
+): void {
+  if (stored === null || stored.name === name) return;
+  warn(
+    `The adapter in ${quoted(stored.folder)} was trained in prompt format ` +
+      `${stored.name}, this run trains in ${name}`,
   );
 }
 

@@ -31,11 +31,11 @@ export const FINETUNE = {
   },
   prompt_format: {
     kind: "str",
-    default: null,
+    default: "auto",
     help: "How rows are spelled: recipe, chat (the model's own template) or " +
-      "the name of a format; auto takes recipe for instruction rows where the " +
-      "model has no chat template or the recipe's, chat otherwise; without " +
-      "it, instruction rows take recipe and others as with auto",
+      "the name of a format; auto takes that of the adapter that is trained " +
+      "on, recipe for instruction rows where the model has no chat template " +
+      "or the recipe's, chat otherwise",
   },
   train_on: {
     kind: "choice",

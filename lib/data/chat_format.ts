@@ -32,8 +32,8 @@ const MOST_SHOWN = 20;
 /** The model's own template, as `registerPromptFormat` takes it. */
 export const CHAT: PromptFormatEntry = {
   name: "chat",
-  create({ tokenizer, system }): Promise<PromptFormat> {
-    const own = tokenizer.chatTemplate ?? null;
+  create({ tokenizer, system, chatTemplate }): Promise<PromptFormat> {
+    const own = chatTemplate ?? tokenizer.chatTemplate ?? null;
     if (own === null) {
       return Promise.reject(
         new InputError(
@@ -198,6 +198,7 @@ function endOfContent(
   { start, end }: TextSpan,
   content: string,
 ): number {
+  if (content === "") return start;
   const found = text.slice(start, end).lastIndexOf(content);
   return found < 0 ? end : start + found + content.length;
 }

@@ -7,12 +7,24 @@
 
 import { TEXT_FORMAT } from "./named_formats.ts";
 
+/** The prompt format that an adapter was trained in. */
+export interface StoredFormat {
+  /** Its name; "chat" takes `chatTemplate` where there is one. */
+  readonly name: string;
+  /** A template in place of the model's own. */
+  readonly chatTemplate?: string;
+  /** The adapter's folder, for messages. */
+  readonly folder: string;
+}
+
 /** What the choice is made by. */
 export interface FormatGrounds {
   /** Names of the shapes of the rows. */
   readonly shapes: ReadonlySet<string>;
   /** The model's own chat template. */
   readonly chatTemplate: string | null;
+  /** The format of the adapter that is trained on, if there is one. */
+  readonly stored?: StoredFormat | null;
 }
 
 /** A prompt format, and why it is taken. */
@@ -24,28 +36,24 @@ export interface FormatChoice {
 }
 
 /**
- * The format called `asked`. For "auto", the recipe's for instruction rows where
- * the model has no chat template or one that frames turns as the recipe does, the
- * model's own template otherwise; where nothing is asked, the recipe's for
- * instruction rows in any case. Texts have no turns and are trained as they are.
+ * The format called `asked`. For "auto", the one that the adapter was trained in;
+ * for a new adapter, the recipe's for instruction rows where the model has no chat
+ * template or one that frames turns as the recipe does, and the model's own
+ * template otherwise. Texts have no turns and are trained as they are.
  */
 export function chooseFormat(
-  asked: string | null,
-  { shapes, chatTemplate }: FormatGrounds,
+  asked: string,
+  { shapes, chatTemplate, stored = null }: FormatGrounds,
 ): FormatChoice {
   const areOnly = (...names: string[]): boolean =>
     [...shapes].every((shape) => names.includes(shape));
   if (areOnly("text")) {
     return { name: TEXT_FORMAT, why: "texts have no turns" };
   }
-  if (asked === null && areOnly("instruction")) {
-    const hint = chatTemplate === null || hasRecipeFrame(chatTemplate)
-      ? ""
-      : "; --prompt_format chat takes the model's own";
-    return { name: "recipe", why: `the default for instruction rows${hint}` };
-  }
-  if (asked !== null && asked !== "auto") {
-    return { name: asked, why: "as asked for" };
+  if (asked !== "auto") return { name: asked, why: "as asked for" };
+  const isOfTexts = stored?.name === TEXT_FORMAT;
+  if (stored !== null && (!isOfTexts || areOnly("prompt_completion"))) {
+    return { name: stored.name, why: `stored with ${stored.folder}` };
   }
   if (chatTemplate === null) {
     return areOnly("text", "prompt_completion")
@@ -65,6 +73,7 @@ export function chooseFormat(
     : { name: "chat", why: "the model has a chat template" };
 }
 
-function hasRecipeFrame(template: string): boolean {
+/** Whether a chat template frames turns as the recipe does. */
+export function hasRecipeFrame(template: string): boolean {
   return template.includes("Human:") && template.includes("Assistant:");
 }

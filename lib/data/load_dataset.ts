@@ -8,7 +8,7 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import type { Feature } from "./batch.ts";
-import { chooseFormat } from "./choose_format.ts";
+import { chooseFormat, type StoredFormat } from "./choose_format.ts";
 import {
   type Preflight,
   type PreparedRow,
@@ -36,12 +36,15 @@ export interface DatasetOptions extends RowLimit {
   /** The model's config. */
   readonly config: EosConfig;
   /**
-   * Name of a registered prompt format, or "auto": `recipe` for instruction rows
-   * where the model has no chat template or one with the recipe's own frame, the
-   * model's template (`chat`) otherwise. Default: `recipe` for instruction rows,
-   * as "auto" for others.
+   * Name of a registered prompt format, or "auto": `storedFormat` where there is
+   * one; else `recipe` for instruction rows where the model has no chat template
+   * or one with the recipe's own frame, and the model's template (`chat`)
+   * otherwise. Default "auto", as for `deno task train`; a program whose rows must
+   * stay as they are when the model gets a chat template names the format.
    */
-  readonly promptFormat?: string | null;
+  readonly promptFormat?: string;
+  /** The prompt format of the adapter that is trained further. */
+  readonly storedFormat?: StoredFormat | null;
   /** Name of the rows' shape. Default "auto": the keys of the first row tell. */
   readonly shape?: string;
   /**
@@ -108,12 +111,15 @@ export async function loadDataset(
   const { tokenizer, trainOn = "all" } = options;
   const examples = readExamples(path, { shape: options.shape ?? "auto" })
     .map((example) => trainOn === "last" ? trainsLast(example) : example);
-  const choice = chooseFormat(options.promptFormat ?? null, {
+  const { promptFormat: asked = "auto", storedFormat: stored = null } = options;
+  const choice = chooseFormat(asked, {
     shapes: new Set(examples.map(({ shape }) => shape)),
     chatTemplate: tokenizer.chatTemplate ?? null,
+    stored,
   });
   const made = {
     tokenizer,
+    chatTemplate: asked === "auto" ? stored?.chatTemplate ?? null : null,
     eosTokenId: eosTokenId(options.config),
     system: commonSystem(examples),
   };

@@ -17,6 +17,7 @@ export {
   type Targets,
   trainedTokens,
 } from "./batch.ts";
+export { hasRecipeFrame, type StoredFormat } from "./choose_format.ts";
 export { dataCollator, type PadTokens } from "./collator.ts";
 export {
   type Dataset,

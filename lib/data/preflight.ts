@@ -101,6 +101,7 @@ export function selectRows(
  *   tokenizer: await AutoTokenizer.fromPretrained("tests/fixtures/data/legacy"),
  *   config: { eos_token_id: 2 },
  *   maxSeqLength: 48,
+ *   promptFormat: "recipe",
  * });
  * const [numbers, ...warnings] = describePreflight(preflight);
  * if (!numbers?.startsWith("12 rows") || warnings.length === 0) {

@@ -93,6 +93,8 @@ export interface PromptFormatOptions {
    * without a system message.
    */
   readonly system: string | null;
+  /** For the format `chat`, a template in place of the tokenizer's own. */
+  readonly chatTemplate?: string | null;
 }
 
 /** An entry in the table of prompt formats. */

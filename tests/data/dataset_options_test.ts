@@ -30,7 +30,6 @@ async function loaded(
         tokenizer,
         config: { eos_token_id: tokenizer.eosTokenId! },
         maxSeqLength: 1000,
-        promptFormat: "auto",
         ...options,
       },
     );
@@ -78,23 +77,54 @@ Deno.test("loadDataset() says which shape and prompt format it took, and why", a
   );
 });
 
-Deno.test("loadDataset() keeps the recipe for instruction rows, and the model's template for turns, where nothing is asked", async () => {
+Deno.test("loadDataset() takes the model's template where nothing is asked, the recipe for instruction rows without one or with the recipe's frame, and says why", async () => {
   const instruction = { instruction: "a", output: "b" };
-  const kept = await loaded(instruction, { promptFormat: null });
+  const why = async (
+    row: unknown,
+    template: string | null,
+  ): Promise<string> =>
+    (await loaded(row, { tokenizer: await withTemplate(template) }))
+      .description.replace(/^F: \w+ rows, prompt format /, "");
+  const { marked } = GOLDEN.templates.chatml!;
+  const own = "chat (the model has a chat template)";
+  assert.equal(await why(instruction, marked), own);
+  assert.equal(await why(MESSAGES, marked), own);
+  const none = "recipe (the model has no chat template)";
+  assert.equal(await why(instruction, null), none);
+  assert.equal(await why(MESSAGES, null), none);
+  const atom =
+    "{% for m in messages %}{{ ('Human: ' if m.role == 'user' else 'Assistant: ') + m.content }}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant: ' }}{% endif %}";
   assert.equal(
-    kept.description,
-    "F: instruction rows, prompt format recipe (the default for instruction rows; --prompt_format chat takes the model's own)",
+    await why(instruction, atom),
+    "recipe (the model's chat template has the recipe's Human and Assistant turns)",
+  );
+  assert.equal(await why(MESSAGES, atom), own);
+});
+
+Deno.test("loadDataset() takes the format that an adapter was trained in, unless another is asked for", async () => {
+  const instruction = { instruction: "a", output: "b" };
+  const storedFormat = { name: "recipe", folder: "A" };
+  const stored = await loaded(instruction, { storedFormat });
+  assert.equal(
+    stored.description,
+    "F: instruction rows, prompt format recipe (stored with A)",
   );
   const recipe = await loaded(instruction, { promptFormat: "recipe" });
-  assert.equal(kept.text, recipe.text);
-  assert.equal(
-    (await loaded(instruction)).description,
-    "F: instruction rows, prompt format chat (the model has a chat template)",
-  );
-  assert.equal(
-    (await loaded(MESSAGES, { promptFormat: null })).description,
-    (await loaded(MESSAGES)).description,
-  );
+  assert.equal(stored.text, recipe.text);
+  const chatml = await loaded(instruction, {
+    promptFormat: "chatml",
+    storedFormat,
+  });
+  assert.match(chatml.description, /chatml \(as asked for\)/);
+  const chatTemplate =
+    "{% for m in messages %}{{ '#' + m.role[0] + m.content + eos_token }}{% endfor %}{% if add_generation_prompt %}{{ '#a' }}{% endif %}";
+  const other = await loaded(instruction, {
+    storedFormat: { name: "chat", chatTemplate, folder: "A" },
+  });
+  assert.equal(other.text, "#ua<|end|>#ab<|end|>");
+  assert.equal(other.asked, "#ua<|end|>#a");
+  const ofTexts = { storedFormat: { name: "text", folder: "A" } };
+  assert.match((await loaded(MESSAGES, ofTexts)).description, /format chat/);
 });
 
 Deno.test("loadDataset() trains texts as they stand, from BOS to EOS, and asks for more of one", async () => {

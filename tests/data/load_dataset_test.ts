@@ -16,7 +16,7 @@ const DATA = "tests/fixtures/data";
 async function load(
   rows: readonly unknown[],
   maxSeqLength: number,
-  skip = false,
+  { skip = false, promptFormat = "recipe" } = {},
 ): Promise<Dataset | string> {
   const path = Deno.makeTempFileSync({ suffix: ".jsonl" });
   try {
@@ -26,6 +26,7 @@ async function load(
       config: { eos_token_id: [2, 1] },
       maxSeqLength,
       skipOverlength: skip,
+      promptFormat,
     });
   } catch (error) {
     return (error as Error).message.replaceAll(path, "F");
@@ -113,7 +114,7 @@ Deno.test("loadDataset() says which max_seq_length is needed when no answer is l
     }`,
   );
   assert.match(
-    String(await load([example], 8, true)),
+    String(await load([example], 8, { skip: true })),
     /left at max_seq_length 8 with skip_overlength, /,
   );
   assert(typeof await load([example], needed) !== "string");
@@ -138,6 +139,10 @@ Deno.test("loadDataset() refuses a file of empty answers and a limit below 1", a
   const example = { instruction: "回答", input: "", output: "" };
   assert.equal(
     await load([example], 64),
+    'Cannot train on "F": every answer is empty, answers with text are needed',
+  );
+  assert.equal(
+    await load([example], 64, { promptFormat: "chat" }),
     'Cannot train on "F": every answer is empty, answers with text are needed',
   );
   assert.equal(

@@ -350,6 +350,7 @@ Deno.test("train.sh is the recipe's script, and flags given to it win", async ()
       Deno.readTextFileSync(`${folder}/output/training_args.json`),
     );
     assert.equal(settings.learning_rate, 1e-4);
+    assert.equal(settings.prompt_format, "recipe");
     assert.match(out, /Trained 1 step/);
   });
 });
