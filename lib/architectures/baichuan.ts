@@ -14,10 +14,11 @@ import {
   Module,
   NormHead,
   type Projection,
+  type RopeParameters,
   splitFused,
 } from "../nn/mod.ts";
 import type { Tensor } from "../tensor/mod.ts";
-import type { ConfigReader } from "./config_reader.ts";
+import { classNames, type ConfigReader } from "./config_reader.ts";
 import {
   Decoder,
   DecoderBody,
@@ -27,6 +28,7 @@ import {
 } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
+import { refuseScaledRope, type RopeSizes } from "./rope_config.ts";
 
 /** The numbers of one Baichuan. */
 export interface BaichuanConfig extends DecoderConfig {
@@ -116,7 +118,7 @@ class BaichuanForCausalLm extends Decoder {
       layer: () =>
         new PreNormLayer({
           attention: new BaichuanAttention(config),
-          mlp: new GatedMlp(config),
+          mlp: new GatedMlp({ ...config, downBeforeUp: true }),
           norm,
         }),
     });
@@ -142,26 +144,69 @@ class BaichuanForCausalLm extends Decoder {
 /** Words of the second generation's vocabulary. */
 const SECOND_VOCABULARY = 125696;
 
+/** Hidden size and heads of the published models, 7B and 13B. */
+const PUBLISHED_SIZES: readonly { size: string; rotates: boolean }[] = [
+  { size: "4096/32", rotates: true },
+  { size: "5120/40", rotates: false },
+];
+
+/**
+ * Whether a config means a 7B, which rotates, or a 13B: no field says so. The
+ * published sizes do; so do the class of the first 7B, and the name under which a
+ * config has its length. Only Baichuan2 has one class for both.
+ */
+function readRotates(
+  reader: ConfigReader,
+  config: DecoderConfig & { readonly normsHead: boolean },
+): boolean {
+  const size = `${config.hiddenSize}/${config.heads}`;
+  const published = PUBLISHED_SIZES.find((each) => each.size === size);
+  if (published !== undefined) return published.rotates;
+  const isFirst = classNames(reader.json).some((name) =>
+    /^BaiChuan/.test(`${name}`)
+  );
+  if (isFirst || reader.value("max_position_embeddings") !== undefined) {
+    return true;
+  }
+  if (config.normsHead && reader.value("model_max_length") === undefined) {
+    reader.problems.push(
+      "it cannot be told whether the model rotates: max_position_embeddings is needed where it does (7B), model_max_length where it has ALiBi (13B)",
+    );
+  }
+  return false;
+}
+
+/** The rotation of the 7B models, which no field changes. */
+function readBaichuanRope(
+  reader: ConfigReader,
+  { headSize, maxPositions }: RopeSizes,
+): RopeParameters {
+  reader.refuse("rope_theta", (value) => value === 10000);
+  refuseScaledRope(reader);
+  return { type: "default", theta: 10000, headSize, maxPositions };
+}
+
 function readBaichuanConfig(reader: ConfigReader): BaichuanConfig {
-  const rotates = reader.value("max_position_embeddings") !== undefined;
-  const config = readDecoderConfig(reader, {
+  const read = readDecoderConfig(reader, {
     modelType: "baichuan",
     vocabSize: 64000,
+    maxPositions: 4096,
     attentionBias: null,
+    readRope: readBaichuanRope,
   });
-  reader.refuse("rope_theta", (value) => value === 10000);
-  reader.refuse("rope_scaling", () => false);
   // Another weight adds to the loss over all positions.
   reader.refuse("z_loss_weight", (value) => value === 0);
-  return {
-    ...config,
-    rotates,
-    maxPositions: rotates
-      ? config.maxPositions
-      : reader.positions("model_max_length", 4096),
-    normsHead: reader.value("z_loss_weight") !== undefined ||
-      config.vocabSize === SECOND_VOCABULARY,
-  };
+  const normsHead = reader.value("z_loss_weight") !== undefined ||
+    read.vocabSize === SECOND_VOCABULARY;
+  const config = { ...read, normsHead };
+  const rotates = readRotates(reader, config);
+  if (rotates && config.headSize % 2 !== 0) {
+    reader.problems.push(`head_dim ${config.headSize} must be even`);
+  }
+  const maxPositions = rotates
+    ? config.maxPositions
+    : reader.positions("model_max_length", 4096);
+  return { ...config, rotates, maxPositions };
 }
 
 /** Baichuan among the families. */

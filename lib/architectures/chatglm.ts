@@ -1,11 +1,13 @@
 /**
- * ChatGLM3 and GLM-4-9B-chat as their own code has them, which transformers lacks:
+ * ChatGLM2, ChatGLM3 and GLM-4-9B-chat as their own code has them, which transformers lacks:
  * fused projections under other names, half of each head rotated in neighbouring
  * pairs.
  *
  * @module
  */
 
+import { FileBytes } from "../formats/file_bytes.ts";
+import { isFile } from "../formats/file_info.ts";
 import {
   attendHeads,
   type AttentionPlace,
@@ -18,6 +20,7 @@ import {
   type ModuleList,
   type Projection,
   type RmsNorm,
+  type RopeParameters,
   splitFused,
 } from "../nn/mod.ts";
 import type { Tensor } from "../tensor/mod.ts";
@@ -225,8 +228,25 @@ class ChatGlmForCausalLm extends Decoder {
   }
 }
 
+/** Fields of ChatGLM-6B, the first, which is another model under the same name. */
+const FIRST_FIELDS = [
+  "inner_hidden_size",
+  "max_sequence_length",
+  "position_encoding_2d",
+];
+
 /** What no published model of this form has, or another model of the same name. */
 function refuseOthers(reader: ConfigReader): void {
+  const first = FIRST_FIELDS.filter((field) =>
+    reader.value(field) !== undefined
+  );
+  if (first.length > 0) {
+    reader.problems.push(
+      `${
+        first.join(", ")
+      } means the first ChatGLM-6B, which is not supported (ChatGLM2, ChatGLM3 and GLM-4-9B are)`,
+    );
+  }
   for (const field of ["rmsnorm", "original_rope", "post_layer_norm"]) {
     reader.refuse(field, (value) => value === true);
   }
@@ -234,7 +254,6 @@ function refuseOthers(reader: ConfigReader): void {
     const field of [
       "apply_residual_connection_post_layernorm",
       "fp32_residual_connection",
-      "position_encoding_2d",
       "tie_word_embeddings",
     ]
   ) reader.refuse(field, (value) => value === false);
@@ -265,12 +284,48 @@ function readHeads(
   return { heads, keyValueHeads, headSize };
 }
 
+/** A longer `modeling_chatglm.py` than this is none. */
+const LARGEST_CODE = 2 ** 20;
+
+/**
+ * Whether `rope_ratio` divides positions, as in ChatGLM2-6B-32k; in ChatGLM3 and
+ * GLM-4 it multiplies the base. No field says which: the folder's own code does,
+ * whose text is searched and never executed; else the names of models and the
+ * transformers version in the config, and where none is given, it multiplies.
+ */
+function dividesPositions({ path, json }: ConfigReader): boolean {
+  const file = `${path}/modeling_chatglm.py`;
+  if (isFile(file)) {
+    using bytes = new FileBytes(file);
+    const start = bytes.read(0, Math.min(bytes.size, LARGEST_CODE));
+    const code = new TextDecoder().decode(start);
+    if (/\/ *self\.rope_ratio/.test(code)) return true;
+    if (/\* *self\.rope_ratio/.test(code)) return false;
+  }
+  const named = JSON.stringify([json._name_or_path, json.auto_map]);
+  if (/chatglm2/i.test(named)) return true;
+  if (/chatglm3|glm-?4/i.test(named)) return false;
+  return `${json.transformers_version}`.startsWith("4.27.");
+}
+
+/** The rotation of half of each head. */
+function readChatGlmRope(
+  reader: ConfigReader,
+  sizes: { readonly headSize: number; readonly maxPositions: number },
+): RopeParameters {
+  const ratio = reader.number("rope_ratio", 1, { moreThan: 0 });
+  const { headSize, maxPositions } = sizes;
+  const plain = { headSize: headSize / 2, maxPositions };
+  return ratio !== 1 && dividesPositions(reader)
+    ? { ...plain, type: "linear", factor: ratio, theta: 10000 }
+    : { ...plain, type: "default", theta: 10000 * ratio };
+}
+
 function readChatGlmConfig(reader: ConfigReader): ChatGlmConfig {
   refuseOthers(reader);
   const sizes = readHeads(reader);
   const maxPositions = reader.positions("seq_length", 2048);
   const linearBias = reader.flag("add_bias_linear", false);
-  const ratio = reader.number("rope_ratio", 1, { moreThan: 0 });
   return {
     ...sizes,
     modelType: "chatglm",
@@ -291,12 +346,10 @@ function readChatGlmConfig(reader: ConfigReader): ChatGlmConfig {
     tieWordEmbeddings: false,
     eosTokenIds: reader.ids("eos_token_id", 2),
     bosTokenId: reader.ids("bos_token_id", null)[0] ?? null,
-    rope: {
-      type: "default",
-      headSize: sizes.headSize / 2,
+    rope: readChatGlmRope(reader, {
+      headSize: sizes.headSize,
       maxPositions,
-      theta: 10000 * ratio,
-    },
+    }),
   };
 }
 

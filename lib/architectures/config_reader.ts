@@ -28,6 +28,21 @@ const LARGEST_COUNT = 2 ** 24;
 const MOST_LAYERS = 2000;
 const LARGEST_POSITION = 2 ** 31 - 1;
 
+/**
+ * The classes that a config names: `architectures`, and those of `auto_map` without
+ * their modules.
+ */
+export function classNames(
+  { architectures, auto_map: mapped }: ConfigJson,
+): unknown[] {
+  const listed: unknown[] = Array.isArray(architectures) ? architectures : [];
+  if (typeof mapped !== "object" || mapped === null) return listed;
+  const classes = Object.values(mapped).filter((each) =>
+    typeof each === "string"
+  );
+  return [...listed, ...classes.map((each) => each.split(".").at(-1))];
+}
+
 /** The fields of one JSON object, and their problems. */
 export class ConfigReader {
   /** The problems so far. */

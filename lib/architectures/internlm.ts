@@ -10,11 +10,11 @@ import { ConfigReader } from "./config_reader.ts";
 import { NamedDecoder, PreNormLayer, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
-import { readRope, type RopeSizes } from "./rope_config.ts";
+import { readRope, refuseScaledRope, type RopeSizes } from "./rope_config.ts";
 
 /** The rotation; "dynamic" changes rows longer than `max_position_embeddings` only. */
 function readRotary(reader: ConfigReader, sizes: RopeSizes): RopeParameters {
-  reader.refuse("rope_scaling", () => false);
+  refuseScaledRope(reader);
   const rotary = reader.section("rotary");
   const type = rotary.choice("type", "dynamic", ["dynamic", "origin"]);
   const rope_theta = rotary.number("base", reader.number("rope_theta", 10000), {
@@ -51,8 +51,10 @@ export const INTERNLM: ModelFamily<DecoderConfig> = {
       norm,
       layer: () =>
         new PreNormLayer({
-          attention: new SelfAttention(config),
-          mlp: new GatedMlp(config),
+          attention: new SelfAttention(config, {
+            rotatesCache: config.rope.type === "dynamic",
+          }),
+          mlp: new GatedMlp({ ...config, downBeforeUp: true }),
           norm,
         }),
     });

@@ -24,6 +24,7 @@ import { DecoderLayer } from "./causal_lm.ts";
 import { Decoder, type DecoderParts, layerList, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
+import { readOlderRope } from "./rope_config.ts";
 
 /** Queries, keys and values of `[tokens, groups·(queries + 2)·headSize]`. */
 function splitGroups(fused: Tensor, config: DecoderConfig): Projected {
@@ -195,12 +196,15 @@ class InternLm2ForCausalLm extends Decoder {
 export const INTERNLM2: ModelFamily<DecoderConfig> = {
   name: "InternLM2",
   modelTypes: ["internlm2"],
+  // The first published files have the type of InternLM.
+  sharedTypes: ["internlm"],
   architectures: ["InternLM2ForCausalLM"],
   readConfig(reader): DecoderConfig {
     const config = readDecoderConfig(reader, {
       modelType: "internlm2",
       vocabSize: 103168,
       attentionBias: null,
+      readRope: readOlderRope,
     });
     return {
       ...config,

@@ -9,6 +9,7 @@ import { GatedMlp, SelfAttention } from "../nn/mod.ts";
 import { NamedDecoder, PreNormLayer, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
+import { readOlderRope } from "./rope_config.ts";
 
 /** The numbers of one MiniCPM. */
 export interface MiniCpmConfig extends DecoderConfig {
@@ -33,6 +34,7 @@ export const MINICPM: ModelFamily<MiniCpmConfig> = {
       ...readDecoderConfig(reader, {
         modelType: "minicpm",
         tieWordEmbeddings: true,
+        readRope: readOlderRope,
       }),
       embeddingScale: reader.number("scale_emb", 1),
       depthScale: reader.number("scale_depth", 1),

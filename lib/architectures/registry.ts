@@ -7,7 +7,11 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
-import type { ConfigJson, ConfigReader } from "./config_reader.ts";
+import {
+  classNames,
+  type ConfigJson,
+  type ConfigReader,
+} from "./config_reader.ts";
 import { FAMILIES } from "./families.ts";
 
 /** What a page declares about its family. */
@@ -18,9 +22,14 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
   readonly modelTypes: readonly string[];
   /**
    * Names in `architectures` or `auto_map` that it supports when `model_type`
-   * is missing.
+   * is missing or unknown.
    */
   readonly architectures: readonly string[];
+  /**
+   * Values of `model_type` that belong to another family, and to this one where
+   * one of its `architectures` is named. Default none.
+   */
+  readonly sharedTypes?: readonly string[];
   /**
    * peft's `target_modules` when the user names none. Default none: the user
    * must name them.
@@ -100,19 +109,22 @@ export function familyNames(): string[] {
 
 /**
  * The family of the model whose `config.json`, in the folder `path`, is `json`:
- * found by `model_type`, or when that is missing by `architectures`, or by the
- * classes that `auto_map` names; code that it names is never executed.
+ * found by `model_type`, or when that is missing or unknown by `architectures`,
+ * or by the classes that `auto_map` names; code that it names is never executed.
  *
  * @throws {InputError} when no family supports it.
  */
 export function familyOf(path: string, json: ConfigJson): ModelFamily {
   const type = json.model_type ?? undefined;
   const names = classNames(json);
-  const family = families.find((each) =>
-    type === undefined
-      ? each.architectures.some((name) => names.includes(name))
-      : each.modelTypes.some((name) => name === type)
-  );
+  const isNamed = ({ architectures }: ModelFamily): boolean =>
+    architectures.some((name) => names.includes(name));
+  const hasType = (types: readonly string[] = []): boolean =>
+    types.some((name) => name === type);
+  const family =
+    families.find((each) => hasType(each.sharedTypes) && isNamed(each)) ??
+      families.find(({ modelTypes }) => hasType(modelTypes)) ??
+      families.find(isNamed);
   if (family !== undefined) return family;
   const named = names.length > 0
     ? ` (${names.slice(0, 3).map((name) => quoted(name, 60)).join(", ")})`
@@ -123,17 +135,6 @@ export function familyOf(path: string, json: ConfigJson): ModelFamily {
       type === undefined ? "missing" : quoted(type, 60)
     }${named}, known are ${known.map((name) => `"${name}"`).join(", ")}`,
   );
-}
-
-/** The classes that a config names: `architectures`, and those of `auto_map` without their modules. */
-function classNames(json: ConfigJson): unknown[] {
-  const { architectures, auto_map: mapped } = json;
-  const listed: unknown[] = Array.isArray(architectures) ? architectures : [];
-  if (typeof mapped !== "object" || mapped === null) return listed;
-  const classes = Object.values(mapped).filter((each) =>
-    typeof each === "string"
-  );
-  return [...listed, ...classes.map((each) => each.split(".").at(-1))];
 }
 
 /**

@@ -50,6 +50,20 @@ export interface RopeSizes {
    * rotate whole heads and refuse any other value.
    */
   readonly partialRotaryFactor?: number | undefined;
+  /** The types of scaling that the family's own code has. Default all. */
+  readonly types?: readonly RopeType[];
+}
+
+/**
+ * Reads the rotary parameters of families whose own code only knows those that the
+ * first transformers with scalings had.
+ */
+export function readOlderRope(
+  reader: ConfigReader,
+  sizes: RopeSizes,
+): RopeParameters {
+  const types = ["default", "linear", "dynamic"] as const;
+  return readRope(reader, { ...sizes, types });
 }
 
 /** Reads the rotary parameters in `reader`, which also collects the problems. */
@@ -73,11 +87,12 @@ export function readRope(
   const plain = { headSize, maxPositions, theta, type: "default" } as const;
   const spelled = scaling.value("rope_type") ?? scaling.value("type") ??
     "default";
-  const type = [...ROPE_FIELDS.keys()].find((each) => each === spelled);
+  const { types = [...ROPE_FIELDS.keys()] } = sizes;
+  const type = types.find((each) => each === spelled);
   if (type === undefined) {
     reader.problems.push(
       `rope_type ${quoted(spelled, 60)} is not supported (${
-        [...ROPE_FIELDS.keys()].join(", ")
+        types.join(", ")
       } are)`,
     );
     return plain;
@@ -100,6 +115,21 @@ export function readRope(
     ...scalingFields(scaling, { fields, headSize }),
     ...originalPositions(reader, { scaling, type, sizes }),
   };
+}
+
+/**
+ * Refuses a scaling of the rotation, for families whose own code reads neither
+ * `rope_scaling` nor `rope_parameters`.
+ */
+export function refuseScaledRope(reader: ConfigReader): void {
+  reader.refuse("rope_scaling", () => false);
+  reader.refuse("rope_parameters", (value) => {
+    const { rope_type = "default", rope_theta = 10000 } = value as {
+      readonly rope_type?: unknown;
+      readonly rope_theta?: unknown;
+    };
+    return rope_type === "default" && rope_theta === 10000;
+  });
 }
 
 /** The size of the rotated part of a head: an even number. */

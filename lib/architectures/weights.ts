@@ -29,9 +29,14 @@ import type { CausalLm, ModelConfig } from "./causal_lm.ts";
 import { ggufWeights } from "./gguf_model.ts";
 import { storedTensor } from "./stored_weights.ts";
 
-/** Buffers in older checkpoints that no model needs: angles of a rope, causal masks. */
-const DERIVED =
-  /(rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)|attn\.(masked_)?bias|attention\.(masked_)?bias)$/;
+/** Names in older checkpoints that no model needs: angles of a rope, masks, a version mark. */
+const DERIVED = new RegExp(
+  [
+    /rotary_(pos_)?emb\.(inv_freq|cos_cached|sin_cached)$/,
+    /(attn|attention)\.((masked_)?bias|logn_tensor)$/,
+    /(^|\.)(future_mask|alibi_mask|decoder\.version)$/,
+  ].map(({ source }) => source).join("|"),
+);
 
 /**
  * The parameters that the files must contain: all except a head that is tied to

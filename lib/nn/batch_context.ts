@@ -72,6 +72,7 @@ export class BatchContext {
    * complex `[length, 1, size/2]`.
    */
   readonly rotations: readonly Tensor[];
+  readonly #ropes: readonly RotaryEmbedding[];
   readonly #scope = currentScope();
   readonly #made = new Map<string, Tensor>();
 
@@ -91,7 +92,8 @@ export class BatchContext {
     this.rows = this.isRectangle ? segments.length : 1;
     this.length = positions.length / this.rows;
     this.rowPositions = positions.subarray(0, this.length);
-    this.rotations = (options.ropes ?? []).map((rope) =>
+    this.#ropes = options.ropes ?? [];
+    this.rotations = this.#ropes.map((rope) =>
       rope.table(this.rowPositions, this.device)
     );
     if (this.cached > 0 && !this.isRectangle) {
@@ -114,6 +116,17 @@ export class BatchContext {
           positions.byteLength,
         ),
       }));
+  }
+
+  /**
+   * The rotations of a whole text, its cached positions included: complex
+   * `[cached + length, 1, size/2]`. `rope` is the index of the rotary embedding.
+   */
+  wholeRotations(rope: number): Tensor {
+    const whole = new Int32Array(this.cached + this.length);
+    for (let at = 0; at < this.cached; at++) whole[at] = at;
+    whole.set(this.rowPositions, this.cached);
+    return this.#ropes[rope]!.table(whole, this.device);
   }
 
   /** Whether `window` hides any token of this batch. */

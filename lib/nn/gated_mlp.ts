@@ -20,16 +20,21 @@ export interface MlpOptions {
   readonly activation: Activation;
   /** Whether the projections have biases. Default no. */
   readonly mlpBias?: boolean | undefined;
+  /**
+   * Whether `down_proj` stands before `up_proj` in the tree, whose order is that
+   * in which fresh adapters are drawn. Default no.
+   */
+  readonly downBeforeUp?: boolean | undefined;
 }
 
 /** `residual + down(act(gate(x)) ∘ up(x))`. */
 export class GatedMlp extends Module {
   /** Computes the gate: `[tokens, hidden]` to `[tokens, intermediate]`. */
-  gate_proj: Projection;
+  declare gate_proj: Projection;
   /** Computes what the gate is multiplied with; the same shape as the gate. */
-  up_proj: Projection;
+  declare up_proj: Projection;
   /** Maps the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
-  down_proj: Projection;
+  declare down_proj: Projection;
   readonly #activate: (gate: Tensor) => Tensor;
 
   /** Makes the three projections; their weights are loaded later. */
@@ -41,13 +46,16 @@ export class GatedMlp extends Module {
       outFeatures: intermediateSize,
       bias,
     };
-    this.gate_proj = new Linear(wide);
-    this.up_proj = new Linear(wide);
-    this.down_proj = new Linear({
+    const down = new Linear({
       inFeatures: intermediateSize,
       outFeatures: hiddenSize,
       bias,
     });
+    this.gate_proj = new Linear(wide);
+    // Fields stand in the tree in the order in which they are set.
+    if (options.downBeforeUp) this.down_proj = down;
+    this.up_proj = new Linear(wide);
+    if (!options.downBeforeUp) this.down_proj = down;
     this.#activate = ACTIVATIONS[options.activation];
   }
 

@@ -56,6 +56,12 @@ export interface HeadForm extends AttentionForm {
   readonly norms?: HeadNorms | undefined;
   /** Norms after the rotation. */
   readonly lateNorms?: HeadNorms | undefined;
+  /**
+   * Whether the cache holds keys as they were before the rotation, and all of them
+   * are rotated at each step: for rotations that change with the length of a text.
+   * Default no.
+   */
+  readonly rotatesCache?: boolean | undefined;
 }
 
 /** Queries, keys and values of all heads. */
@@ -87,9 +93,15 @@ export function attendHeads(
     { ...form, which: "query" },
     context,
   );
+  const rotatesCache = form.rotatesCache && cache !== undefined;
   const ownKeys = turnedHeads(
     projected.key,
-    { ...form, heads: keyValueHeads, which: "key" },
+    {
+      ...form,
+      heads: keyValueHeads,
+      which: "key",
+      ...(rotatesCache ? { rope: null } : {}),
+    },
     context,
   );
   const ownValues = aten.transpose(
@@ -97,14 +109,34 @@ export function attendHeads(
     1,
     2,
   );
-  const seen = cache?.append(ownKeys, ownValues) ??
+  const { keys, values } = cache?.append(ownKeys, ownValues) ??
     { keys: ownKeys, values: ownValues };
+  const turned = rotatesCache ? rotatedKeys(keys, form, context) : keys;
   const mixed = aten.transpose(
-    attention({ ...form, query, ...seen }, context),
+    attention({ ...form, query, keys: turned, values }, context),
     1,
     2,
   );
   return aten.reshape(mixed, [rows * length, heads * headSize]);
+}
+
+/** All keys of a text, `[rows, heads, length, headSize]`, rotated by their positions. */
+function rotatedKeys(
+  keys: Tensor,
+  form: HeadForm,
+  context: BatchContext,
+): Tensor {
+  const [rows = 0, heads = 0, length = 0, headSize = 0] = keys.shape;
+  const plain = aten.reshape(aten.transpose(keys, 1, 2), [
+    rows * length,
+    heads * headSize,
+  ]);
+  const rotated = rotate(plain, {
+    table: context.wholeRotations(form.rope ?? 0),
+    shape: { rows, length, heads, headSize },
+    pairing: form.pairing ?? "halves",
+  });
+  return aten.transpose(rotated, 1, 2);
 }
 
 /** Heads of queries or keys, normalised and rotated: `[rows, heads, length, headSize]`. */

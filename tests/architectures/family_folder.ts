@@ -59,3 +59,17 @@ export function goldenLogits(
   using model = AutoModelForCausalLM.fromPretrained(folder);
   return model.forward(fromData(golden.get("ids")!)).toArray();
 }
+
+/** What `use` makes of a folder that holds only a golden config with other fields. */
+export function withConfig<T>(
+  name: string,
+  fields: Fields,
+  use: (folder: string) => T,
+): T {
+  const made: T[] = [];
+  inFolder((folder) => {
+    Deno.writeTextFileSync(`${folder}/config.json`, changed(name, fields));
+    made.push(use(folder));
+  });
+  return made[0]!;
+}

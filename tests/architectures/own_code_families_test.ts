@@ -1,6 +1,6 @@
 /**
- * Families whose code transformers lacks, beyond their golden folders: how they are
- * recognised, what they refuse, and rotations that follow each row's length.
+ * Families whose code transformers lacks, beyond their golden folders: biases, the
+ * order of their trees, and rotations that follow the length of a text.
  *
  * @module
  */
@@ -20,128 +20,7 @@ import {
 } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import { inFolder } from "../formats/temporary.ts";
-import { changed, type Fields, FOLDER, refusal } from "./family_folder.ts";
-
-/** What `use` makes of a folder that holds only a golden config with other fields. */
-function withConfig<T>(
-  name: string,
-  fields: Fields,
-  use: (folder: string) => T,
-): T {
-  const made: T[] = [];
-  inFolder((folder) => {
-    Deno.writeTextFileSync(`${folder}/config.json`, changed(name, fields));
-    made.push(use(folder));
-  });
-  return made[0]!;
-}
-
-/** For each folder the class that its `auto_map` names for the model. */
-const CLASSES: Readonly<Record<string, string>> = {
-  baichuan_7b: "BaiChuanForCausalLM",
-  baichuan2_13b: "BaichuanForCausalLM",
-  internlm: "InternLMForCausalLM",
-  internlm2: "InternLM2ForCausalLM",
-  chatglm3: "ChatGLMForConditionalGeneration",
-  glm4_chat: "ChatGLMForConditionalGeneration",
-  qwen: "QWenLMHeadModel",
-  minicpm: "MiniCPMForCausalLM",
-};
-
-for (const [name, className] of Object.entries(CLASSES)) {
-  Deno.test(`${name} is known by its model_type, by architectures and by auto_map`, () => {
-    const forms: Fields[] = [
-      { model_type: undefined, auto_map: undefined },
-      {
-        model_type: undefined,
-        architectures: undefined,
-        auto_map: { AutoModelForCausalLM: `modeling_own.${className}` },
-      },
-    ];
-    if (name !== "minicpm") {
-      forms.push({ architectures: undefined, auto_map: undefined });
-    }
-    const wanted = readConfig(`${FOLDER}/${name}`).modelType;
-    for (const fields of forms) {
-      const type = withConfig(
-        name,
-        fields,
-        (folder) => readConfig(folder).modelType,
-      );
-      assert.equal(type, wanted, JSON.stringify(fields));
-    }
-  });
-}
-
-/** Per folder and field a value that no page computes, and the sentence about it. */
-const REFUSED: readonly (readonly [string, string, unknown])[] = [
-  ["baichuan2_7b", "z_loss_weight", 0.5],
-  ["baichuan_7b", "rope_theta", 5000],
-  ["baichuan_7b", "rope_scaling", { type: "linear", factor: 2 }],
-  ["baichuan_13b", "rope_scaling", { type: "linear", factor: 2 }],
-  ["internlm", "rope_scaling", { type: "linear", factor: 2 }],
-  ["chatglm3", "rmsnorm", false],
-  ["chatglm3", "original_rope", false],
-  ["chatglm3", "post_layer_norm", false],
-  ["chatglm3", "apply_residual_connection_post_layernorm", true],
-  ["chatglm3", "fp32_residual_connection", true],
-  ["chatglm3", "position_encoding_2d", true],
-  ["chatglm3", "tie_word_embeddings", true],
-  ["chatglm3", "quantization_bit", 4],
-  ["chatglm3", "pre_seq_len", 128],
-  ["glm4_chat", "vision_config", { layers: 2 }],
-  ["qwen", "scale_attn_weights", false],
-  ["qwen", "use_cache_quantization", true],
-  ["qwen", "visual", { layers: 2 }],
-  ["minicpm", "num_experts", 8],
-  ["minicpm", "sparse_config", { kernel: 32 }],
-];
-
-for (const [name, field, value] of REFUSED) {
-  Deno.test(`${name} refuses ${field} ${JSON.stringify(value)} by name`, () =>
-    assert.equal(
-      refusal(name, { [field]: value }),
-      `${field} ${JSON.stringify(value)} is not supported`,
-    ));
-}
-
-Deno.test("InternLM refuses a kind of rotation it does not compute", () =>
-  assert.equal(
-    refusal("internlm", { rotary: { type: "linear" } }),
-    'type "linear" is not supported (dynamic, origin are)',
-  ));
-
-Deno.test("ChatGLM's heads and groups that contradict each other are told", () => {
-  assert.equal(
-    refusal("chatglm3", { multi_query_group_num: 3, kv_channels: 6 }),
-    "num_attention_heads 4 must be a multiple of multi_query_group_num 3; kv_channels 6 must be a multiple of 4",
-  );
-});
-
-Deno.test("Baichuan has ALiBi where only model_max_length is given, and a head that norms where z_loss_weight or the vocabulary says so", () => {
-  const formOf = (fields: Fields): unknown[] => {
-    const { rotates, normsHead, maxPositions } = withConfig(
-      "baichuan_7b",
-      fields,
-      (folder) => readConfig(folder),
-    ) as unknown as Fields;
-    return [rotates, normsHead, maxPositions];
-  };
-  assert.deepEqual(formOf({}), [true, false, 64]);
-  assert.deepEqual(formOf({ model_max_length: 32 }), [true, false, 64]);
-  const alone = { max_position_embeddings: undefined };
-  assert.deepEqual(formOf({ ...alone, model_max_length: 32 }), [
-    false,
-    false,
-    32,
-  ]);
-  assert.deepEqual(formOf({ ...alone, vocab_size: 125696 }), [
-    false,
-    true,
-    4096,
-  ]);
-  assert.deepEqual(formOf({ z_loss_weight: 0 }), [true, true, 64]);
-});
+import { changed, type Fields, FOLDER, withConfig } from "./family_folder.ts";
 
 Deno.test("ChatGLM has a key head for each head without multi_query_attention, and biases everywhere with add_bias_linear", () => {
   const shapesOf = (fields: Fields): Map<string, readonly number[]> =>
@@ -173,14 +52,6 @@ Deno.test("ChatGLM has a key head for each head without multi_query_attention, a
   ) assert(biased.has(`${name}.bias`), name);
   assert(!biased.has("transformer.output_layer.bias"));
 });
-
-Deno.test("Qwen's sizes that contradict each other are told", () =>
-  assert.equal(
-    refusal("qwen", { kv_channels: 6, rotary_pct: 0.5, seq_length: 1 }),
-    "hidden_size 32 must be num_attention_heads 4 times kv_channels 6; " +
-      "rotary_pct 0.5 of kv_channels 6 must give an even number of 4 or more; " +
-      "seq_length must be 2 or more, got 1",
-  ));
 
 Deno.test("Qwen has biases on all projections of a layer without no_bias", () => {
   const biasesOf = (no_bias: boolean): string[] =>
@@ -263,6 +134,38 @@ Deno.test("InternLM's scaling_factor is the factor of its rotation", () => {
   ) as unknown as { rope: Fields };
   assert.deepEqual([config.rope.factor, config.rope.theta], [3, 3000]);
 });
+
+/** Positions that the rows of `internlm` fit: its rotations change with longer ones. */
+const FITTING = 8;
+
+Deno.test("InternLM rotates all cached keys anew once a text is longer than max_position_embeddings", () => {
+  using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/internlm`);
+  const caches = model.decoderLayers.map(() => new KeyValueCache());
+  // Across the limit, then far beyond it, several tokens at a time too.
+  let from = 0;
+  for (const to of [5, FITTING - 1, FITTING, FITTING + 1, 10, 15, 16]) {
+    const step = logitsOf(model, to, { from, caches });
+    const whole = logitsOf(model, to);
+    assertClose(step, whole.slice(-step.length), {
+      limit: 1e-5,
+      what: `${to}`,
+    });
+    from = to;
+  }
+  for (const cache of caches) cache[Symbol.dispose]();
+});
+
+for (
+  const name of ["baichuan_7b", "baichuan2_13b", "internlm", "internlm_20b"]
+) {
+  Deno.test(`${name} has down_proj before up_proj, the order in which peft draws fresh adapters`, () => {
+    const model = AutoModelForCausalLM.fromConfig(`${FOLDER}/${name}`);
+    const names = [...model.namedParameterSpecs()].flatMap(({ path }) =>
+      /layers\.1\.mlp\.(.*)\.weight/.exec(path)?.[1] ?? []
+    );
+    assert.deepEqual(names, ["gate_proj", "down_proj", "up_proj"]);
+  });
+}
 
 for (const name of ["baichuan2_7b", "qwen", "internlm"]) {
   Deno.test(`${name} leaves nothing behind`, () => {
