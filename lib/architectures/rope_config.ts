@@ -51,7 +51,7 @@ export interface RopeSizes {
    */
   readonly partialRotaryFactor?: number | undefined;
   /** The types of scaling that the family's own code has. Default all. */
-  readonly types?: readonly RopeType[];
+  readonly types?: readonly RopeParameters["type"][];
 }
 
 /**
