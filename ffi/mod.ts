@@ -44,6 +44,7 @@ export {
   isWhole,
   memoryOf,
   newEmpty,
+  requiresGrad,
   setGradient,
   setRequiresGrad,
   shapeOf,

@@ -23,6 +23,8 @@ export const OPERATORS = {
   sin: "aten::sin(Tensor self) -> Tensor",
   tanh: "aten::tanh(Tensor self) -> Tensor",
   sigmoid: "aten::sigmoid(Tensor self) -> Tensor",
+  logaddexp: "aten::logaddexp(Tensor self, Tensor other) -> Tensor",
+  lerp_: "aten::lerp_.Tensor(Tensor self, Tensor end, Tensor weight) -> Tensor",
   isfinite: "aten::isfinite(Tensor self) -> Tensor",
   eq: "aten::eq.Tensor(Tensor self, Tensor other) -> Tensor",
   le: "aten::le.Tensor(Tensor self, Tensor other) -> Tensor",
@@ -67,6 +69,10 @@ export const OPERATORS = {
     "aten::rms_norm(Tensor input, SymInt[] normalized_shape, Tensor? weight=None, float? eps=None) -> Tensor",
   scaledDotProductAttention:
     "aten::scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0, bool is_causal=False, float? scale=None, bool enable_gqa=False) -> Tensor",
+  flashAttention:
+    "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, float dropout_p=0.0, bool is_causal=False, Tensor? attn_mask=None, float? scale=None) -> (Tensor, Tensor)",
+  flashAttentionBackward:
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, Tensor? attn_mask=None, float? scale=None) -> (Tensor, Tensor, Tensor)",
   crossEntropyLoss:
     "aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.0) -> Tensor",
   dropout: "aten::dropout(Tensor input, float p, bool train) -> Tensor",
@@ -122,6 +128,7 @@ export const OPERATORS = {
     "aten::normal_(Tensor self, float mean=0, float std=1, Generator? generator=None) -> Tensor",
 
   // training
+  isLeaf: "aten::is_leaf(Tensor self) -> bool",
   backward:
     "aten::_backward(Tensor self, Tensor[] inputs, Tensor? gradient=None, bool? retain_graph=None, bool create_graph=False) -> ()",
   fusedAdamW_:

@@ -147,8 +147,12 @@ export const TORCH_SYMBOLS = {
   _ZN2at8autocast11clear_cacheEv: { parameters: [], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-/** libc10's only function: where a tensor keeps its gradient. */
+/** libc10's functions: where a tensor keeps its gradient, and whether it has one. */
 export const C10_SYMBOLS = {
+  _ZNK3c1010TensorImpl13requires_gradEv: {
+    parameters: ["pointer"], // const c10::TensorImpl* this
+    result: "bool",
+  },
   _ZN3c1010TensorImpl12mutable_gradEv: {
     parameters: ["pointer"], // c10::TensorImpl* this
     result: "pointer", // at::Tensor&

@@ -209,14 +209,30 @@ export function setRequiresGrad(handle: TensorHandle, value: boolean): void {
   );
 }
 
+/** The `c10::TensorImpl` that a handle points to. */
+function implementationOf(handle: TensorHandle): Deno.PointerValue {
+  const owner = Deno.UnsafePointer.create(handle)!;
+  return new Deno.UnsafePointerView(owner).getPointer();
+}
+
+/**
+ * Whether autograd records what is computed from the tensor: it is a leaf whose
+ * gradient is wanted, or was computed from one.
+ */
+export function requiresGrad(handle: TensorHandle): boolean {
+  return libraries().c10._ZNK3c1010TensorImpl13requires_gradEv(
+    implementationOf(handle),
+  );
+}
+
 /**
  * Where a tensor keeps its gradient: a borrowed handle of a tensor that may be
  * undefined.
  */
 function gradientSlot(handle: TensorHandle): Deno.PointerObject {
-  const owner = Deno.UnsafePointer.create(handle)!;
-  const implementation = new Deno.UnsafePointerView(owner).getPointer();
-  return libraries().c10._ZN3c1010TensorImpl12mutable_gradEv(implementation)!;
+  return libraries().c10._ZN3c1010TensorImpl12mutable_gradEv(
+    implementationOf(handle),
+  )!;
 }
 
 /** A new handle of the gradient, or `null` while there is none. */

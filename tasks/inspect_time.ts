@@ -46,7 +46,13 @@ export async function timeSteps(
   const { features, preflight } = checked.dataset;
   const plan = planTraining(features.length, args);
   const batches = new TrainingBatches(
-    { model, args, trainDataset: features, tokenizer: checked.tokenizer },
+    {
+      model,
+      args,
+      trainDataset: features,
+      tokenizer: checked.tokenizer,
+      sharedPrefix: finetune.shared_prefix,
+    },
     { plan, model: base },
   );
   using engine = new StepEngine(trainableModel(model), args);

@@ -81,6 +81,7 @@ async function main(args: readonly string[]): Promise<void> {
     args: training,
     trainDataset: dataset.features,
     loss: finetune.loss,
+    sharedPrefix: finetune.shared_prefix,
     callbacks: [progressCallback({ bar: showsBar(training) })],
     argsJson: trainingArgsJson({
       training: parsed.training,

@@ -47,6 +47,10 @@ export interface ModelConfig {
   readonly tieWordEmbeddings: boolean;
   /** Ids that end an answer; the first is `config.eos_token_id` in the recipe. */
   readonly eosTokenIds: readonly number[];
+  /** Share of the attention weights that dropout sets to zero in training. Default 0. */
+  readonly attentionDropout?: number;
+  /** The bound of attention's scores, in families that cap them. Default none. */
+  readonly attnLogitSoftcapping?: number | null;
   /** The id that begins a text, or `null`. */
   readonly bosTokenId: number | null;
   /** The content of `config.json`, for saving it again. */
@@ -107,6 +111,19 @@ export abstract class CausalLm extends Module implements Disposable {
    * model that has seen nothing.
    */
   restoreRunState(_state: RunState | null): void {}
+
+  /**
+   * Why batches for this model are padded to rows of one length, or `null` where
+   * rows lie end to end and share prefixes: the fused kernel that merges their parts
+   * computes neither capped scores nor dropout, and runs on a CPU.
+   */
+  get paddingReason(): string | null {
+    const { attentionDropout = 0, attnLogitSoftcapping } = this.config;
+    if (this.device.type !== "cpu") return "the device is not a CPU";
+    if (attnLogitSoftcapping) return "the model caps attention scores";
+    if (attentionDropout > 0) return "the model drops attention weights";
+    return null;
+  }
 
   /** The device of the weights. */
   get device(): Device {

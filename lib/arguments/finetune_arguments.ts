@@ -80,6 +80,13 @@ export const FINETUNE = {
     help: "tokens: mean over all trained tokens of an optimizer step; " +
       "reference: mean over micro-batches of their means, as in the recipe",
   },
+  shared_prefix: {
+    kind: "bool",
+    default: true,
+    help: "Rows of a batch lie end to end, and what they begin with in " +
+      "common is computed once; false pads them to one length. Losses " +
+      "are the same but for dropout: a shared token has one mask",
+  },
   sample_question: {
     kind: "str",
     default: "auto",

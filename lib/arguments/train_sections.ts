@@ -47,6 +47,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
       "gradient_accumulation_steps",
       "dataloader_drop_last",
       "loss",
+      "shared_prefix",
       "seed",
       "data_seed",
     ],

@@ -117,6 +117,25 @@ export function rectangle(
   };
 }
 
+/**
+ * Makes sure that a batch can be made of `features`.
+ *
+ * @throws {RangeError} when there are none, or one does not have as many labels as
+ *   ids.
+ */
+export function checkFeatures(features: readonly Feature[]): void {
+  if (features.length === 0) {
+    throw new RangeError("Cannot collate a batch: it has no rows");
+  }
+  for (const { input_ids, labels } of features) {
+    if (input_ids.length !== labels.length) {
+      throw new RangeError(
+        `Cannot collate a row: it has ${labels.length} labels for ${input_ids.length} ids, one for each is needed`,
+      );
+    }
+  }
+}
+
 /** Number of trained labels of a feature; the first position is never trained. */
 export function trainedTokens({ labels }: Feature): number {
   return labels.reduce(

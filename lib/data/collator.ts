@@ -7,6 +7,7 @@
 import { InputError } from "../input_error.ts";
 import {
   type Batch,
+  checkFeatures,
   type Feature,
   IGNORED_LABEL,
   paddedBatch,
@@ -47,9 +48,7 @@ export function dataCollator(
   features: readonly Feature[],
   tokenizer: PadTokens,
 ): Batch {
-  if (features.length === 0) {
-    throw new RangeError("Cannot collate a batch: it has no rows");
-  }
+  checkFeatures(features);
   const pad = padTokenId(tokenizer);
   const sorted = features.toSorted((a, b) =>
     b.input_ids.length - a.input_ids.length
@@ -59,7 +58,6 @@ export function dataCollator(
   const labels = new BigInt64Array(inputIds.length).fill(BigInt(IGNORED_LABEL));
   let tokens = 0;
   for (const [row, feature] of sorted.entries()) {
-    checkLengths(feature);
     inputIds.set(feature.input_ids.map(BigInt), row * length);
     labels.set(feature.labels.map(BigInt), row * length);
     tokens += feature.input_ids.length;
@@ -73,12 +71,5 @@ function padTokenId({ padTokenId, unkTokenId }: PadTokens): bigint {
   if (id !== null) return BigInt(id);
   throw new InputError(
     'Cannot pad a batch: the tokenizer has neither a pad nor an unknown token, "pad_token" in tokenizer_config.json must name one',
-  );
-}
-
-function checkLengths({ input_ids, labels }: Feature): void {
-  if (input_ids.length === labels.length) return;
-  throw new RangeError(
-    `Cannot collate a row: it has ${labels.length} labels for ${input_ids.length} ids, one for each is needed`,
   );
 }

@@ -19,6 +19,7 @@ export {
 } from "./batch.ts";
 export { hasRecipeFrame, type StoredFormat } from "./choose_format.ts";
 export { dataCollator, type PadTokens } from "./collator.ts";
+export { sharedRows } from "./shared_rows.ts";
 export {
   type Dataset,
   type DatasetOptions,

@@ -6,9 +6,22 @@
  * @module
  */
 
-import { aten, DetachedScope, type Tensor, tensor } from "../tensor/mod.ts";
+import {
+  aten,
+  DetachedScope,
+  type GradientTape,
+  recordingTape,
+  type Tensor,
+  tensor,
+  wantsGradient,
+} from "../tensor/mod.ts";
 import type { BatchContext, Visibility } from "./batch_context.ts";
 import { dropout } from "./dropout.ts";
+import {
+  segmentAttention,
+  segmentAttentionBackward,
+  type SegmentInput,
+} from "./segment_attention.ts";
 
 /** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
 export class KeyValueCache implements Disposable {
@@ -90,15 +103,64 @@ export function attention(
 ): Tensor {
   const { query } = input;
   const heads = query.shape[1]!;
+  // Autocast leaves norms and rotations in float32.
+  const { dtype } = input.values;
   const parts: Parts = {
     ...input,
-    keys: repeatHeads(input.keys, heads),
+    query: aten.toDtype(query, dtype),
+    keys: aten.toDtype(repeatHeads(input.keys, heads), dtype),
     values: repeatHeads(input.values, heads),
     scale: input.scale ?? 1 / Math.sqrt(query.shape[3]!),
   };
+  if (joinsSegments(parts, context)) {
+    const inputs = [parts.query, parts.keys, parts.values];
+    const tape = recordingTape(inputs);
+    if (tape !== null) return recordedAttention(parts, { context, tape });
+    if (!wantsGradient(inputs)) {
+      return segmentAttention(segmentInput(parts, context)).output;
+    }
+  }
   return isShort(query, context) || input.softcap
     ? plainAttention(parts, context)
     : fusedAttention(parts, context);
+}
+
+/** Whether attention is computed segment by segment, without a mask over all tokens. */
+function joinsSegments(parts: Parts, context: BatchContext): boolean {
+  const { softcap, dropout = 0, query } = parts;
+  return !context.isRectangle && !softcap && dropout === 0 &&
+    query.device.type === "cpu";
+}
+
+function segmentInput(parts: Parts, context: BatchContext): SegmentInput {
+  const { query } = parts;
+  return {
+    ...parts,
+    calls: context.attentionCalls(),
+    biasOf: (call) => context.callBias(call, { ...parts, dtype: query.dtype }),
+  };
+}
+
+/** Attention over segments, with its own backward formula. */
+function recordedAttention(
+  parts: Parts,
+  place: { readonly context: BatchContext; readonly tape: GradientTape },
+): Tensor {
+  const { query, keys, values } = parts;
+  return place.tape.record([query, keys, values], (save) => {
+    const input = segmentInput({
+      ...parts,
+      query: save(query),
+      keys: save(keys),
+      values: save(values),
+    }, place.context);
+    const { output, logSums } = segmentAttention(input);
+    const result = { output: save(output), logSums: save(logSums) };
+    return {
+      output,
+      pull: (gradient) => segmentAttentionBackward(gradient, input, result),
+    };
+  });
 }
 
 /**

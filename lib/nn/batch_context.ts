@@ -22,6 +22,10 @@ import {
 } from "../tensor/mod.ts";
 import type { KeyValueCache } from "./attention.ts";
 import type { RotaryEmbedding } from "./rotary_embedding.ts";
+import { type AttentionCall, attentionCalls } from "./segment_attention.ts";
+
+/** Added to the scores of keys that are not seen. */
+const HIDDEN = -1e30;
 
 /** Options of a {@linkcode BatchContext}. */
 export interface BatchContextOptions {
@@ -75,6 +79,7 @@ export class BatchContext {
   readonly #ropes: readonly RotaryEmbedding[];
   readonly #scope = currentScope();
   readonly #made = new Map<string, Tensor>();
+  #calls: readonly AttentionCall[] | null = null;
 
   /**
    * Makes the context of `geometry`.
@@ -192,6 +197,60 @@ export class BatchContext {
         );
       return aten.toDtype(aten.where(this.mask(window), seen, hidden), dtype);
     });
+  }
+
+  /** The calls of the kernel that make up attention over the batch's segments. */
+  attentionCalls(): readonly AttentionCall[] {
+    return this.#calls ??= attentionCalls(this.geometry.segments);
+  }
+
+  /**
+   * What is added to the scores of `call`, or `null` where every key is seen, apart
+   * from the order of a segment's own tokens: `[queries, keys]` of one row; with
+   * slopes `[1, heads, queries, keys]`. Hidden keys have a number so low that
+   * nothing is left of them; minus infinity would give NaN where a token sees no
+   * key of a segment.
+   */
+  callBias(
+    call: AttentionCall,
+    options: Visibility & { readonly dtype: DType },
+  ): Tensor | null {
+    const { slopes, dtype } = options;
+    const window = this.hides(options.window) ? options.window : null;
+    if (slopes === undefined && window === null) return null;
+    const name = `call ${call.queries.start} ${call.keys.start} ${call.isOwn}`;
+    return this.#once(`${name} ${dtype} ${window} ${slopes?.join()}`, () => {
+      const { device } = this;
+      // [queries, keys]
+      const distances = this.#callDistances(call);
+      const seen = aten.mul(
+        distances,
+        tensor(slopes?.map((slope) => [[-slope]]) ?? 0, { device }),
+      );
+      const hidden = full([], { value: HIDDEN, device });
+      const near = aten.lt(distances, tensor(window ?? Infinity, { device }));
+      const late = aten.ge(distances, tensor(0, { device }));
+      const bias = aten.where(aten.mul(near, late), seen, hidden);
+      return aten.toDtype(
+        slopes === undefined ? bias : aten.unsqueeze(bias, 0),
+        dtype,
+      );
+    });
+  }
+
+  /** Position of each query minus position of each key, of the first row of `call`. */
+  #callDistances({ queries, keys, rows }: AttentionCall): Tensor {
+    const { positions } = this.geometry;
+    const placesOf = ({ start, end }: AttentionCall["keys"]): Tensor => {
+      const own = positions.subarray(start, start + (end - start) / rows);
+      return fromData({
+        dtype: "float32",
+        shape: [1, own.length],
+        bytes: new Uint8Array(Float32Array.from(own).buffer),
+      });
+    };
+    const distances = aten.t(placesOf(queries)).add(placesOf(keys), -1);
+    return to(distances, { device: this.device });
   }
 
   #once(name: string, make: () => Tensor): Tensor {

@@ -89,6 +89,11 @@ export function enableGrad(): Disposable {
   return gradMode(true);
 }
 
+/** Whether gradients are recorded at this moment. */
+export function gradModeIsOn(): boolean {
+  return gradModeIsEnabled();
+}
+
 function gradMode(enabled: boolean): Disposable {
   const before = gradModeIsEnabled();
   setGradMode(enabled);

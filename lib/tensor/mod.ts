@@ -20,6 +20,14 @@ export { type Aten, aten, enableGrad, noGrad } from "./aten.ts";
 export { autocast, autocastIsOn } from "./autocast.ts";
 export { type Nested, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
+export {
+  addToGradient,
+  GradientTape,
+  type Pullback,
+  recordingTape,
+  type Save,
+  wantsGradient,
+} from "./gradient_tape.ts";
 export { assertMappedFilesUnchanged, MappedFile } from "./mapped_file.ts";
 export { manualSeed, randomPermutation } from "./random.ts";
 export {

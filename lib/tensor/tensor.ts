@@ -22,6 +22,7 @@ import {
   newEmpty,
   operator,
   OPERATORS,
+  requiresGrad,
   setGradient,
   setRequiresGrad,
   shapeOf,
@@ -147,6 +148,14 @@ export class Tensor implements HandleOwner, Disposable {
    */
   get requiresGrad(): boolean {
     return this.#requiresGrad;
+  }
+
+  /**
+   * Whether gradients are recorded for what is computed from this tensor: it is a
+   * leaf whose gradient is wanted, or was itself computed from one.
+   */
+  get isRecorded(): boolean {
+    return requiresGrad(this.unsafeHandle);
   }
 
   /** From now on, autograd adds this leaf's gradients into `gradient`. */

@@ -6,8 +6,9 @@
  */
 
 import type { CausalLm } from "../architectures/mod.ts";
-import type { Batch } from "../data/batch.ts";
+import type { Batch, Feature } from "../data/batch.ts";
 import { dataCollator } from "../data/collator.ts";
+import { sharedRows } from "../data/shared_rows.ts";
 import type { Tensor } from "../tensor/mod.ts";
 import { type TrainingPlan, windowAt } from "./plan.ts";
 import { epochBatches } from "./sampler.ts";
@@ -31,6 +32,7 @@ export class TrainingBatches {
   readonly #options: TrainerOptions;
   readonly #plan: TrainingPlan;
   readonly #flosPerToken: number;
+  readonly #collate: NonNullable<TrainerOptions["dataCollator"]>;
   #order: { epoch: number; batches: number[][] } | null = null;
 
   /** Makes batches of the rows in `options`, for training `model` by `plan`. */
@@ -41,6 +43,11 @@ export class TrainingBatches {
     this.#options = options;
     this.#plan = run.plan;
     this.#flosPerToken = flosPerToken(run.model);
+    const { sharedPrefix = true } = options;
+    this.#collate = options.dataCollator ??
+      (sharedPrefix && run.model.paddingReason === null
+        ? sharedRows
+        : dataCollator);
   }
 
   /** The window of optimizer step `step`, the first being 0. */
@@ -52,17 +59,16 @@ export class TrainingBatches {
       step: step % stepsPerEpoch,
       accumulation: args.gradient_accumulation_steps,
     });
-    const collate = this.#options.dataCollator ?? dataCollator;
-    const batches = this.#orderOf(epoch).slice(start, end).map((rows) =>
-      collate(rows.map((row) => trainDataset[row]!), tokenizer)
+    const micro = this.#orderOf(epoch).slice(start, end).map((rows) =>
+      rows.map((row) => trainDataset[row]!)
     );
+    const batches = micro.map((rows) => this.#collate(rows, tokenizer));
     return {
       batches,
       epoch: epoch + end / batchesPerEpoch,
       tokens: sumOf(batches, (each) => each.tokens),
       trainedTokens: sumOf(batches, (each) => each.targets.labels.length),
-      flos: this.#flosPerToken *
-        sumOf(batches, (each) => each.inputIds.length),
+      flos: this.#flosPerToken * sumOf(micro, paddedTokens),
     };
   }
 
@@ -79,6 +85,12 @@ export class TrainingBatches {
     }
     return this.#order.batches;
   }
+}
+
+/** Number of tokens of `rows` padded to one length, which transformers counts. */
+function paddedTokens(rows: readonly Feature[]): number {
+  return rows.length *
+    rows.reduce((most, row) => Math.max(most, row.input_ids.length), 0);
 }
 
 /** `6 ·` the number of parameters without the embedding; a shared tensor counts once. */

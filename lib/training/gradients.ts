@@ -14,6 +14,7 @@ import type { BatchContext, Module } from "../nn/mod.ts";
 import {
   aten,
   autocast,
+  GradientTape,
   manualSeed,
   noGrad,
   type Tensor,
@@ -116,12 +117,13 @@ function trained(module: Module): Tensor[] {
 /** Autograd keeps the activations that it needs. */
 function recorded(pass: Pass): number {
   const { model } = pass;
+  using tape = new GradientTape();
   let hidden = embedded(pass);
   for (let index = 0; index < model.decoderLayers.length; index++) {
     hidden = runLayer(pass, index, hidden);
   }
   const loss = pass.lossOf(hidden);
-  aten.backward(loss, trained(model));
+  tape.backward(loss);
   return loss.item();
 }
 
@@ -178,10 +180,9 @@ function layerGradient(
   layer: { index: number; input: Tensor; gradient: Tensor; wanted: boolean },
 ): Tensor {
   using scope = tensorScope();
-  const parameters = trained(pass.model.decoderLayers[layer.index]!);
   const input = aten.detach(layer.input).requireGrad(layer.wanted);
+  using tape = new GradientTape();
   const output = runLayer(pass, layer.index, input);
-  const wanted = layer.wanted ? [input, ...parameters] : parameters;
-  aten.backward(output, wanted, layer.gradient);
+  tape.backward(output, layer.gradient);
   return scope.keep(layer.wanted ? input.grad! : layer.gradient);
 }

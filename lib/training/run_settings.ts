@@ -42,7 +42,7 @@ const FROM_ARGUMENTS = [
 /** The settings of a run. */
 export function runSettings(source: SettingsSource): RunSettings {
   const { options, plan, trainable } = source;
-  const { args, trainDataset, loss = "tokens" } = options;
+  const { args, trainDataset, loss = "tokens", sharedPrefix = true } = options;
   return {
     ...Object.fromEntries(FROM_ARGUMENTS.map((name) => [name, args[name]])),
     ...scheduleSettings(args.lr_scheduler_type, plan),
@@ -50,6 +50,7 @@ export function runSettings(source: SettingsSource): RunSettings {
     optim: optimizerNamed(args.optim).names[0],
     data_seed: args.data_seed ?? args.seed,
     loss,
+    shared_prefix: sharedPrefix,
     device: trainable.model.device.type,
     rows: trainDataset.length,
     "hash of the rows": hashOfRows(trainDataset),

@@ -22,9 +22,19 @@ export interface TrainerOptions {
   readonly args: TrainingArguments;
   /** The rows, as ids and labels. */
   readonly trainDataset: readonly Feature[];
-  /** Its padding token fills up batches. */
+  /** Its padding token fills up batches that are padded. */
   readonly tokenizer: PadTokens;
-  /** Makes a batch of rows. Default the recipe's `data_collator`. */
+  /**
+   * Whether rows lie end to end in a batch, with tokens that rows begin with in
+   * common computed once. Losses and gradients are the same, except that dropout
+   * draws one mask for a shared token instead of one for each row. Has no effect
+   * where the model has a `paddingReason`. Default `true`.
+   */
+  readonly sharedPrefix?: boolean;
+  /**
+   * Makes a batch of rows. Default {@linkcode sharedRows}, or the recipe's
+   * `data_collator` where rows are padded.
+   */
   readonly dataCollator?: (
     features: readonly Feature[],
     tokenizer: PadTokens,

@@ -1,0 +1,167 @@
+/**
+ * Operations with a backward formula of their own, inside a graph that autograd
+ * records. libtorch's C ABI has no way to define such an operation, so a tape
+ * keeps them: autograd sees the output of each as a leaf, and the tape carries
+ * the leaf's gradient on to the inputs.
+ *
+ * @module
+ */
+
+import { aten, gradModeIsOn, noGrad } from "./aten.ts";
+import { DetachedScope, tensorScope } from "./scope.ts";
+import type { Tensor } from "./tensor.ts";
+
+/** What an operation with its own backward formula computes. */
+export interface Pullback {
+  /** The result: a new tensor, not a view of an input. */
+  readonly output: Tensor;
+  /**
+   * From the gradient of the output those of the inputs, in their order; `null`
+   * where an input needs none. No tensor may be returned twice. Gradients of
+   * parameters are added with {@linkcode addToGradient}.
+   */
+  readonly pull: (gradient: Tensor) => readonly (Tensor | null)[];
+}
+
+/** Keeps a tensor until the operation's gradient is computed; returns the kept handle. */
+export type Save = (tensor: Tensor) => Tensor;
+
+interface Entry {
+  readonly inputs: readonly Tensor[];
+  readonly output: Tensor;
+  readonly pull: Pullback["pull"];
+  readonly saved: readonly Tensor[];
+}
+
+let current: GradientTape | null = null;
+
+/** Whether autograd records operations on `inputs` at this moment. */
+export function wantsGradient(inputs: readonly Tensor[]): boolean {
+  return gradModeIsOn() && inputs.some((each) => each.isRecorded);
+}
+
+/**
+ * The tape that records an operation on `inputs`, or `null` when their gradients
+ * are not wanted or no tape is open; the plain formula is right then.
+ */
+export function recordingTape(inputs: readonly Tensor[]): GradientTape | null {
+  return current !== null && wantsGradient(inputs) ? current : null;
+}
+
+/**
+ * Records operations with their own backward formula from its creation until it
+ * is disposed.
+ *
+ * @example
+ * ```ts
+ * import { aten, tensor, tensorScope } from "@lorikeet/lorikeet";
+ * import { GradientTape } from "@lorikeet/lorikeet/tensor";
+ *
+ * using _scope = tensorScope();
+ * using tape = new GradientTape();
+ * const x = tensor([3]).requireGrad();
+ * const square = tape.record([x], (save) => {
+ *   const kept = save(x);
+ *   const two = save(tensor(2));
+ *   return {
+ *     output: aten.mul(x, x),
+ *     pull: (gradient) => [aten.mul(gradient, aten.mul(kept, two))],
+ *   };
+ * });
+ * tape.backward(aten.sum(square));
+ * if (x.grad?.item() !== 6) throw new Error("unexpected gradient");
+ * ```
+ */
+export class GradientTape implements Disposable {
+  readonly #outer: GradientTape | null = current;
+  readonly #entries: Entry[] = [];
+
+  /** Opens the tape. */
+  constructor() {
+    current = this;
+  }
+
+  /**
+   * Computes an operation on `inputs`, whose gradients its `pull` gives. What
+   * `compute` makes is freed, except the output and what it saves.
+   */
+  record(
+    inputs: readonly Tensor[],
+    compute: (save: Save) => Pullback,
+  ): Tensor {
+    const saved: Tensor[] = [];
+    const save: Save = (tensor) => {
+      using scope = new DetachedScope();
+      const kept = scope.keep(aten.detach(tensor));
+      saved.push(kept);
+      return kept;
+    };
+    using scope = tensorScope();
+    using _frozen = noGrad();
+    const { output, pull } = compute(save);
+    scope.keep(output).requireGrad();
+    const handles = new DetachedScope();
+    const [own, ...ours] = [output, ...inputs].map((each) =>
+      handles.keep(secondHandle(each))
+    );
+    handles[Symbol.dispose]();
+    this.#entries.push({ inputs: ours, output: own!, pull, saved });
+    return output;
+  }
+
+  /**
+   * Adds the gradients of `output` to those of all leaves and parameters it was
+   * computed from. `gradient` is that of the output, 1 by default; its memory may
+   * be used for other gradients.
+   */
+  backward(output: Tensor, gradient: Tensor | null = null): void {
+    using _frozen = noGrad();
+    carry(output, gradient);
+    for (let entry; (entry = this.#entries.pop()) !== undefined;) {
+      using _scope = tensorScope();
+      const { inputs, output: leaf, pull } = entry;
+      const own = leaf.grad;
+      if (own !== null) {
+        pull(own).forEach((each, index) => {
+          const input = inputs[index]!;
+          if (each !== null && input.isRecorded) carry(input, each);
+        });
+      }
+      release(entry);
+    }
+  }
+
+  /** Closes the tape, and frees what it still holds. */
+  [Symbol.dispose](): void {
+    current = this.#outer;
+    for (const entry of this.#entries.splice(0)) release(entry);
+  }
+}
+
+/** Another handle of the same tensor, with its graph. */
+function secondHandle(tensor: Tensor): Tensor {
+  return aten.toDtype(tensor, tensor.dtype);
+}
+
+function release({ inputs, output, saved }: Entry): void {
+  for (const each of [...inputs, output, ...saved]) each[Symbol.dispose]();
+}
+
+/** Gives `tensor` a gradient: a leaf keeps it, autograd carries it on from others. */
+function carry(tensor: Tensor, gradient: Tensor | null): void {
+  if (gradient === null || !aten.isLeaf(tensor)) {
+    // The graph is kept, because another operation may read the same tensor; it is
+    // freed with the last handle.
+    aten.backward(tensor, [], gradient, true);
+    return;
+  }
+  const before = tensor.grad;
+  tensor.setGrad(before === null ? gradient : before.add(gradient));
+}
+
+/** Adds `value` to the gradient of `parameter`, in place where it has one. */
+export function addToGradient(parameter: Tensor, value: Tensor): void {
+  const before = parameter.grad;
+  if (before === null) parameter.setGrad(value);
+  else aten.copy_(before, before.add(value));
+}

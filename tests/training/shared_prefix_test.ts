@@ -1,0 +1,121 @@
+/**
+ * Training on batches without padding: every family has the loss and the gradients of
+ * padded rows, and a run the losses of a padded run.
+ *
+ * @module
+ */
+
+import { strict as assert } from "node:assert";
+import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
+import { type Batch, dataCollator, sharedRows } from "../../lib/data/mod.ts";
+import type { Feature } from "../../lib/data/batch.ts";
+import { getPeftModel } from "../../lib/peft/mod.ts";
+import { CPU } from "../../lib/tensor/mod.ts";
+import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
+import { trainableModel } from "../../lib/training/trainable_model.ts";
+import { assertClose } from "../closeness.ts";
+import { inFolder, PAD, rowOf, tinyRows, train } from "./tiny_run.ts";
+
+const FOLDER = "tests/fixtures/families";
+/** Names of families, and of the modules that an adapter is put on. */
+const FAMILIES: readonly {
+  readonly name: string;
+  readonly targeted: readonly string[];
+}[] = JSON.parse(
+  Deno.readTextFileSync(`${FOLDER}/families.json`),
+);
+
+const PREFIX = [5, 9, 6, 8, 7, 5, 6, 9, 4, 3, 8, 6];
+/** Rows that share a prefix, two of them a longer one, and one that shares nothing. */
+const ROWS: readonly Feature[] = [
+  rowOf([...PREFIX, 10, 11, 12, 13, 14, 4, 6], 11),
+  rowOf([...PREFIX, 10, 11, 12, 13, 15], 12),
+  rowOf([...PREFIX, 7, 4], 10),
+  rowOf([9, 8, 7, 4, 6, 5, 3], 2),
+];
+
+interface Way {
+  /** The modules with an adapter; `null` trains the whole model. */
+  readonly adapter: string[] | null;
+  readonly checkpointing: boolean;
+}
+
+function computed(
+  path: string,
+  batch: Batch,
+  way: Way,
+): { loss: number; gradients: Float64Array } {
+  using base = AutoModelForCausalLM.fromPretrained(path);
+  using adapter = way.adapter === null ? null : getPeftModel(base, {
+    r: 2,
+    target_modules: way.adapter,
+    init_lora_weights: false,
+  }, { seed: 3 });
+  base.train();
+  using flat = new FlatParameters(
+    trainableModel(adapter ?? base).parameters,
+    CPU,
+  );
+  const loss = accumulateGradients(base, batch, {
+    checkpointing: way.checkpointing,
+    autocast: null,
+    seed: [1],
+    factor: 1 / batch.targets.labels.length,
+  });
+  return { loss, gradients: flat.gradients.toArray() };
+}
+
+for (const { name, targeted } of FAMILIES) {
+  Deno.test(`${name} has the loss and the gradients of padded rows where rows share prefixes`, () => {
+    const path = `${FOLDER}/${name}`;
+    for (
+      const way of [
+        { adapter: [...targeted], checkpointing: false },
+        { adapter: null, checkpointing: true },
+      ]
+    ) {
+      const padded = computed(path, dataCollator(ROWS, PAD), way);
+      const shared = computed(path, sharedRows(ROWS), way);
+      const what = JSON.stringify(way);
+      assertClose([shared.loss], [padded.loss], { limit: 1e-6, what });
+      assertClose(shared.gradients, padded.gradients, { limit: 2e-5, what });
+    }
+  });
+}
+
+Deno.test("a model says why its batches are padded", () => {
+  const reasonOf = (name: string): string | null => {
+    using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/${name}`);
+    return model.paddingReason;
+  };
+  assert.equal(reasonOf("qwen3"), null);
+  assert.equal(reasonOf("smollm3_window"), null);
+  assert.equal(reasonOf("baichuan_13b"), null);
+  assert.equal(reasonOf("gemma2"), "the model caps attention scores");
+  assert.equal(reasonOf("gemma2_uncapped"), null);
+});
+
+Deno.test("Trainer has the losses of padded rows and the same order of rows with shared prefixes, and fewer tokens to compute", async () => {
+  const rows = tinyRows(9).map(({ input_ids }) =>
+    rowOf([...PREFIX, ...input_ids], 13)
+  );
+  const losses = async (sharedPrefix: boolean): Promise<number[]> => {
+    const { history } = await inFolder((folder) =>
+      train({
+        folder,
+        rows,
+        args: { num_train_epochs: 2 },
+        lora: { r: 2, target_modules: "all-linear" },
+        options: { sharedPrefix },
+      })
+    );
+    return history.flatMap(({ loss, grad_norm }) =>
+      loss === undefined ? [] : [loss, grad_norm!]
+    ) as number[];
+  };
+  const [shared, padded] = [await losses(true), await losses(false)];
+  assert.equal(shared.length, 12);
+  assertClose(shared, padded, { limit: 1e-5 });
+  assert.notDeepEqual(shared, padded);
+  assert(sharedRows(rows).inputIds.length < dataCollator(rows, PAD).tokens / 2);
+});
