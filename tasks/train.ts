@@ -98,13 +98,10 @@ async function main(args: readonly string[]): Promise<void> {
   trainer.saveState();
   if (question !== null) {
     const after = await answer(base, { ...ask, question });
-    for (
-      const line of [
-        `Question: ${question}`,
-        `  before: ${before}`,
-        `  after:  ${after}`,
-      ]
-    ) console.log(printable(line));
+    const answers = [`  before: ${before}`, `  after:  ${after}`];
+    for (const line of [`Question: ${question}`, ...answers]) {
+      console.log(printable(line));
+    }
   }
   printTrained(output, training.output_dir);
 }
