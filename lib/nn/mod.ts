@@ -66,6 +66,7 @@ export {
   rotate,
   type RotateOptions,
 } from "./rotary_embedding.ts";
+export { type AttentionCall, type Span } from "./segment_attention.ts";
 export {
   attendHeads,
   type AttentionPlace,

@@ -15,8 +15,10 @@ import type { Segment } from "../data/batch.ts";
 import { aten, empty, type Tensor } from "../tensor/mod.ts";
 
 /** Consecutive tokens of a batch. */
-interface Span {
+export interface Span {
+  /** Index of the first token in the flat batch. */
   readonly start: number;
+  /** One past the last. */
   readonly end: number;
 }
 
