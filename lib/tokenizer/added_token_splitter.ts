@@ -10,6 +10,12 @@ import type { AddedToken } from "./special_tokens.ts";
 /** Part of a text: an added token, or what stands between two. */
 export type TextPart = string | AddedToken;
 
+// what Python's strip() takes for white space
+const SPACES =
+  "\\t-\\r\\x1c- \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000";
+const LEADING = new RegExp(`^[${SPACES}]+`);
+const TRAILING = new RegExp(`[${SPACES}]+$`);
+
 /** Cuts texts at added tokens. */
 export class AddedTokenSplitter {
   readonly #tokens: ReadonlyMap<string, AddedToken>;
@@ -40,27 +46,40 @@ export class AddedTokenSplitter {
     const parts: TextPart[] = [];
     let end = 0;
     for (const match of text.matchAll(this.#pattern)) {
-      parts.push(text.slice(end, match.index), this.#tokens.get(match[0])!);
+      if (match.index > end) parts.push(text.slice(end, match.index));
+      parts.push(this.#tokens.get(match[0])!);
       end = match.index + match[0].length;
     }
-    parts.push(text.slice(end));
-    for (let i = 1; i < parts.length; i += 2) trimAround(parts, i);
+    if (end < text.length) parts.push(text.slice(end));
+    for (let i = 0; i < parts.length; i++) trimAround(parts, i);
     return parts.filter((part) => part !== "");
   }
 }
 
 /** Gives the token at `i` the spaces that it takes, or makes it text again. */
 function trimAround(parts: TextPart[], i: number): void {
-  const token = parts[i] as AddedToken;
-  const left = parts[i - 1] as string, right = parts[i + 1] as string;
-  if (token.rstrip) parts[i + 1] = right.trimStart();
-  if (token.lstrip) parts[i - 1] = left.trimEnd();
+  const token = parts[i]!;
+  if (typeof token === "string") return;
+  const right = parts[i + 1];
+  if (token.rstrip && typeof right === "string") {
+    parts[i + 1] = right.replace(LEADING, "");
+  }
+  const left = parts[i - 1];
+  if (token.lstrip && typeof left === "string") {
+    parts[i - 1] = left.replace(TRAILING, "");
+  }
   if (!token.single_word) return;
-  if (left !== "" && !left.endsWith(" ")) {
-    parts[i - 1] = left + token.content;
+  // two such tokens side by side are text, too
+  const before = textOf(parts[i - 1]), after = textOf(parts[i + 1]);
+  if (before !== "" && !before.endsWith(" ")) {
+    parts[i - 1] = before + token.content;
     parts[i] = "";
-  } else if (right !== "" && !right.startsWith(" ")) {
-    parts[i + 1] = token.content + right;
+  } else if (after !== "" && !after.startsWith(" ")) {
+    parts[i + 1] = token.content + after;
     parts[i] = "";
   }
+}
+
+function textOf(part: TextPart | undefined): string {
+  return typeof part === "object" ? part.content : part ?? "";
 }

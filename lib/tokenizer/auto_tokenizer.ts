@@ -132,7 +132,7 @@ export class AutoTokenizer {
     refuseProblems(
       directory,
       new Map([
-        ["tokenizer.json", problems],
+        [files.partsDefaults ? "vocab.json" : "tokenizer.json", problems],
         ...settingsProblems(files),
       ]),
     );

@@ -8,6 +8,8 @@
 import { fileInfo } from "../formats/file_info.ts";
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { InputError } from "../input_error.ts";
+import { byteLevelTokenizer } from "./byte_level_parts.ts";
+import type { SpecialTokens } from "./special_tokens.ts";
 
 /** A JSON object of unknown content. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -26,8 +28,10 @@ export interface TokenizerFiles {
   readonly directory: string;
   /** Whether they were made from another format and do not lie in the folder. */
   readonly isMade?: boolean;
-  /** tokenizer.json, empty when there is a vocabulary instead. */
+  /** tokenizer.json, or what its older parts make; empty when there is a vocabulary instead. */
   readonly tokenizer: JsonObject;
+  /** Whether it was made of vocab.json and merges.txt, and the class's tokens by role. */
+  readonly partsDefaults?: SpecialTokens;
   /** The vocabulary of a folder without tokenizer.json. */
   readonly vocabulary: VocabularyFile | null;
   /** tokenizer_config.json, empty when absent. */
@@ -67,19 +71,37 @@ const TEMPLATES = "additional_chat_templates";
  * @throws {InputError} when there is no tokenizer or a file is not JSON.
  */
 export function readTokenizerFiles(directory: string): TokenizerFiles {
-  const tokenizer = readJson(directory, "tokenizer.json");
-  const vocabulary = tokenizer === null ? readVocabulary(directory) : null;
   const optional = (name: string): JsonObject =>
     readJson(directory, name) ?? {};
-  return {
+  const config = optional("tokenizer_config.json");
+  const modelConfig = optional("config.json");
+  const beside = {
     directory,
-    tokenizer: tokenizer ?? {},
-    vocabulary,
-    config: optional("tokenizer_config.json"),
+    config,
+    modelConfig,
     specialTokensMap: optional("special_tokens_map.json"),
     addedTokens: optional("added_tokens.json"),
-    modelConfig: optional("config.json"),
     chatTemplate: readText(directory, "chat_template.jinja"),
+  };
+  const tokenizer = readJson(directory, "tokenizer.json");
+  if (tokenizer !== null) return { ...beside, tokenizer, vocabulary: null };
+  const vocabulary = readVocabulary(directory);
+  if (vocabulary !== null) return { ...beside, tokenizer: {}, vocabulary };
+  const entries = readJson(directory, "vocab.json");
+  const merges = readText(directory, "merges.txt");
+  if (entries === null || merges === null) throw noTokenizer(directory);
+  const { json, defaults } = byteLevelTokenizer({
+    directory,
+    vocabulary: entries,
+    merges,
+    config,
+    modelConfig,
+  });
+  return {
+    ...beside,
+    tokenizer: json,
+    partsDefaults: defaults,
+    vocabulary: null,
   };
 }
 
@@ -134,15 +156,21 @@ export function writeBackendClass(
 }
 
 /** The first of the other files that hold a vocabulary. */
-function readVocabulary(directory: string): VocabularyFile {
+function readVocabulary(directory: string): VocabularyFile | null {
   for (const name of VOCABULARIES) {
     const path = `${directory}/${name}`;
     if (fileInfo(path) !== null) return { name, bytes: readBytes(path) };
   }
+  return null;
+}
+
+function noTokenizer(directory: string): InputError {
   const state = fileInfo(directory) === null
     ? "it does not exist"
-    : `it has no tokenizer.json, ${VOCABULARIES.join(" or ")}`;
-  throw new InputError(
+    : `it has no tokenizer.json, ${
+      VOCABULARIES.join(", ")
+    }, or vocab.json with merges.txt`;
+  return new InputError(
     `Cannot load tokenizer from "${directory}": ${state}, the folder of a model in Hugging Face format is needed`,
   );
 }

@@ -42,6 +42,15 @@ const LLAMA_DEFAULTS: SpecialTokens = {
   unk_token: "<unk>",
 };
 
+/** Special tokens that `CodeLlamaTokenizer` adds to those of its files. */
+const CODE_LLAMA_TOKENS = [
+  "▁<PRE>",
+  "▁<MID>",
+  "▁<SUF>",
+  "▁<EOT>",
+  "<FILL_ME>",
+];
+
 /**
  * Families for which transformers 5.18 keeps tokenizer.json even where the
  * folder names the Llama class (`models/auto/tokenization_auto.py`: registered
@@ -56,17 +65,30 @@ const KEEPS_TOKENIZER_JSON: ReadonlySet<unknown> = new Set(
 
 /** Decides how a folder's tokenizer is built. */
 export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
-  const isNamedLlama = /^LlamaTokenizer(Fast)?$/.test(String(className(files)));
+  const name = className(files);
+  const isCode = /^CodeLlamaTokenizer(Fast)?$/.test(name);
+  const isNamedLlama = isCode || /^LlamaTokenizer(Fast)?$/.test(name);
   const asLlama = isNamedLlama &&
     !KEEPS_TOKENIZER_JSON.has(files.modelConfig["model_type"]) &&
     isSentencePieceBpe(files.tokenizer);
-  const defaults = asLlama ? LLAMA_DEFAULTS : {};
-  const base = asLlama ? llamaJson(files) : files.tokenizer;
-  const added = withIds(files, asLlama, defaults);
+  const defaults = files.partsDefaults ?? (asLlama ? LLAMA_DEFAULTS : {});
+  const base = asLlama ? llamaJson(files, isCode) : files.tokenizer;
+  const extra = asLlama && isCode ? CODE_LLAMA_TOKENS : [];
+  const added = withIds(files, asLlama, defaults, extra);
+  const special = specialTokens(files, defaults);
+  const around = files.partsDefaults === undefined
+    ? {}
+    : { post_processor: textFrame(files.config, special, added) };
   return {
     // limits of an earlier use that were saved with the file do not apply
-    json: { ...base, added_tokens: added, truncation: null, padding: null },
-    special: specialTokens(files, defaults),
+    json: {
+      ...base,
+      ...around,
+      added_tokens: added,
+      truncation: null,
+      padding: null,
+    },
+    special,
     isMisnamed: isNamedLlama && !asLlama,
     specialContents: new Set(
       added.filter((token) => token.special).map((token) => token.content),
@@ -74,8 +96,42 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
   };
 }
 
-function className({ config, modelConfig }: TokenizerFiles): unknown {
-  return config["tokenizer_class"] ?? modelConfig["tokenizer_class"];
+function className({ config, modelConfig }: TokenizerFiles): string {
+  return String(config["tokenizer_class"] ?? modelConfig["tokenizer_class"]);
+}
+
+/** The tokens around a text where no tokenizer.json says which, null for none. */
+function textFrame(
+  config: JsonObject,
+  special: SpecialTokens,
+  added: readonly AddedToken[],
+): JsonObject | null {
+  const asked = (flag: string, token: string | undefined): AddedToken[] =>
+    config[flag] === true
+      ? added.filter(({ content }) => content === token)
+      : [];
+  const before = asked("add_bos_token", special.bos_token);
+  const after = asked("add_eos_token", special.eos_token);
+  if (before.length + after.length === 0) return null;
+  const tokens = ({ content }: AddedToken): JsonObject => ({
+    SpecialToken: { id: content, type_id: 0 },
+  });
+  const text = (id: string): JsonObject[] => [
+    ...before.map(tokens),
+    { Sequence: { id, type_id: 0 } },
+    ...after.map(tokens),
+  ];
+  return {
+    type: "TemplateProcessing",
+    single: text("A"),
+    pair: [...text("A"), ...text("B")],
+    special_tokens: Object.fromEntries(
+      [...before, ...after].map(({ content, id }) => [
+        content,
+        { id: content, ids: [id], tokens: [content] },
+      ]),
+    ),
+  };
 }
 
 function isSentencePieceBpe(tokenizer: JsonObject): boolean {
@@ -88,10 +144,14 @@ function isSentencePieceBpe(tokenizer: JsonObject): boolean {
   return isBpe && !steps.includes('"ByteLevel"');
 }
 
-/** `LlamaTokenizer.__init__` of transformers 5 around the file's vocabulary. */
-function llamaJson({ tokenizer, config }: TokenizerFiles): JsonObject {
+/** `__init__` of `LlamaTokenizer` or `CodeLlamaTokenizer` around the file's vocabulary. */
+function llamaJson(
+  { tokenizer, config }: TokenizerFiles,
+  isCode: boolean,
+): JsonObject {
   const addPrefixSpace = (config["add_prefix_space"] ?? true) === true;
-  const scheme = config["legacy"] === true ? "always" : "first";
+  const isLegacy = config["legacy"] === true && !isCode;
+  const scheme = isLegacy ? "always" : "first";
   const strip = { type: "Strip", content: " ", start: 1, stop: 0 };
   return {
     ...tokenizer,
@@ -108,7 +168,7 @@ function llamaJson({ tokenizer, config }: TokenizerFiles): JsonObject {
         { type: "Replace", pattern: { String: "▁" }, content: " " },
         { type: "ByteFallback" },
         { type: "Fuse" },
-        ...(addPrefixSpace ? [strip] : []),
+        ...(addPrefixSpace || isCode ? [strip] : []),
       ],
     },
     model: {
@@ -134,6 +194,7 @@ function withIds(
   files: TokenizerFiles,
   asLlama: boolean,
   defaults: SpecialTokens,
+  extra: readonly string[],
 ): AddedToken[] {
   const vocabulary = vocabularyOf(files.tokenizer);
   const tokens = new Map<string, AddedToken>();
@@ -152,7 +213,12 @@ function withIds(
     if (token) add(token, Number(value["id"]));
   }
   for (const token of addedTokens(files)) add(token);
-  for (const token of namedTokens(files, defaults)) {
+  for (
+    const token of [
+      ...namedTokens(files, defaults),
+      ...extra.map((content) => declaredToken(content, true)!),
+    ]
+  ) {
     if (!tokens.has(token.content)) add(token);
   }
   return [...tokens.values()];

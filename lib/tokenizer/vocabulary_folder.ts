@@ -15,16 +15,17 @@ import {
   type DeclaredToken,
   declaredToken,
   namedTokens,
-  type SpecialRole,
-  type SpecialTokens,
   specialTokens,
 } from "./special_tokens.ts";
+import { isTiktoken, readTiktoken, tiktokenVocabulary } from "./tiktoken.ts";
 import {
-  isTiktoken,
-  readTiktoken,
-  type TiktokenRules,
-  tiktokenVocabulary,
-} from "./tiktoken.ts";
+  className,
+  type ClassRules,
+  isLegacy,
+  OTHER_CLASSES,
+  sentencePieceRules,
+  TIKTOKEN_CLASSES,
+} from "./tokenizer_classes.ts";
 import {
   isJsonObject,
   type TokenizerFiles,
@@ -37,18 +38,6 @@ import {
   type Vocabulary,
   VocabularyTokenizer,
 } from "./vocabulary_tokenizer.ts";
-
-/** What the code of a class says that its files do not. */
-export interface ClassRules {
-  /** Tokens by role that hold where the files name none. */
-  readonly defaults: SpecialTokens;
-  /** Special tokens; those without an id come after the vocabulary. */
-  readonly tokens: readonly (DeclaredToken & { readonly id?: number })[];
-  /** See {@linkcode AddedTokenSplitter}. */
-  readonly onlyAfter?: ReadonlyMap<string, readonly string[]>;
-  /** Tokens before every text; null where add_bos_token decides. */
-  readonly prefix: readonly string[] | null;
-}
 
 /** A tokenizer that is ready, and what is known of a tokenizer.json otherwise. */
 export interface FolderTokenizer {
@@ -66,93 +55,6 @@ const NO_LIMITS = {
   json: {},
   longestText: Infinity,
   longestDecoded: Infinity,
-};
-
-/**
- * Classes that number pieces anew or add tokens in a way of their own. Their
- * folders have a tokenizer.json.
- */
-const OTHER_CLASSES = new RegExp(
-  "^(XLMRoberta|Camembert|MBart|MBart50|Nllb|Barthez|Marian|M2M100|XGLM|Pegasus|" +
-    "Speech2Text|XLMProphetNet|SeamlessM4T|DebertaV2|LayoutXLM|Plbart|PLBart|" +
-    "T5|MT5|Udop|BigBird|Reformer|FNet|Rembert|RemBert|Albert|XLNet)Tokenizer",
-);
-
-const GLM_TOKENS = [
-  "[MASK]",
-  "[gMASK]",
-  "[sMASK]",
-  "sop",
-  "eop",
-  "<|system|>",
-  "<|user|>",
-  "<|assistant|>",
-  "<|observation|>",
-];
-
-const SPACES = "\\p{White_Space}";
-
-/** The pattern that Llama 3 has too, for numbers of at most `digits` digits. */
-function pattern(digits: string): string {
-  return [
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)",
-    "[^\\r\\n\\p{L}\\p{N}]?\\p{L}+",
-    `\\p{N}${digits}`,
-    ` ?[^${SPACES}\\p{L}\\p{N}]+[\\r\\n]*`,
-    `${SPACES}*[\\r\\n]+`,
-    `${SPACES}+(?!\\P{White_Space})`,
-    `${SPACES}+`,
-  ].join("|");
-}
-
-const END_OF_TEXT = "<|endoftext|>";
-const ENDS = { eos_token: END_OF_TEXT, pad_token: END_OF_TEXT };
-// `tokenization_qwen.py`: numbered from here on, whatever the vocabulary's size
-const QWEN_START = 151_643;
-const QWEN_TOKENS = [
-  END_OF_TEXT,
-  "<|im_start|>",
-  "<|im_end|>",
-  ...Array.from({ length: 205 }, (_, i) => `<|extra_${i}|>`),
-];
-const GLM4_TOKENS = [
-  END_OF_TEXT,
-  "[MASK]",
-  "[gMASK]",
-  "[sMASK]",
-  "<sop>",
-  "<eop>",
-  "<|system|>",
-  "<|user|>",
-  "<|assistant|>",
-  "<|observation|>",
-  "<|begin_of_image|>",
-  "<|end_of_image|>",
-  "<|begin_of_video|>",
-  "<|end_of_video|>",
-];
-
-/** Qwen v1 and GLM-4, by the names of their classes. */
-const TIKTOKEN_CLASSES: Readonly<Record<string, TiktokenRules & ClassRules>> = {
-  QWenTokenizer: {
-    pattern: pattern(""),
-    composes: true,
-    countsGaps: true,
-    defaults: ENDS,
-    tokens: QWEN_TOKENS.map((content, i) => ({
-      ...declaredToken(content, true)!,
-      id: QWEN_START + i,
-    })),
-    prefix: [],
-  },
-  ChatGLM4Tokenizer: {
-    pattern: pattern("{1,3}"),
-    composes: false,
-    countsGaps: false,
-    defaults: ENDS,
-    tokens: GLM4_TOKENS.map((content) => declaredToken(content, true)!),
-    prefix: ["[gMASK]", "<sop>"],
-  },
 };
 
 /** Builds the tokenizer of a folder that has `file` and no tokenizer.json. */
@@ -183,18 +85,6 @@ export function vocabularyTokenizer(
   }
 }
 
-/** The class of a folder's tokenizer, which its own code may hold. */
-function className({ config, modelConfig }: TokenizerFiles): string {
-  const named = config["tokenizer_class"] ?? modelConfig["tokenizer_class"];
-  if (typeof named === "string") return named;
-  for (const { auto_map } of [config, modelConfig]) {
-    const classes = isJsonObject(auto_map) ? auto_map["AutoTokenizer"] : null;
-    const [first] = Array.isArray(classes) ? classes : [classes];
-    if (typeof first === "string") return first.split(".").at(-1)!;
-  }
-  return "";
-}
-
 function fromSentencePiece(
   files: TokenizerFiles,
   bytes: Uint8Array,
@@ -202,30 +92,17 @@ function fromSentencePiece(
 ): FolderTokenizer {
   const model = readSentencePieceModel(bytes);
   const vocabulary = sentencePieceVocabulary(new SentencePiece(model), {
-    legacy: files.config["legacy"] !== false,
+    legacy: isLegacy(name, files),
     addPrefixSpace: files.config["add_prefix_space"] !== false,
   });
   const piece = (id: number): string | undefined => model.pieces[id]?.piece;
-  const roles: Partial<Record<SpecialRole, string | undefined>> = {
+  const ofModel = {
     bos_token: piece(model.roles.bos),
     eos_token: piece(model.roles.eos),
     unk_token: piece(model.unknownId),
-    pad_token: /Llama/.test(name) ? undefined : piece(model.roles.pad),
+    pad_token: piece(model.roles.pad),
   };
-  const defaults = Object.fromEntries(
-    Object.entries(roles).filter(([, token]) => token !== undefined),
-  ) as SpecialTokens;
-  const rules: ClassRules = { defaults, tokens: [], prefix: null };
-  if (name === "ChatGLMTokenizer") {
-    return assemble(files, vocabulary, chatGlmRules(defaults));
-  }
-  if (name === "BaichuanTokenizer") {
-    return assemble(files, vocabulary, {
-      ...rules,
-      tokens: baichuanTokens(piece),
-    });
-  }
-  return assemble(files, vocabulary, rules);
+  return assemble(files, vocabulary, sentencePieceRules(name, ofModel, piece));
 }
 
 function fromTiktoken(
@@ -242,35 +119,20 @@ function fromTiktoken(
   if (known === undefined) {
     throw new SyntaxError(
       `tokens are in tiktoken's form and their class is ${quoted(name)}, ${
-        Object.keys(TIKTOKEN_CLASSES).join(" or ")
-      } is needed`,
+        Object.keys(TIKTOKEN_CLASSES).join(", ")
+      } or a tokenizer.json is needed`,
     );
   }
   const ranks = readTiktoken(file.bytes);
-  return assemble(files, tiktokenVocabulary(ranks, known), known);
+  const rules = withinModel(known, files.modelConfig["vocab_size"]);
+  return assemble(files, tiktokenVocabulary(ranks, known), rules);
 }
 
-/** `tokenization_chatglm.py` of ChatGLM 2 and 3: command tokens after the pieces. */
-function chatGlmRules(defaults: SpecialTokens): ClassRules {
-  const masks = GLM_TOKENS.slice(0, 3);
-  return {
-    defaults: { ...defaults, pad_token: defaults.unk_token ?? "<unk>" },
-    tokens: GLM_TOKENS.map((content) => declaredToken(content, true)!),
-    // "sop" stands in words too
-    onlyAfter: new Map([["sop", masks], ["eop", masks]]),
-    prefix: ["[gMASK]", "sop"],
-  };
-}
-
-/** Baichuan's chat roles are the pieces 195 (user) and 196 (assistant). */
-function baichuanTokens(
-  piece: (id: number) => string | undefined,
-): ClassRules["tokens"] {
-  return [195, 196].flatMap((id) => {
-    const content = piece(id) ?? "";
-    if (!/^<reserved_\d+>$/.test(content)) return [];
-    return [{ ...declaredToken(content, true)!, id }];
-  });
+/** Rules whose tokens come right after the vocabulary where their own ids are no ids of the model. */
+function withinModel(rules: ClassRules, size: unknown): ClassRules {
+  const last = Math.max(...rules.tokens.map(({ id }) => id ?? 0));
+  if (typeof size !== "number" || last < size) return rules;
+  return { ...rules, tokens: rules.tokens.map(({ id: _, ...token }) => token) };
 }
 
 /** Puts vocabulary, files and rules together. */
@@ -295,7 +157,11 @@ function assemble(
     prefix: rules.prefix?.flatMap(idOf) ??
       (addsBos ? idOf(special.bos_token) : []),
     suffix: rules.prefix === null && addsEos ? idOf(special.eos_token) : [],
-    splitsSpecialTokens: splitsSpecialTokens(files),
+    named: new Set(
+      [...namedTokens(files, rules.defaults), ...rules.tokens]
+        .map(({ content }) => content),
+    ),
+    splitsAddedTokens: splitsSpecialTokens(files),
   });
   const specialContents = new Set(
     added.filter((token) => token.special).map((token) => token.content),

@@ -20,7 +20,7 @@ export interface Vocabulary {
   prepare(text: string): string;
   /** Ids of a text between added tokens. */
   encode(text: string): number[];
-  /** Changes the ids of a whole text; `specials` are the places of special tokens. */
+  /** Changes the ids of a whole text; `specials` are the places of named special tokens. */
   finish(ids: number[], specials: ReadonlySet<number>): number[];
   /** The token of an id. */
   tokenOf(id: number): string | undefined;
@@ -45,8 +45,10 @@ export interface VocabularyParts {
   readonly prefix: readonly number[];
   /** Ids put behind a text. */
   readonly suffix: readonly number[];
-  /** Whether special tokens in a text are plain text. */
-  readonly splitsSpecialTokens: boolean;
+  /** Texts of the special tokens that have a role or are listed by the class or settings. */
+  readonly named: ReadonlySet<string>;
+  /** Whether added tokens in a text, special or not, are plain text. */
+  readonly splitsAddedTokens: boolean;
 }
 
 /** The tokenizer of a vocabulary. */
@@ -55,6 +57,8 @@ export class VocabularyTokenizer implements NativeTokenizer {
   readonly #splitter: AddedTokenSplitter;
   readonly #byId: ReadonlyMap<number, AddedToken>;
   readonly #byContent: ReadonlyMap<string, AddedToken>;
+  // pieces that stand among the added tokens with another id
+  readonly #renumbered: ReadonlyMap<number, number>;
 
   /** Puts the parts together. */
   constructor(parts: VocabularyParts) {
@@ -63,8 +67,15 @@ export class VocabularyTokenizer implements NativeTokenizer {
     this.#byContent = new Map(
       parts.added.map((token) => [token.content, token]),
     );
+    const { vocabulary } = parts;
+    this.#renumbered = new Map(
+      parts.added.map(({ content, id }) => [vocabulary.idOf(content), id])
+        .filter((pair): pair is [number, number] =>
+          pair[0] !== undefined && pair[0] !== pair[1]
+        ),
+    );
     this.#splitter = new AddedTokenSplitter(
-      parts.added.filter((it) => !(parts.splitsSpecialTokens && it.special)),
+      parts.splitsAddedTokens ? [] : parts.added,
       parts.onlyAfter,
     );
   }
@@ -107,8 +118,11 @@ export class VocabularyTokenizer implements NativeTokenizer {
     if (vocabulary.countsGaps) {
       return added.reduce((n, { id }) => Math.max(n, id + 1), vocabulary.size);
     }
-    return vocabulary.size +
-      added.filter(({ id }) => vocabulary.tokenOf(id) === undefined).length;
+    // a token that stands at two ids counts once
+    const isNew = ({ content, id }: AddedToken): boolean =>
+      vocabulary.tokenOf(id) === undefined &&
+      vocabulary.idOf(content) === undefined;
+    return vocabulary.size + added.filter(isNew).length;
   }
 
   /** The token of an id, an added one before the vocabulary's. */
@@ -134,10 +148,12 @@ export class VocabularyTokenizer implements NativeTokenizer {
       )
     ) {
       if (typeof part === "string") {
-        for (const id of vocabulary.encode(part)) ids.push(id);
+        for (const id of vocabulary.encode(part)) {
+          ids.push(this.#renumbered.get(id) ?? id);
+        }
         continue;
       }
-      if (part.special) specials.add(ids.length);
+      if (this.#parts.named.has(part.content)) specials.add(ids.length);
       ids.push(part.id);
     }
     return vocabulary.finish(ids, specials);

@@ -167,7 +167,7 @@ Deno.test("AutoTokenizer.fromPretrained() refuses a folder without tokenizer.jso
     );
     assert.equal(
       await load(),
-      `Cannot load tokenizer from "${folder}": it has no tokenizer.json, tokenizer.model or qwen.tiktoken, the folder of a model in Hugging Face format is needed`,
+      `Cannot load tokenizer from "${folder}": it has no tokenizer.json, tokenizer.model, qwen.tiktoken, or vocab.json with merges.txt, the folder of a model in Hugging Face format is needed`,
     );
     Deno.writeTextFileSync(`${folder}/tokenizer.model`, "");
     assert.equal(

@@ -165,7 +165,7 @@ Deno.test("AutoTokenizer refuses a file of tiktoken's kind whose class it does n
     Deno.removeSync(`${folder}/tokenizer_config.json`);
     await assert.rejects(AutoTokenizer.fromPretrained(folder), {
       message:
-        `Cannot load tokenizer from "${folder}": in tokenizer.model tokens are in tiktoken's form and their class is "", QWenTokenizer or ChatGLM4Tokenizer is needed`,
+        `Cannot load tokenizer from "${folder}": in tokenizer.model tokens are in tiktoken's form and their class is "", QWenTokenizer, ChatGLM4Tokenizer or a tokenizer.json is needed`,
     });
   });
 });
