@@ -1,6 +1,6 @@
 /**
  * The wire format of Protocol Buffers: the fields of a message, one after the
- * other, from bytes that may hold anything. It knows no schema; whoever reads a
+ * other, from bytes that may hold anything, and back. It knows no schema; whoever reads a
  * message says which field is what.
  *
  * @module
@@ -67,4 +67,47 @@ export function* protobufFields(bytes: Uint8Array): Generator<ProtobufField> {
     else if (kind === "fixed32") yield { number, kind, value: take(4) };
     else yield { number, kind, value: take(Number(takeNumber())) };
   }
+}
+
+/** A field to write: a whole number, bytes, or a number of 32 bits. */
+export type WrittenField =
+  | { readonly number: number; readonly value: number | Uint8Array }
+  | { readonly number: number; readonly float: number };
+
+/** The bytes of a message with these fields, in their order. */
+export function protobufMessage(fields: Iterable<WrittenField>): Uint8Array {
+  const parts: Uint8Array[] = [];
+  for (const field of fields) {
+    const { number } = field;
+    if ("float" in field) {
+      const bytes = new Uint8Array(4);
+      new DataView(bytes.buffer).setFloat32(0, field.float, true);
+      parts.push(writtenNumber(number * 8 + KINDS.indexOf("fixed32")), bytes);
+    } else if (typeof field.value === "number") {
+      parts.push(writtenNumber(number * 8), writtenNumber(field.value));
+    } else {
+      parts.push(
+        writtenNumber(number * 8 + KINDS.indexOf("bytes")),
+        writtenNumber(field.value.length),
+        field.value,
+      );
+    }
+  }
+  const message = new Uint8Array(
+    parts.reduce((sum, part) => sum + part.length, 0),
+  );
+  let at = 0;
+  for (const part of parts) {
+    message.set(part, at);
+    at += part.length;
+  }
+  return message;
+}
+
+/** Seven bits a byte, the lowest first; below 0 as 64 bits. */
+function writtenNumber(value: number): Uint8Array {
+  const bytes: number[] = [];
+  let rest = BigInt.asUintN(64, BigInt(value));
+  for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
+  return Uint8Array.from([...bytes, Number(rest)]);
 }

@@ -112,7 +112,9 @@ export function writeTokenizerFiles(files: TokenizerFiles, to: string): void {
     writeFileAtomic(`${to}/${name}`, new TextEncoder().encode(text));
   const json = (value: JsonObject): string =>
     `${JSON.stringify(value, null, 2)}\n`;
-  write("tokenizer.json", json(files.tokenizer));
+  const { vocabulary } = files;
+  if (vocabulary === null) write("tokenizer.json", json(files.tokenizer));
+  else writeFileAtomic(`${to}/${vocabulary.name}`, vocabulary.bytes);
   write("tokenizer_config.json", json(files.config));
   if (files.chatTemplate !== null) {
     write("chat_template.jinja", files.chatTemplate);

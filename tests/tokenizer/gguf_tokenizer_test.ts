@@ -50,12 +50,50 @@ Deno.test("AutoTokenizer.savePretrained() writes a GGUF file's tokenizer as a fo
   }
 });
 
-/** The fixture with `before` replaced, once, by as many bytes. */
+const made: {
+  readonly texts: readonly string[];
+  readonly tokenizers: Readonly<
+    Record<
+      string,
+      {
+        readonly size: number;
+        readonly first: number | null;
+        readonly ids: readonly number[][];
+      }
+    >
+  >;
+} = JSON.parse(Deno.readTextFileSync(`${GGUF}/tokenizers/golden.json`));
+
+for (const [name, want] of Object.entries(made.tokenizers)) {
+  Deno.test(`AutoTokenizer.fromPretrained() of ${name}.gguf gives the ids of the tokenizer that it was made from, before and after it is saved`, async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const path = `${GGUF}/tokenizers/${name}.gguf`;
+      const read = await AutoTokenizer.fromPretrained(path);
+      read.savePretrained(folder);
+      const saved = await AutoTokenizer.fromPretrained(folder);
+      for (const tokenizer of [read, saved]) {
+        assert.equal(tokenizer.vocabSize, want.size);
+        const plain = { addSpecialTokens: false };
+        const ids = await tokenizer.encodeBatch(made.texts, plain);
+        assert.deepEqual(ids, want.ids);
+        const [whole = []] = await tokenizer.encodeBatch(made.texts);
+        const before = want.first === null ? [] : [want.first];
+        assert.deepEqual(whole, [...before, ...want.ids[0]!]);
+      }
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}
+
+/** The fixture `name` with `before` replaced, once, by as many bytes. */
 async function changed(
   before: string,
   after: string,
+  name = "llama",
 ): Promise<AutoTokenizer> {
-  const bytes = Deno.readFileSync(`${GGUF}/llama.gguf`);
+  const bytes = Deno.readFileSync(`${GGUF}/${name}.gguf`);
   const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
   assert(text.includes(before) && before.length === after.length);
   const folder = await Deno.makeTempDir();
@@ -92,7 +130,7 @@ Deno.test("AutoTokenizer.fromPretrained() splits as the GGUF file's tokenizer.gg
     changed(SMOLLM, "\x06\0\0\0\0\0\0\0strang"),
     {
       message:
-        'Cannot load tokenizer from "F": its tokenizer.ggml.pre is "strang", known are "gpt-2", "gpt2", "smollm", "llama-bpe", "llama3", "llama-v3", "qwen2"',
+        'Cannot load tokenizer from "F": its tokenizer.ggml.pre is "strang", known are "gpt-2", "gpt2", "smollm", "llama-bpe", "llama3", "llama-v3", "qwen2", "tekken"',
     },
   );
 });
@@ -112,7 +150,7 @@ const REFUSED: readonly [string, string, string, string][] = [
     "another kind of tokenizer",
     "\x04\0\0\0\0\0\0\0gpt2",
     "\x04\0\0\0\0\0\0\0bert",
-    'its tokenizer is of the kind "bert", only "gpt2", byte-level BPE, is read',
+    `its tokenizer is of the kind "bert", only "gpt2", byte-level BPE, and "llama", SentencePiece's, are read`,
   ],
   [
     "no tokenizer",
@@ -153,3 +191,68 @@ for (const [what, before, after, reason] of REFUSED) {
     });
   });
 }
+
+const SCORES = "tokenizer.ggml.scores\x09\0\0\0";
+const TYPES = "tokenizer.ggml.token_type";
+const SENTENCEPIECE_REFUSED: readonly [string, string, string, string][] = [
+  [
+    "no scores",
+    `${SCORES}\x06`,
+    `${SCORES}\x05`,
+    "its tokenizer.ggml.scores is not a list of 905 numbers",
+  ],
+  [
+    "no types",
+    TYPES,
+    "tokenizer.ggml.token_tape",
+    "it has no tokenizer.ggml.token_type",
+  ],
+  [
+    "a byte that is none",
+    "<0x41>",
+    "<0xZZ>",
+    'in tokenizer.model piece 68 is "<0xZZ>", a byte such as "<0x0A>" is needed',
+  ],
+];
+
+for (const [what, before, after, reason] of SENTENCEPIECE_REFUSED) {
+  Deno.test(`AutoTokenizer.fromPretrained() refuses a GGUF file of SentencePiece's kind with ${what}`, async () => {
+    await assert.rejects(changed(before, after, "tokenizers/bpe"), {
+      message: `Cannot load tokenizer from "F": ${reason}`,
+    });
+  });
+}
+
+Deno.test("AutoTokenizer.fromPretrained() refuses a GGUF file of SentencePiece's kind whose scores are all the same", async () => {
+  const bytes = Deno.readFileSync(`${GGUF}/tokenizers/bpe.gguf`);
+  const text = Array.from(bytes, (byte) => String.fromCharCode(byte)).join("");
+  const start = text.indexOf(SCORES) + SCORES.length + 4 + 8;
+  bytes.fill(0, start, start + 905 * 4);
+  const folder = await Deno.makeTempDir();
+  try {
+    Deno.writeFileSync(`${folder}/x.gguf`, bytes);
+    await assert.rejects(AutoTokenizer.fromPretrained(folder), {
+      message:
+        `Cannot load tokenizer from "${folder}/x.gguf": its tokenizer.ggml.scores are all 0, so which pieces are joined first is not known`,
+    });
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("AutoTokenizer.fromPretrained() takes white space behind the special tokens of a GGUF file that names Phi-3", async () => {
+  const named = await changed(
+    "tiny fixture",
+    "phi-3 fixtur",
+    "tokenizers/bpe",
+  );
+  const plain = { addSpecialTokens: false };
+  assert.deepEqual(
+    await named.encode("<|user|>\n a", plain),
+    await named.encode("<|user|>a", plain),
+  );
+  assert.notDeepEqual(
+    await named.encode("<s>\na", plain),
+    await named.encode("<s>a", plain),
+  );
+});
