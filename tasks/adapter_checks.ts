@@ -19,6 +19,7 @@ import {
   matchTargets,
   type TargetReport,
   targetTree,
+  withParameterTargets,
 } from "../lib/peft/mod.ts";
 
 /** Fields that determine an adapter's shape and scale. */
@@ -49,21 +50,30 @@ export function checkAdapter(
   { model, resumed }: { model: CausalLm; resumed: string | null },
 ): CheckedAdapter {
   const { checkpoint } = run.finetune;
-  const config = checkpoint === null
-    ? loraConfig(loraFields(run.finetune))
-    : PeftModel.readConfig(checkpoint);
   const tree = targetTree(model);
+  const config = withParameterTargets(
+    tree,
+    checkpoint === null
+      ? loraConfig(loraFields(run.finetune))
+      : PeftModel.readConfig(checkpoint),
+  );
   const report = matchTargets(tree, config);
   if (resumed === null) return { config, report };
-  const stored = PeftModel.readConfig(resumed);
+  const stored = withParameterTargets(tree, PeftModel.readConfig(resumed));
   const found = differences(stored, config)
     .map(({ flag, one, other }) => `${flag} ${one}, this run has ${other}`);
   const theirs = matchTargets(tree, stored);
-  if (theirs.targeted.join() !== report.targeted.join()) {
+  const places = (
+    { targeted, parameters }: TargetReport,
+  ): readonly string[] => [
+    ...targeted,
+    ...parameters,
+  ];
+  if (places(theirs).join() !== places(report).join()) {
     found.push(
       `target_modules ${theirs.trainedNames.join(" ")} in ` +
-        `${theirs.targeted.length} modules, this run has ` +
-        `${report.trainedNames.join(" ")} in ${report.targeted.length}`,
+        `${places(theirs).length} modules, this run has ` +
+        `${report.trainedNames.join(" ")} in ${places(report).length}`,
     );
   }
   if (found.length === 0) return { config, report };

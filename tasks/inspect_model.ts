@@ -11,6 +11,7 @@ import { type DType, DTYPE_BYTES } from "../lib/formats/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import { rankAt } from "../lib/peft/lora_config.ts";
 import { describeTargets, targetTree } from "../lib/peft/mod.ts";
+import { lastName } from "../lib/peft/target_names.ts";
 import type { CausalLm, TrainArguments } from "../mod.ts";
 import type { CheckedAdapter } from "./adapter_checks.ts";
 import { counted } from "./inspect_rows.ts";
@@ -21,8 +22,9 @@ export function describeParameters(
   { tree, adapter }: Pick<CheckedRun, "tree" | "adapter">,
 ): string[] {
   const counts = new Map<string, number>();
-  for (const path of adapter.report.targeted) {
-    const name = path.split(".").at(-1)!;
+  const { targeted, parameters } = adapter.report;
+  for (const path of [...targeted, ...parameters]) {
+    const name = lastName(path);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
   const trainable = trainableCount(tree, adapter);
@@ -37,16 +39,20 @@ export function describeParameters(
   ];
 }
 
-/** A and B of every target: `r · (in + out)`. */
+/** A and B of every target: `r · (in + out)`, of experts for each of them. */
 function trainableCount(
   tree: CausalLm,
   { report, config }: CheckedAdapter,
 ): number {
-  const { widths } = targetTree(tree);
-  return report.targeted.reduce((sum, path) => {
+  const { widths, parameters } = targetTree(tree);
+  const ofModules = report.targeted.reduce((sum, path) => {
     const [inputs, outputs] = widths!.get(path)!;
     return sum + rankAt(config, path) * (inputs + outputs);
   }, 0);
+  return report.parameters.reduce((sum, path) => {
+    const { count, inFeatures, outFeatures } = parameters!.get(path)!;
+    return sum + count * rankAt(config, path) * (inFeatures + outFeatures);
+  }, ofModules);
 }
 
 /** Parameters of the base model; a head that is the embedding counts once. */

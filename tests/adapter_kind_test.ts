@@ -267,6 +267,7 @@ Deno.test("getPeftModel() puts everything back when a kind fails, and refuses wh
   assert.deepEqual(logitsOf(base), bare);
   const report: TargetReport = {
     targeted: ["model.layers.0.self_attn.q_proj", "model.norm"],
+    parameters: [],
     unmatched: [],
     trainedNames: [],
     untrainedNames: [],

@@ -18,6 +18,7 @@ export {
   defaultTargets,
   familyNames,
   type ModelFamily,
+  parameterTargets,
   registerFamily,
 } from "./registry.ts";
 export { readRope, type RopeSizes } from "./rope_config.ts";

@@ -63,6 +63,12 @@ export const QWEN3_MOE: ModelFamily<Qwen3MoeConfig> = {
   name: "Qwen3-MoE",
   modelTypes: ["qwen3_moe"],
   architectures: ["Qwen3MoeForCausalLM"],
+  parameterTargets: {
+    gate: "gate.weight",
+    gate_proj: "gate_up_proj",
+    up_proj: "gate_up_proj",
+    down_proj: "down_proj",
+  },
   readConfig(reader): Qwen3MoeConfig {
     // It adds the router's own loss.
     reader.refuse("output_router_logits", (value) => value === false);

@@ -35,6 +35,11 @@ export interface ModelFamily<Config extends ModelConfig = ModelConfig> {
    * must name them.
    */
   readonly defaultTargets?: readonly string[];
+  /**
+   * Layers that are parameters in transformers 5, such as those of experts: the
+   * parameter that peft takes for each name in `target_modules`. Default none.
+   */
+  readonly parameterTargets?: Readonly<Record<string, string>>;
   /** Reads the family's own fields; problems are collected in `reader`. */
   readConfig(reader: ConfigReader): Config;
   /** Builds the tree without weights. */
@@ -155,7 +160,19 @@ export function familyOf(path: string, json: ConfigJson): ModelFamily {
 export function defaultTargets(
   config: ModelConfig,
 ): readonly string[] | undefined {
-  return families.find(({ modelTypes }) =>
-    modelTypes.includes(config.modelType)
-  )?.defaultTargets;
+  return familyNamed(config)?.defaultTargets;
+}
+
+/**
+ * The parameters that peft takes for names in `target_modules`, by name; empty for
+ * families whose layers are all linear.
+ */
+export function parameterTargets(
+  config: ModelConfig,
+): Readonly<Record<string, string>> {
+  return familyNamed(config)?.parameterTargets ?? {};
+}
+
+function familyNamed({ modelType }: ModelConfig): ModelFamily | undefined {
+  return families.find(({ modelTypes }) => modelTypes.includes(modelType));
 }

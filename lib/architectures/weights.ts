@@ -26,6 +26,7 @@ import {
   type TensorOptions,
 } from "../tensor/mod.ts";
 import type { CausalLm, ModelConfig } from "./causal_lm.ts";
+import { separateExperts } from "./expert_weights.ts";
 import { ggufWeights } from "./gguf_model.ts";
 import { storedTensor } from "./stored_weights.ts";
 
@@ -146,7 +147,7 @@ export function checkWeights(model: CausalLm): void {
 
 function checkedWeights(model: CausalLm): WeightMap {
   const { path } = model.config;
-  const stored = weightsOf(model);
+  const stored = separateExperts(model, weightsOf(model));
   const tied = tiedName(model);
   const needed = neededParameters(model).map(({ path: name, spec }) => ({
     name,

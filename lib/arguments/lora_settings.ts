@@ -107,6 +107,13 @@ export const LORA_SETTINGS = {
     help: "Modules that get an adapter: names (a b c, or a,b,c), all-linear, " +
       "or one regular expression for whole module paths",
   },
+  /** Names (suffixes of paths) of parameters: those of experts and routers. */
+  target_parameters: {
+    kind: "list",
+    default: null,
+    help: "Parameters of experts and routers that get an adapter, " +
+      "such as mlp.experts.down_proj or mlp.gate.weight",
+  },
   /** Modules to leave out, in the same forms; `null` for none. */
   exclude_modules: {
     kind: "targets",
@@ -196,12 +203,6 @@ export const LORA_SETTINGS = {
   /** Weight-decomposed adaptation (Liu et al., arXiv:2402.09353). */
   use_dora: { ...off, reason: "no magnitudes are trained in addition to LoRA" },
   lora_bias: { ...off, reason: "matrix B has no bias" },
-  target_parameters: {
-    kind: "list",
-    default: null,
-    ...refused,
-    reason: "adapters are put on linear layers, named by --target_modules",
-  },
   trainable_token_indices: {
     kind: "ints",
     default: null,

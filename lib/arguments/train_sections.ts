@@ -28,6 +28,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
       "lora_alpha",
       "lora_dropout",
       "target_modules",
+      "target_parameters",
       "exclude_modules",
       "use_rslora",
       "init_lora_weights",

@@ -7,7 +7,7 @@
 
 import { aten, fromData, type Tensor, to } from "../tensor/mod.ts";
 import { type Activation, ACTIVATIONS } from "./activations.ts";
-import { Module, ModuleList, type ParameterSpec } from "./module.ts";
+import { Module, type ParameterSpec } from "./module.ts";
 
 /** Sizes of a {@linkcode MixtureMlp}. */
 export interface MixtureOptions {
@@ -25,8 +25,45 @@ export interface MixtureOptions {
   readonly normsShares: boolean;
 }
 
-/** A matrix `[outFeatures, inFeatures]`. It is not a `Projection`: to peft it is part of a larger parameter. */
-export class Matrix extends Module {
+/** What an adapter adds to a product: rows of its input to rows of its output. */
+export type Addition = (input: Tensor) => Tensor;
+
+/** By the name of a parameter, what is added to products with each matrix of its stack. */
+export type Additions = Readonly<
+  Partial<Record<string, (matrix: number) => Addition>>
+>;
+
+/** One or more matrices of one shape, which transformers holds as one parameter. */
+export interface MatrixStack {
+  /** The parameter's name in transformers, such as `gate_up_proj`. */
+  readonly name: string;
+  /** How many matrices there are. */
+  readonly count: number;
+  /** Width of their input. */
+  readonly inFeatures: number;
+  /** Width of their output. */
+  readonly outFeatures: number;
+}
+
+/** What a {@linkcode ParameterLayer} computes with, besides its input. */
+export interface ParameterLayerOptions {
+  /** Where the rows of each expert begin, and where the last ones end. */
+  readonly starts: ArrayLike<number>;
+  /** What adapters add. Default nothing. */
+  readonly additions?: Additions;
+}
+
+/** A layer whose matrices are parameters, not linear layers: adapters name the parameter. */
+export abstract class ParameterLayer extends Module {
+  /** The parameters that adapters can name, in the order of transformers. */
+  abstract readonly stacks: readonly MatrixStack[];
+
+  /** Maps `input`, whose rows are sorted by expert where there are several. */
+  abstract forward(input: Tensor, options: ParameterLayerOptions): Tensor;
+}
+
+/** A matrix `[outFeatures, inFeatures]` of an expert. */
+class Matrix extends Module {
   /** `[outFeatures, inFeatures]` */
   declare weight: Tensor;
 
@@ -48,47 +85,122 @@ export class Matrix extends Module {
 }
 
 /** `down(act(gate(x)) ∘ up(x))`. */
-export class Expert extends Module {
+class Expert extends Module {
   /** Makes the gate: `[rows, hidden]` to `[rows, expert]`. */
   gate_proj: Matrix;
   /** Makes what is gated, of the shape of the gate. */
   up_proj: Matrix;
   /** Brings the product back: `[rows, expert]` to `[rows, hidden]`. */
   down_proj: Matrix;
-  readonly #activation: Activation;
 
   /** Makes the three matrices without weights. */
-  constructor(options: MixtureOptions) {
+  constructor(readonly options: MixtureOptions) {
     super();
     const { hiddenSize, expertSize } = options;
     this.gate_proj = new Matrix(expertSize, hiddenSize);
     this.up_proj = new Matrix(expertSize, hiddenSize);
     this.down_proj = new Matrix(hiddenSize, expertSize);
-    this.#activation = options.activation;
   }
 
-  /** Maps `[rows, hidden]`. */
-  forward(input: Tensor): Tensor {
-    const gate = ACTIVATIONS[this.#activation](this.gate_proj.forward(input));
-    return this.down_proj.forward(aten.mul(gate, this.up_proj.forward(input)));
+  /** Maps `[rows, hidden]`; `addGateUp` makes `[rows, 2·expert]`, the gate first. */
+  forward(input: Tensor, addGateUp?: Addition, addDown?: Addition): Tensor {
+    const { expertSize, activation } = this.options;
+    let gate = this.gate_proj.forward(input);
+    let up = this.up_proj.forward(input);
+    if (addGateUp !== undefined) {
+      const added = addGateUp(input);
+      gate = gate.add(aten.slice(added, 1, 0, expertSize));
+      up = up.add(aten.slice(added, 1, expertSize, 2 * expertSize));
+    }
+    const gated = aten.mul(ACTIVATIONS[activation](gate), up);
+    const output = this.down_proj.forward(gated);
+    return addDown === undefined ? output : output.add(addDown(gated));
+  }
+}
+
+/** The experts, in files under their numbers. */
+class Experts extends ParameterLayer {
+  /** Gate and input of all experts as one parameter, and what brings them back. */
+  override readonly stacks: readonly MatrixStack[];
+  readonly #items: readonly Expert[];
+
+  /** Makes the experts without weights. */
+  constructor(options: MixtureOptions) {
+    super();
+    const { experts: count, hiddenSize, expertSize } = options;
+    this.#items = Array.from({ length: count }, () => new Expert(options));
+    const [inFeatures, outFeatures] = [hiddenSize, 2 * expertSize];
+    this.stacks = [
+      { name: "gate_up_proj", count, inFeatures, outFeatures },
+      {
+        name: "down_proj",
+        count,
+        inFeatures: expertSize,
+        outFeatures: hiddenSize,
+      },
+    ];
+  }
+
+  /** The experts, named by their numbers. */
+  override children(): [string, Module][] {
+    return this.#items.map((item, index) => [String(index), item]);
+  }
+
+  /** Maps `[rows, hidden]`, the rows sorted by expert. */
+  override forward(input: Tensor, options: ParameterLayerOptions): Tensor {
+    const { starts, additions = {} } = options;
+    const { gate_up_proj, down_proj } = additions;
+    const made = this.#items.flatMap((expert, at) => {
+      const [start, end] = [starts[at]!, starts[at + 1]!];
+      if (start === end) return [];
+      const rows = aten.slice(input, 0, start, end);
+      return [expert.forward(rows, gate_up_proj?.(at), down_proj?.(at))];
+    });
+    return aten.cat(made, 0);
+  }
+}
+
+/** The router: `[tokens, hidden]` to `[tokens, experts]`. */
+class Router extends ParameterLayer {
+  /** `[experts, hidden]` */
+  declare weight: Tensor;
+  /** The one matrix. */
+  override readonly stacks: readonly MatrixStack[];
+  readonly #shape: readonly number[];
+
+  /** Makes the router without weights. */
+  constructor({ experts, hiddenSize }: MixtureOptions) {
+    super();
+    this.#shape = [experts, hiddenSize];
+    const [inFeatures, outFeatures] = [hiddenSize, experts];
+    this.stacks = [{ name: "weight", count: 1, inFeatures, outFeatures }];
+  }
+
+  /** The weight. */
+  override parameterSpecs(): readonly ParameterSpec[] {
+    return [{ name: "weight", shape: this.#shape, init: "normal" }];
+  }
+
+  /** Logits of the experts. */
+  override forward(input: Tensor, options: ParameterLayerOptions): Tensor {
+    const logits = aten.linear(input, this.weight);
+    const add = options.additions?.weight?.(0);
+    return add === undefined ? logits : logits.add(add(input));
   }
 }
 
 /** The layer in the place of an MLP. */
 export class MixtureMlp extends Module {
   /** The experts. */
-  experts: ModuleList<Expert>;
+  experts: ParameterLayer;
   /** The router: `[tokens, hidden]` to `[tokens, experts]`. */
-  gate: Matrix;
+  gate: ParameterLayer;
 
   /** Makes router and experts without weights. */
   constructor(readonly options: MixtureOptions) {
     super();
-    const { experts, hiddenSize } = options;
-    this.experts = new ModuleList(
-      Array.from({ length: experts }, () => new Expert(options)),
-    );
-    this.gate = new Matrix(experts, hiddenSize);
+    this.experts = new Experts(options);
+    this.gate = new Router(options);
   }
 
   /** Maps `[tokens, hidden]`, and adds `residual` when given. */
@@ -103,16 +215,11 @@ export class MixtureMlp extends Module {
       0,
       to(indexOf(order.map((place) => Math.floor(place / count))), { device }),
     );
-    const made = this.experts.items.flatMap((expert, at) => {
-      const [start, end] = [starts[at]!, starts[at + 1]!];
-      return start === end
-        ? []
-        : [expert.forward(aten.slice(rows, 0, start, end))];
-    });
+    const made = this.experts.forward(rows, { starts });
     const places = new Int32Array(order.length);
     order.forEach((place, at) => places[place] = at);
     const inOrder = aten.indexSelect(
-      aten.cat(made, 0),
+      made,
       0,
       to(indexOf(places), { device }),
     );
@@ -125,7 +232,8 @@ export class MixtureMlp extends Module {
   /** The chosen experts of each token and their shares of it, `[tokens, chosen experts]`. */
   #route(input: Tensor): { shares: Tensor; chosen: Float64Array } {
     const { expertsPerToken, normsShares } = this.options;
-    const logits = this.gate.forward(input);
+    const starts = [0, input.shape[0]!];
+    const logits = this.gate.forward(input, { starts });
     const all = aten.softmax(logits, -1, "float32");
     const [best, experts] = aten.topk(all, expertsPerToken, -1, true, true);
     const shares = normsShares

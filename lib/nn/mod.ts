@@ -36,10 +36,13 @@ export {
   Projection,
 } from "./linear.ts";
 export {
-  Expert,
-  Matrix,
+  type Addition,
+  type Additions,
+  type MatrixStack,
   MixtureMlp,
   type MixtureOptions,
+  ParameterLayer,
+  type ParameterLayerOptions,
 } from "./mixture_mlp.ts";
 export {
   joinPath,

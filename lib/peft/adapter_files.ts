@@ -27,6 +27,7 @@ import {
   toData,
 } from "../tensor/mod.ts";
 import type { PlacedParameter } from "./adapter_kinds.ts";
+import { joinExperts } from "./expert_adapters.ts";
 import {
   type LoraConfig,
   loraConfigFromJson,
@@ -112,7 +113,7 @@ export function loadAdapterTensors(
   target: { wanted: readonly PlacedParameter[]; device: Device },
 ): void {
   const { wanted, device } = target;
-  const stored = plainNames(readWeights(path), wanted);
+  const stored = joinExperts(plainNames(readWeights(path), wanted), wanted);
   const problems = tensorProblems(
     stored,
     wanted.map((each) => ({ name: each.path, shape: each.shape })),

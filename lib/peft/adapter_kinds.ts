@@ -10,6 +10,7 @@
 import type { CausalLm } from "../architectures/mod.ts";
 import { type Module, moduleAt } from "../nn/mod.ts";
 import type { Device } from "../tensor/mod.ts";
+import type { ExpertParts } from "./expert_adapters.ts";
 import type { LoraConfig, LoraTable } from "../arguments/lora_settings.ts";
 
 /**
@@ -25,6 +26,8 @@ export interface AdapterParameter {
   readonly field: string;
   /** Sizes of the dimensions; known before the tensor exists. */
   readonly shape: readonly number[];
+  /** The tensors that adapters of transformers 4 have in its place. Default none. */
+  readonly parts?: ExpertParts;
 }
 
 /** A parameter that an adapter trains, and its path in the base model. */
@@ -43,6 +46,8 @@ export interface AdapterLayer {
    * is loaded from files.
    */
   initialize(device: Device): void;
+  /** Whether its numbers are drawn after those of all other layers. Default no. */
+  readonly isDrawnLast?: boolean;
   /** Restores the base model at `place`, and frees the layer's tensors. */
   remove(place: AdapterPlace): void;
 }
@@ -56,16 +61,23 @@ export class AdapterPlace {
   /** The adapter's configuration. */
   readonly config: LoraConfig;
   #targeted: boolean;
+  #parameters: readonly string[];
 
   /** The place at `path` below `base`. */
   constructor(
     base: CausalLm,
-    place: { path: string; targeted: boolean; config: LoraConfig },
+    place: {
+      path: string;
+      targeted: boolean;
+      parameters?: readonly string[];
+      config: LoraConfig;
+    },
   ) {
     this.base = base;
     this.path = place.path;
     this.config = place.config;
     this.#targeted = place.targeted;
+    this.#parameters = place.parameters ?? [];
   }
 
   /**
@@ -74,6 +86,14 @@ export class AdapterPlace {
    */
   get targeted(): boolean {
     return this.#targeted;
+  }
+
+  /**
+   * Names of the module's own parameters that `target_parameters` selects, as long
+   * as no adapter layer wraps it.
+   */
+  get parameters(): readonly string[] {
+    return this.#parameters;
   }
 
   /** The module at this place: the base model's, or the adapter layer that wraps it. */
@@ -87,6 +107,7 @@ export class AdapterPlace {
    */
   replace(module: Module): void {
     this.#targeted = false;
+    this.#parameters = [];
     const dot = this.path.lastIndexOf(".");
     moduleAt(this.base, this.path.slice(0, Math.max(dot, 0)))
       .replaceChild(this.path.slice(dot + 1), module);
@@ -112,6 +133,7 @@ export interface AdapterKind {
 }
 
 const KINDS: AdapterKind[] = [];
+const BUILT_IN = ["LoRA", "LoRA on parameters"];
 
 /**
  * Adds a kind of adapter to the table. Disposing the result removes it again.
@@ -126,7 +148,9 @@ const KINDS: AdapterKind[] = [];
  * ```
  */
 export function registerAdapterKind(kind: AdapterKind): Disposable {
-  if (kind.name === "LoRA" || KINDS.some(({ name }) => name === kind.name)) {
+  if (
+    BUILT_IN.includes(kind.name) || KINDS.some(({ name }) => name === kind.name)
+  ) {
     throw new TypeError(
       `Cannot register adapter kind "${kind.name}": there is one of this name already`,
     );

@@ -141,17 +141,12 @@ export class LoraLinear extends Projection implements AdapterLayer {
    * zero.
    */
   initialize(device: Device): void {
-    const kind = this.#initialization;
-    using scope = new DetachedScope();
-    const a = empty([this.rank, this.inFeatures]);
-    const b = empty([this.outFeatures, this.rank]);
-    kaimingUniform(a);
-    kaimingUniform(b);
-    if (kind === true) kaimingUniform(a);
-    if (kind === "gaussian") aten.normal_(a, 0, 1 / this.rank);
-    if (kind !== false) b.fill(0);
-    this.lora_A.weight = scope.keep(to(a, { device }));
-    this.lora_B.weight = scope.keep(to(b, { device }));
+    drawMatrices(this, {
+      rows: this.rank,
+      deviation: 1 / this.rank,
+      kind: this.#initialization,
+      device,
+    });
   }
 
   /** `[rows, in]` to `[rows, out]`, with `residual` added when given. */
@@ -205,6 +200,44 @@ export class LoraLinear extends Projection implements AdapterLayer {
     this.lora_A.weight?.[Symbol.dispose]();
     this.lora_B.weight?.[Symbol.dispose]();
   }
+}
+
+/** Where {@linkcode drawMatrices} puts A and B, and their widths. */
+export interface LoraPair {
+  /** Columns of A. */
+  readonly inFeatures: number;
+  /** Rows of B. */
+  readonly outFeatures: number;
+  /** A. */
+  readonly lora_A: LoraMatrix;
+  /** B. */
+  readonly lora_B: LoraMatrix;
+}
+
+/**
+ * Draws A, `[rows, in]`, and B, `[out, rows]`, in peft's order; `deviation` is that
+ * of A where `kind` is `gaussian`.
+ */
+export function drawMatrices(
+  pair: LoraPair,
+  options: {
+    readonly rows: number;
+    readonly deviation: number;
+    readonly kind: boolean | "gaussian";
+    readonly device: Device;
+  },
+): void {
+  const { rows, deviation, kind, device } = options;
+  using scope = new DetachedScope();
+  const a = empty([rows, pair.inFeatures]);
+  const b = empty([pair.outFeatures, rows]);
+  kaimingUniform(a);
+  kaimingUniform(b);
+  if (kind === true) kaimingUniform(a);
+  if (kind === "gaussian") aten.normal_(a, 0, deviation);
+  if (kind !== false) b.fill(0);
+  pair.lora_A.weight = scope.keep(to(a, { device }));
+  pair.lora_B.weight = scope.keep(to(b, { device }));
 }
 
 /** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, rounded as PyTorch does. */

@@ -29,11 +29,7 @@ export {
   PeftModel,
   type PeftOptions,
   type PlacedLayer,
-  targetTree,
 } from "./peft_model.ts";
-export {
-  describeTargets,
-  matchTargets,
-  type TargetReport,
-  type TargetTree,
-} from "./targets.ts";
+export { withParameterTargets } from "./parameter_targets.ts";
+export { type TargetTree, targetTree } from "./target_tree.ts";
+export { describeTargets, matchTargets, type TargetReport } from "./targets.ts";

@@ -6,12 +6,7 @@
 
 import { type CausalLm, defaultTargets } from "../architectures/mod.ts";
 import { InputError, quoted } from "../input_error.ts";
-import {
-  joinPath,
-  MixtureMlp,
-  type NamedParameter,
-  Projection,
-} from "../nn/mod.ts";
+import { joinPath, type NamedParameter } from "../nn/mod.ts";
 import { manualSeed, type Tensor } from "../tensor/mod.ts";
 import {
   ADAPTER_PREFIX,
@@ -27,7 +22,10 @@ import {
 } from "./adapter_kinds.ts";
 import { type LoraConfig, loraConfig } from "./lora_config.ts";
 import { LORA } from "./lora_linear.ts";
-import { matchTargets, type TargetReport, type TargetTree } from "./targets.ts";
+import { LORA_PARAMETERS } from "./lora_parameter.ts";
+import { withParameterTargets } from "./parameter_targets.ts";
+import { adaptableModules, targetTree } from "./target_tree.ts";
+import { matchTargets, type TargetReport } from "./targets.ts";
 
 /** Numbers of parameters, as `print_trainable_parameters` counts them. */
 export interface ParameterCount {
@@ -217,8 +215,15 @@ export class PeftModel implements Disposable {
       : this.config.target_modules.filter((name) =>
         !this.report.unmatched.includes(name)
       ).toSorted();
+    const { target_parameters: parameters = null } = this.config;
     writeAdapter(path, {
-      config: { ...this.config, target_modules: targets },
+      config: {
+        ...this.config,
+        target_modules: targets,
+        target_parameters: Array.isArray(parameters)
+          ? parameters.toSorted()
+          : parameters,
+      },
       tensors: this.stateDict(),
     });
   }
@@ -276,19 +281,27 @@ export function getPeftModel(
   const config = loraConfig({
     base_model_name_or_path: base.config.path,
     ...given,
-    target_modules: given.target_modules ?? familyTargets(base),
+    target_modules: given.target_modules ?? familyTargets(base, given),
   });
   const { report } = options;
   const model = injected(base, { config, ...(report && { report }) });
   if (options.seed !== undefined) manualSeed(options.seed);
-  for (const { layer } of model.layers) layer.initialize(base.device);
+  // peft adds the adapters of parameters after all others.
+  const last = ({ layer }: PlacedLayer): boolean => layer.isDrawnLast ?? false;
+  const { layers } = model;
+  const ordered = [
+    ...layers.filter((each) => !last(each)),
+    ...layers.filter(last),
+  ];
+  for (const { layer } of ordered) layer.initialize(base.device);
   return model;
 }
 
 /** peft's targets for the family of `base`. */
-function familyTargets(base: CausalLm): string[] {
+function familyTargets(base: CausalLm, given: Partial<LoraConfig>): string[] {
   const targets = defaultTargets(base.config);
   if (targets !== undefined) return [...targets];
+  if (given.target_parameters?.length) return [];
   const { path, modelType } = base.config;
   const { linearPaths, outputPath } = targetTree(base);
   const names = linearPaths.filter((each) => each !== outputPath)
@@ -303,37 +316,6 @@ function familyTargets(base: CausalLm): string[] {
 }
 
 /**
- * The names in `base` that matching needs; its weights need not be loaded.
- *
- * @example
- * ```ts
- * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
- * import { targetTree } from "@lorikeet/lorikeet/peft";
- *
- * const model = AutoModelForCausalLM.fromConfig("models/tiny-atom");
- * const { linearPaths, outputPath } = targetTree(model);
- * if (!linearPaths.includes(outputPath)) throw new Error("no head");
- * ```
- */
-export function targetTree(base: CausalLm): TargetTree {
-  const modules = [...base.namedModules()];
-  const widths = new Map<string, readonly [number, number]>();
-  for (const [path, module] of modules) {
-    if (module instanceof Projection) {
-      widths.set(path, [module.inFeatures, module.outFeatures]);
-    }
-  }
-  return {
-    allPaths: modules.map(([path]) => path),
-    linearPaths: [...widths.keys()],
-    widths,
-    outputPath: base.outputEmbeddingsPath,
-    mixturePaths: modules.filter(([, module]) => module instanceof MixtureMlp)
-      .map(([path]) => path),
-  };
-}
-
-/**
  * `base` with the layers that `config` asks for; they have no tensors yet.
  *
  * @throws {InputError} when it has an adapter already, because only one of the
@@ -343,7 +325,8 @@ function injected(
   base: CausalLm,
   plan: { config: LoraConfig; report?: TargetReport },
 ): PeftModel {
-  const { config } = plan;
+  const tree = targetTree(base);
+  const config = withParameterTargets(tree, plan.config);
   const earlier = ADAPTED.get(base);
   if (earlier !== undefined) {
     throw new InputError(
@@ -352,7 +335,7 @@ function injected(
       } has an adapter already, dispose the earlier PeftModel first`,
     );
   }
-  const report = plan.report ?? matchTargets(targetTree(base), config);
+  const report = plan.report ?? matchTargets(tree, config);
   const layers = attachLayers(base, { config, report });
   const model = new PeftModel({ base, config, report, layers });
   ADAPTED.set(base, model);
@@ -365,18 +348,27 @@ function attachLayers(
 ): PlacedLayer[] {
   const { config, report } = plan;
   const targets = new Set(report.targeted);
-  const kinds = [...registeredKinds(), LORA];
+  const kinds = [...registeredKinds(), LORA, LORA_PARAMETERS];
   const layers: PlacedLayer[] = [];
-  const paths = Array.from(base.namedModules(), ([path]) => path);
+  const paths = adaptableModules(base).map(([path]) => path);
   try {
     for (const path of paths) {
       const targeted = targets.has(path);
-      const place = new AdapterPlace(base, { path, targeted, config });
+      const parameters = report.parameters
+        .filter((each) => each.startsWith(`${path}.`))
+        .map((each) => each.slice(path.length + 1))
+        .filter((name) => !name.includes("."));
+      const place = new AdapterPlace(base, {
+        path,
+        targeted,
+        parameters,
+        config,
+      });
       for (const kind of kinds) {
         const layer = kind.attach(place);
         if (layer !== null) layers.push({ place, layer });
       }
-      if (place.targeted) {
+      if (place.targeted || place.parameters.length > 0) {
         throw new InputError(
           `Cannot inject LoRA into ${quoted(path)}: no kind of adapter fits it`,
         );

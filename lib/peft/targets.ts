@@ -8,6 +8,16 @@
 import { InputError, quoted } from "../input_error.ts";
 import { type LoraConfig, rankAt } from "./lora_config.ts";
 import { NamePattern } from "./name_pattern.ts";
+import { targetParameters, withParameterTargets } from "./parameter_targets.ts";
+import {
+  isAllLinear,
+  lastNames,
+  listed,
+  nameRule,
+  type Rule,
+  suffixes,
+} from "./target_names.ts";
+import type { TargetTree } from "./target_tree.ts";
 
 /** An adapter may have at most this many times the parameters of the layer it adapts. */
 const MOST_TIMES = 16;
@@ -16,34 +26,23 @@ const MOST_TIMES = 16;
 export interface TargetReport {
   /** Paths of the modules to adapt, in the order of the tree. */
   readonly targeted: readonly string[];
-  /** Names of the configuration that match no module. */
+  /** Paths of the parameters to adapt, in the order of the tree. */
+  readonly parameters: readonly string[];
+  /** Names of the configuration that match no module and no parameter. */
   readonly unmatched: readonly string[];
-  /** Last parts of the names of the adapted layers, such as `o_proj`. */
+  /** Last parts of the names of the adapted layers, such as `o_proj`, and parameters. */
   readonly trainedNames: readonly string[];
-  /** Last parts of the names of the linear layers that are not adapted. */
+  /** Last parts of the names of the other linear layers and parameters. */
   readonly untrainedNames: readonly string[];
-}
-
-/** The names in a model that matching needs. */
-export interface TargetTree {
-  /** Paths of the modules that an adapter can wrap, in the order of the tree. */
-  readonly linearPaths: readonly string[];
-  /** Paths of all modules. */
-  readonly allPaths: readonly string[];
-  /** Input and output width by path; where they are not known, ranks are not bounded. */
-  readonly widths?: ReadonlyMap<string, readonly [number, number]>;
-  /** The layer that computes logits, which `all-linear` leaves out. */
-  readonly outputPath: string;
-  /** Mixtures of experts, whose parameters peft's `all-linear` adapts too. Default none. */
-  readonly mixturePaths?: readonly string[];
 }
 
 /**
  * Applies `target_modules`, `exclude_modules`, `layers_to_transform` and
- * `layers_pattern` as peft does.
+ * `layers_pattern`, and `target_parameters`, as peft does.
  *
  * @throws {InputError} when nothing matches, naming what exists; when a match is
- *   not a linear layer; when all linear layers of a mixture of experts are meant; and when a rank is far larger than the widths of a layer.
+ *   neither a linear layer nor a parameter of experts; when such parameters go with
+ *   dropout; and when a rank is far larger than the widths of a layer.
  *
  * @example
  * ```ts
@@ -61,13 +60,13 @@ export interface TargetTree {
  */
 export function matchTargets(
   tree: TargetTree,
-  config: LoraConfig,
+  given: LoraConfig,
 ): TargetReport {
-  checkMixtures(tree, config);
+  const config = withParameterTargets(tree, given);
   const isTargeted = targetRule(tree, config);
   const targeted = tree.allPaths.filter(isTargeted);
-  const unmatched = unmatchedNames(tree, config);
-  if (targeted.length === 0) throw noMatch(tree, config);
+  const parameters = matchedParameters(tree, config);
+  if (targeted.length + parameters.length === 0) throw noMatch(tree, config);
   const linear = new Set(tree.linearPaths);
   const odd = targeted.find((path) => !linear.has(path));
   if (odd !== undefined) {
@@ -77,36 +76,49 @@ export function matchTargets(
       }`,
     );
   }
-  checkRanks(targeted, { tree, config });
-  const chosen = new Set(targeted);
-  const trainedNames = lastNames(targeted);
+  checkRanks([...targeted, ...parameters], { tree, config });
+  const chosen = new Set([...targeted, ...parameters]);
+  const trainedNames = lastNames([...chosen]);
+  const others = [...tree.linearPaths, ...tree.parameters?.keys() ?? []]
+    .filter((path) => !chosen.has(path));
   return {
     targeted,
-    unmatched,
+    parameters,
+    unmatched: unmatchedNames(tree, config),
     trainedNames,
-    untrainedNames: lastNames(
-      tree.linearPaths.filter((path) => !chosen.has(path)),
-    ).filter((name) => !trainedNames.includes(name)),
+    untrainedNames: lastNames(others).filter((name) =>
+      !trainedNames.includes(name)
+    ),
   };
 }
 
-/** peft adapts experts and routers as parameters, which are no layers that could be wrapped. */
-function checkMixtures(tree: TargetTree, config: LoraConfig): void {
-  const [first] = tree.mixturePaths ?? [];
-  if (first === undefined || !isAllLinear(config.target_modules)) return;
-  const linear = new Set(tree.linearPaths);
-  const odd = lastNames(tree.allPaths.filter((path) => !linear.has(path)));
-  const names = lastNames(
-    tree.linearPaths.filter((path) => path !== tree.outputPath),
-  ).filter((name) => !odd.includes(name));
+/** Parameters by the ends of their paths; layer numbers and exclusions do not apply to them. */
+function matchedParameters(tree: TargetTree, config: LoraConfig): string[] {
+  const wanted = targetParameters(config);
+  const known = [...tree.parameters?.keys() ?? []];
+  const found = known.filter((path) =>
+    suffixes(path).some((suffix) => wanted.includes(suffix))
+  );
+  if (found.length === 0 || config.lora_dropout === 0) return found;
   throw new InputError(
-    `Cannot inject LoRA into all linear layers: peft would adapt the experts and the router of ${
-      quoted(first)
-    } too, which is not supported, name ${names.join(", ")} as target_modules`,
+    `Cannot inject LoRA into ${
+      quoted(found[0])
+    } with lora_dropout ${config.lora_dropout}: ` +
+      "experts and routers are adapted as parameters, which have no input to drop, " +
+      `set lora_dropout to 0 or name only ${
+        lastNames(
+          tree.linearPaths.filter((path) =>
+            path !== tree.outputPath && !isParameterName(tree, path)
+          ),
+        ).join(", ")
+      } as target_modules`,
   );
 }
 
-type Rule = (path: string) => boolean;
+/** Whether peft takes the last name of `path` for a parameter. */
+function isParameterName(tree: TargetTree, path: string): boolean {
+  return tree.renamed?.has(path.split(".").at(-1)!) ?? false;
+}
 
 function targetRule(tree: TargetTree, config: LoraConfig): Rule {
   const { target_modules, exclude_modules } = config;
@@ -122,26 +134,6 @@ function targetRule(tree: TargetTree, config: LoraConfig): Rule {
     : layerRule(config);
   return (path) =>
     path !== "" && !isExcluded(path) && isNamed(path) && isInLayers(path);
-}
-
-function isAllLinear(targets: LoraConfig["target_modules"]): boolean {
-  return typeof targets === "string" && targets.toLowerCase() === "all-linear";
-}
-
-/** A string is a regular expression for the whole path; a list holds ends of paths. */
-function nameRule(field: string, wanted: string | readonly string[]): Rule {
-  if (typeof wanted === "string") {
-    const pattern = new NamePattern(field, wanted);
-    return (path) => pattern.fullMatch(path);
-  }
-  const names = new Set(wanted);
-  return (path) => suffixes(path).some((suffix) => names.has(suffix));
-}
-
-/** `a.b.c`, `b.c` and `c`. */
-function suffixes(path: string): string[] {
-  const parts = path.split(".");
-  return parts.map((_, index) => parts.slice(index).join("."));
 }
 
 function layerRule(config: LoraConfig): Rule {
@@ -188,8 +180,10 @@ function isEmpty(value: number | string | readonly unknown[]): boolean {
 function unmatchedNames(tree: TargetTree, config: LoraConfig): string[] {
   const { target_modules } = config;
   if (typeof target_modules === "string") return [];
-  const there = new Set(tree.allPaths.flatMap(suffixes));
-  return target_modules.filter((name) => !there.has(name));
+  const parameters = [...tree.parameters?.keys() ?? []];
+  const there = new Set([...tree.allPaths, ...parameters].flatMap(suffixes));
+  return [...target_modules, ...targetParameters(config)]
+    .filter((name) => !there.has(name));
 }
 
 /**
@@ -201,9 +195,11 @@ function checkRanks(
   plan: { tree: TargetTree; config: LoraConfig },
 ): void {
   for (const path of targeted) {
-    const widths = plan.tree.widths?.get(path);
+    const stack = plan.tree.parameters?.get(path);
+    const widths = plan.tree.widths?.get(path) ??
+      (stack && [stack.inFeatures, stack.outFeatures]);
     if (widths === undefined) continue;
-    const [input, output] = widths;
+    const [input = 0, output = 0] = widths;
     const rank = rankAt(plan.config, path);
     const most = Math.floor(MOST_TIMES * input * output / (input + output));
     if (rank <= Math.max(most, 1)) continue;
@@ -220,7 +216,7 @@ function checkRanks(
 
 function noMatch(tree: TargetTree, config: LoraConfig): InputError {
   const { target_modules: wanted } = config;
-  const named = listed(typeof wanted === "string" ? [wanted] : wanted);
+  const named = listed([wanted, targetParameters(config)].flat());
   const limits = [
     config.exclude_modules === null ? "" : " that exclude_modules leaves",
     config.layers_to_transform === null
@@ -232,24 +228,10 @@ function noMatch(tree: TargetTree, config: LoraConfig): InputError {
       named || "[]"
     } not found in the base model` +
       `${limits && `, at least none${limits}`}, it has ${
-        lastNames(tree.linearPaths).join(", ")
+        lastNames([...tree.linearPaths, ...tree.parameters?.keys() ?? []])
+          .join(", ")
       }`,
   );
-}
-
-/** Names out of a file, which may be many and of any length. */
-function listed(names: readonly string[]): string {
-  const more = names.length > MOST_NAMES
-    ? ` and ${names.length - MOST_NAMES} more`
-    : "";
-  return names.slice(0, MOST_NAMES).map((name) => quoted(name)).join(", ") +
-    more;
-}
-
-const MOST_NAMES = 10;
-
-function lastNames(paths: readonly string[]): string[] {
-  return [...new Set(paths.map((path) => path.split(".").at(-1)!))];
 }
 
 /**
@@ -262,6 +244,7 @@ function lastNames(paths: readonly string[]): string[] {
  *
  * const [line] = describeTargets({
  *   targeted: ["model.q_proj"],
+ *   parameters: [],
  *   trainedNames: ["q_proj"],
  *   untrainedNames: ["k_proj"],
  *   unmatched: [],
@@ -273,9 +256,11 @@ function lastNames(paths: readonly string[]): string[] {
  */
 export function describeTargets(report: TargetReport): string[] {
   const lines = [
-    `LoRA on ${report.targeted.length} modules: ${
-      report.trainedNames.join(", ")
-    }` +
+    `LoRA on ${report.targeted.length} modules${
+      report.parameters.length > 0
+        ? ` and ${report.parameters.length} parameters`
+        : ""
+    }: ${report.trainedNames.join(", ")}` +
     (report.untrainedNames.length > 0
       ? ` (not trained: ${report.untrainedNames.join(", ")})`
       : ""),

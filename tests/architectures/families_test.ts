@@ -39,14 +39,13 @@ import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
 
 const FOLDER = "tests/fixtures/families";
 
-/** Mixtures of experts, where peft's "all-linear" means experts and router too. */
-const MIXTURES = ["qwen3_moe", "qwen3_moe_mixed"];
-
 /** One line of `families.json`. */
 interface Family {
   readonly name: string;
   readonly adapted_loss: number;
   readonly all_linear: readonly string[];
+  /** The loss with adapters on all of these, where they are more than `targeted`. */
+  readonly all_linear_loss?: number;
   readonly targeted: readonly string[];
   readonly default_targets: readonly string[] | null;
 }
@@ -58,7 +57,7 @@ const FAMILIES: readonly Family[] = JSON.parse(
 
 type Golden = ReadonlyMap<string, TensorData>;
 
-function goldenOf({ name }: Family): Golden {
+function goldenOf({ name }: Pick<Family, "name">): Golden {
   return readSafetensors(`${FOLDER}/${name}/golden.safetensors`);
 }
 
@@ -148,12 +147,13 @@ function hasOtherConfig(name: string): boolean {
 
 /** Fails unless loss and gradients of a batch of the golden rows are the golden ones. */
 function assertGoldenGradients(
-  family: Family,
+  family: Pick<Family, "name" | "adapted_loss">,
   batch: Batch,
-  options: { checkpointing: boolean },
+  options: { checkpointing: boolean; adapter?: string },
 ): void {
-  const folder = `${FOLDER}/${family.name}`;
-  using base = AutoModelForCausalLM.fromPretrained(folder);
+  const baseFolder = `${FOLDER}/${family.name}`;
+  const folder = `${baseFolder}${options.adapter ?? ""}`;
+  using base = AutoModelForCausalLM.fromPretrained(baseFolder);
   using model = PeftModel.fromPretrained(base, `${folder}/adapter`);
   using flat = new FlatParameters(trainableModel(model).parameters, CPU);
   base.train();
@@ -275,8 +275,15 @@ testEach(
   (family, folder) => {
     const model = AutoModelForCausalLM.fromConfig(folder);
     const config = loraConfig({ target_modules: "all-linear" });
-    const { targeted } = matchTargets(targetTree(model), config);
-    assert.deepEqual(targeted.toSorted(), [...family.all_linear].sort());
+    const report = matchTargets(targetTree(model), config);
+    const parameters = report.parameters.map((path) =>
+      path.replace(/\.weight$|\.down_proj$/, "")
+        .replace(/\.gate_up_proj$/, ".base_layer")
+    );
+    assert.deepEqual(
+      [...report.targeted, ...parameters].sort(),
+      [...family.all_linear].sort(),
+    );
     if (family.default_targets === null) {
       const { modelType } = model.config;
       assert.match(
@@ -289,7 +296,6 @@ testEach(
     using adapted = getPeftModel(base);
     assert.deepEqual(adapted.report.trainedNames, family.default_targets);
   },
-  MIXTURES,
 );
 
 testEach("is the same after it was saved and loaded", (family, folder) => {
@@ -303,21 +309,23 @@ testEach("is the same after it was saved and loaded", (family, folder) => {
   });
 });
 
-for (const name of MIXTURES) {
-  Deno.test(`${name} refuses adapters on experts and router, which peft has as parameters`, () => {
-    const tree = targetTree(
-      AutoModelForCausalLM.fromConfig(`${FOLDER}/${name}`),
-    );
-    const message = (target_modules: string | string[]): string =>
-      errorOf(() => matchTargets(tree, loraConfig({ target_modules })));
-    assert.match(
-      message("all-linear"),
-      /^Cannot inject LoRA into all linear layers: peft would adapt the experts and the router of "model\.layers\.[01]\.mlp" too, .* name q_proj, k_proj, v_proj, o_proj as target_modules$/,
-    );
-    for (const target of ["up_proj", "gate", "experts"]) {
-      assert.match(
-        message(["q_proj", target]),
-        /^Cannot inject LoRA into ".*mlp\..*": it is not a linear layer/,
+for (const { name, all_linear_loss: loss } of FAMILIES) {
+  if (loss === undefined) continue;
+  const folder = `${FOLDER}/${name}/all_linear`;
+  Deno.test(`${name} gives the reference's logits, loss and gradients with adapters on experts and router`, () => {
+    const golden = goldenOf({ name });
+    {
+      using base = AutoModelForCausalLM.fromPretrained(`${FOLDER}/${name}`);
+      using _adapter = PeftModel.fromPretrained(base, `${folder}/adapter`);
+      const adapted = readSafetensors(`${folder}/golden.safetensors`);
+      const both = new Map([...golden, ...adapted]);
+      assertGoldenLogits(base, both, "adapted_logits");
+    }
+    for (const checkpointing of [false, true]) {
+      assertGoldenGradients(
+        { name, adapted_loss: loss },
+        goldenBatch(golden),
+        { checkpointing, adapter: "/all_linear" },
       );
     }
   });

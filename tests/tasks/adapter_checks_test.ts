@@ -65,6 +65,27 @@ Deno.test("checkAdapter() takes the run that wrote the checkpoint, and names wha
   );
 });
 
+Deno.test("checkAdapter() takes up an adapter on experts by the names that the run asked for", () => {
+  const runOf = (...flags: string[]): TrainArguments =>
+    run(
+      ...["--model_path", "tests/fixtures/families/qwen3_moe"],
+      ...["--lora_rank", "2", "--lora_alpha", "4"],
+      ...["--target_modules", "all-linear", "--lora_dropout", "0"],
+      ...flags,
+    );
+  const saved = "tests/fixtures/experts/fresh";
+  const { config, report } = check(runOf(), saved);
+  assert.deepEqual(config.rank_pattern, { ".*\\.gate_up_proj": 4 });
+  assert.deepEqual([report.targeted.length, report.parameters.length], [8, 6]);
+  const routers = ["--target_parameters", "mlp.gate.weight"];
+  assert.match(
+    errorOf(() =>
+      check(runOf("--target_modules", "q_proj", ...routers), saved)
+    ),
+    /: its adapter has rank_pattern .*; target_modules .* gate in 14 modules, this run has q_proj gate in 4$/,
+  );
+});
+
 Deno.test("checkAdapter() refuses ranks, expressions and patterns of flags that cannot be used, without weights", () => {
   const refused = (...flags: string[]): string =>
     errorOf(() => check(run(...flagsOfTrained(), ...flags), null));
