@@ -16,6 +16,7 @@ export {
   ADAPTER_WEIGHTS,
   writeAdapterArchive,
 } from "./adapter_files.ts";
+export type { ExpertParts } from "./expert_adapters.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,
