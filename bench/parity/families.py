@@ -17,6 +17,7 @@ import torch, transformers
 from peft.utils.constants import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING as DEFAULT_TARGETS
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.models.auto import tokenization_auto
 from transformers.utils import logging
 
 sys.dont_write_bytecode = True
@@ -27,7 +28,6 @@ from make_case import make_rows, make_tokenizer
 LIMIT = 1e-4
 # Tokens that a cache gets at once, as in logits.ts.
 PREFILL = 9
-FLAGS = [*compare.FLAGS]
 # What a run adds to or changes in the flags.
 RUNS = {
     "all-linear": {"--target_modules": "all-linear"},
@@ -35,9 +35,12 @@ RUNS = {
     "recomputed": {"--target_modules": "all-linear", "--gradient_checkpointing": "true"},
     "bf16": {"--target_modules": "all-linear", "--bf16": "true"},
 }
+# In the place of another tokenizer, transformers would give Qwen2 models one that splits as Qwen2 does.
+tokenization_auto.TOKENIZER_MAPPING_NAMES.pop("qwen2")
+tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add("qwen2")
 # Rounding to bfloat16 is not the same on both sides: sums are rounded in another order.
 BF16_LIMITS = dict(loss=2e-2, grad_norm=0.1)
-ATTENTION = {"phi3": "qkv_proj,o_proj"}
+ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
 def fill(model, source):
@@ -141,11 +144,14 @@ def make_model(folder, family, seed, tokenizer, vocab_size):
 
 def flags_for(run, folder, rows, output):
     changes = dict(RUNS[run])
+    family = json.loads((folder / "config.json").read_text())["model_type"]
     if run == "default":
-        family = json.loads((folder / "config.json").read_text())["model_type"]
-        named = DEFAULT_TARGETS.get(family)
-        changes["--target_modules"] = ",".join(named) if named else ATTENTION.get(family, "q_proj,k_proj,v_proj,o_proj")
-    flags = ["--model_path", folder, "--dataset_path", rows, "--output_dir", output, *FLAGS]
+        named = DEFAULT_TARGETS.get(family, ["qkv_proj", "o_proj"] if family == "phi3" else ATTENTION)
+        changes["--target_modules"] = ",".join(named)
+    elif family == "qwen3_moe":
+        # peft's "all-linear" has experts and routers too, as parameters.
+        changes["--target_modules"] = ",".join(ATTENTION)
+    flags = ["--model_path", folder, "--dataset_path", rows, "--output_dir", output, *compare.FLAGS]
     for name, value in changes.items():
         if name in flags:
             flags[flags.index(name) + 1] = value
