@@ -194,9 +194,9 @@ def train(run, folder, rows, chosen):
     return worst, wrong + more
 
 
-def compare_logits(folders, deno):
+def compare_logits(folders, deno, *flags):
     """What logits.ts says of each folder."""
-    command = [*deno, "run", "-q", "-P=train", "--no-prompt", "bench/parity/logits.ts", *map(str, folders)]
+    command = [*deno, "run", "-q", "-P=train", "--no-prompt", "bench/parity/logits.ts", *flags, *map(str, folders)]
     lines = subprocess.run(command, capture_output=True, text=True)
     if lines.returncode != 0:
         raise RuntimeError(lines.stderr[-2000:])

@@ -20,6 +20,10 @@ import {
   tensorScope,
 } from "../../lib/tensor/mod.ts";
 
+/** The flag for the logits of whole rows alone. */
+const WHOLE = "--whole";
+const isWhole = Deno.args.includes(WHOLE);
+
 /** Tokens that a cache gets at once, before the single ones. */
 const PREFILL = 9;
 
@@ -72,6 +76,9 @@ function differences(folder: string): Record<string, number> {
   using model = AutoModelForCausalLM.fromPretrained(folder, {
     torchDtype: "float32",
   });
+  if (isWhole) {
+    return { logits: difference(model.forward(ids), read("logits")) };
+  }
   const short = model.forward(aten.slice(ids, 1, 0, read("short").shape[1]!));
   const whole = model.forward(ids);
   return {
@@ -84,7 +91,7 @@ function differences(folder: string): Record<string, number> {
   };
 }
 
-for (const folder of Deno.args) {
+for (const folder of Deno.args.filter((each) => each !== WHOLE)) {
   let said: Record<string, unknown>;
   try {
     said = differences(folder);
