@@ -92,6 +92,9 @@ export function readDecoderConfig(
   defaults: DecoderDefaults,
 ): DecoderConfig {
   reader.refuse("quantization_config", () => false);
+  // Attention to later tokens, and layers that differ in their fields.
+  reader.refuse("is_causal", (value) => value === true);
+  reader.refuse("per_layer_config", isEmptyObject);
   const hiddenSize = reader.count("hidden_size", defaults.hiddenSize ?? 4096);
   const sizes = readHeads(reader, { hiddenSize, defaults });
   const maxPositions = reader.positions(
@@ -139,6 +142,10 @@ export function readDecoderConfig(
       partialRotaryFactor,
     }),
   };
+}
+
+function isEmptyObject(value: unknown): boolean {
+  return typeof value === "object" && Object.keys(value ?? {}).length === 0;
 }
 
 /** Vocabulary, width of the MLP, depth and special ids. */

@@ -38,7 +38,6 @@ export class LlamaForCausalLm extends NamedDecoder {
 
 /** Reads the fields of a Llama; problems are collected in `reader`. */
 function readLlamaConfig(reader: ConfigReader): LlamaConfig {
-  reader.refuse("sliding_window", () => false);
   return {
     ...readDecoderConfig(reader, { modelType: "llama" }),
     mlpBias: reader.flag("mlp_bias", false),

@@ -22,7 +22,8 @@ Deno.test("llamaConfig() refuses by name what the model page does not compute", 
   const refused = [
     ["quantization_config", { quant_method: "gptq" }],
     ["partial_rotary_factor", 0.5],
-    ["sliding_window", 4096],
+    ["is_causal", false],
+    ["per_layer_config", { 0: { intermediate_size: 16 } }],
   ] as const;
   for (const [field, value] of refused) {
     assert.equal(
@@ -49,7 +50,10 @@ Deno.test("llamaConfig() takes the values of the refused fields that change noth
     attention_dropout: 0,
     quantization_config: null,
     partial_rotary_factor: 1,
-    sliding_window: null,
+    is_causal: true,
+    per_layer_config: {},
+    // transformers' Llama has no window and does not read the field.
+    sliding_window: 4096,
   });
 });
 
