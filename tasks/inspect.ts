@@ -74,6 +74,7 @@ async function uncutRows(
     tokenizer,
     model: tree,
     storedFormat,
+    seed: run.training.seed,
   });
   return features;
 }
@@ -188,9 +189,15 @@ function describeSteps(
   ];
 }
 
-function noSuchRow(number: number, rows: number, path: string): InputError {
+function noSuchRow(
+  number: number,
+  rows: number,
+  path: string | readonly string[],
+): InputError {
   return new InputError(
-    `Cannot show row ${number} of ${quoted(path)}: it has ${rows} rows, ` +
+    `Cannot show row ${number} of ${
+      [path].flat().map((it) => quoted(it)).join(", ")
+    }: it has ${rows} rows, ` +
       "expected a number of one of them as --row_numbers",
   );
 }

@@ -71,7 +71,7 @@ export async function checkRun(
   const config = readConfig(finetune.model_path);
   const tree = AutoModelForCausalLM.fromConfig(config);
   const { output_dir, resume_from_checkpoint } = training;
-  checkRowsPath(finetune.dataset_path);
+  for (const path of [finetune.dataset_path].flat()) checkRowsPath(path);
   if (output) {
     checkOutputPath(output_dir);
     checkOutputFolder(output_dir);
@@ -86,7 +86,7 @@ export async function checkRun(
   const tokenizer = await AutoTokenizer.fromPretrained(finetune.model_path);
   checkPadding(tokenizer);
   const storedFormat = readStoredFormat(folder ?? finetune.checkpoint);
-  const rows = { tokenizer, model: tree, storedFormat };
+  const rows = { tokenizer, model: tree, storedFormat, seed: training.seed };
   const dataset = await loadRows(finetune, rows);
   warnOfOtherFormat(dataset, storedFormat);
   planTraining(dataset.features.length, training);
@@ -101,10 +101,11 @@ export async function checkRun(
 /** The rows of a run, as `tokenizer` and the settings make them. */
 export function loadRows(
   finetune: FinetuneArguments,
-  { tokenizer, model, storedFormat }: {
+  { tokenizer, model, storedFormat, seed }: {
     readonly tokenizer: AutoTokenizer;
     readonly model: CausalLm;
     readonly storedFormat: StoredFormat | null;
+    readonly seed: number;
   },
 ): Promise<Dataset> {
   return loadDataset(finetune.dataset_path, {
@@ -115,6 +116,8 @@ export function loadRows(
     shape: finetune.dataset_shape,
     promptFormat: finetune.prompt_format,
     storedFormat,
+    weights: finetune.dataset_weights,
+    seed,
     trainOn: finetune.train_on,
   });
 }

@@ -11,10 +11,17 @@ import type { SettingsOf, SettingsTable } from "./setting.ts";
 /** Data, model and adapter settings of `deno task train`. */
 export const FINETUNE = {
   dataset_path: {
-    kind: "str",
+    kind: "paths",
     default: "dataset/huanhuan.jsonl",
     isPath: true,
-    help: "JSONL, JSON or CSV file of rows, packed as .gz or not",
+    help: "JSONL, JSON or CSV file of rows, packed as .gz or not, or several " +
+      "files",
+  },
+  dataset_weights: {
+    kind: "floats",
+    default: null,
+    help: "How often the rows of each file come in an epoch, one number for " +
+      "each: 2 is twice, 0.5 is a half of them, drawn with --seed",
   },
   dataset_shape: {
     kind: "choice",

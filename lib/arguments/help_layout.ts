@@ -78,7 +78,9 @@ export function flagGroups(
 function flagOf(name: string, setting: Setting): Flag {
   const isSwitch = setting.kind === "bool" ||
     (setting.kind === "any" && typeof setting.default === "boolean");
-  const isList = ["list", "ints", "targets"].includes(setting.kind);
+  const isList = ["list", "ints", "floats", "paths", "targets"].includes(
+    setting.kind,
+  );
   const choices = (Array.isArray(setting.accepts) ? setting.accepts : null) ??
     setting.choices;
   const inBraces = `{${choices?.join(",")}}`;
@@ -115,6 +117,8 @@ function metavarOf(setting: Setting): string {
     choice: "NAME",
     list: "NAME",
     ints: "N",
+    floats: "X",
+    paths: "PATH",
     targets: "NAME",
     numbers: "JSON",
   } as const;

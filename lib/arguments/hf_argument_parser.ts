@@ -31,10 +31,10 @@ import {
 } from "./settings_file.ts";
 import {
   type FoundStrings,
-  isPathValue,
   readJson,
   readStrings,
   refusal,
+  withPaths,
 } from "./setting_value.ts";
 
 /** The values of each group's table, in the order of the groups. */
@@ -261,7 +261,7 @@ export class HfArgumentParser<const G extends readonly SettingsGroup[]> {
     const { value } = reading;
     draft.values.set(
       given.name,
-      isPathValue(setting, value) ? this.#fromFolder(value) : value,
+      withPaths(setting, value, (path) => this.#fromFolder(path)),
     );
     draft.origins.set(given.name, `--${given.name}`);
   }

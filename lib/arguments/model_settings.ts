@@ -44,11 +44,10 @@ export function pathProblems(
   values: Readonly<Record<string, unknown>>,
 ): string[] {
   return Object.entries(table).flatMap(([name, { isPath }]) => {
-    const value = values[name];
-    const isFine = isPath === undefined || typeof value !== "string" ||
-      (value !== "" && !value.includes("\0"));
-    return isFine
-      ? []
-      : [`Cannot use --${name} ${quoted(value)}: expected a path`];
+    if (isPath === undefined) return [];
+    const isWrong = (path: unknown): boolean =>
+      typeof path === "string" && (path === "" || path.includes("\0"));
+    return [values[name]].flat().filter(isWrong)
+      .map((path) => `Cannot use --${name} ${quoted(path)}: expected a path`);
   });
 }

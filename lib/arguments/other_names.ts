@@ -162,6 +162,9 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
   ...all("finetuning_type use_lora use_peft peft_type", {
     reason: "a LoRA adapter is always trained, leave it out",
   }),
+  ...all("interleave_probs mix_strategy", {
+    reason: "--dataset_weights says how often the rows of each file come",
+  }),
   ...all("template prompt_template", { here: "prompt_format" }),
   ...all("chat_template chat_template_path", {
     reason: "the model's own template lies in its folder as " +

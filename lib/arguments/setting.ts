@@ -23,6 +23,10 @@ export interface SettingKinds {
   readonly list: readonly string[];
   /** One or more whole numbers, separate or joined by commas. */
   readonly ints: readonly number[];
+  /** One or more numbers, separate or joined by commas. */
+  readonly floats: readonly number[];
+  /** One path, or several as separate words. */
+  readonly paths: string | readonly string[];
   /** As `list`, or one regular expression, or "all-linear", as one string. */
   readonly targets: string | readonly string[];
   /** A JSON object from names (or patterns) to whole numbers. */

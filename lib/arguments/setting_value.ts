@@ -52,7 +52,11 @@ export function readStrings(
     case "list":
       return readNames(strings);
     case "ints":
-      return readInts(strings);
+      return readNumberList(strings, readInt);
+    case "floats":
+      return readNumberList(strings, readFloat);
+    case "paths":
+      return { value: single ? first : strings };
     case "targets":
       return single && isPattern(first) ? { value: first } : readNames(strings);
     case "numbers":
@@ -141,10 +145,13 @@ function readNames(strings: string | readonly string[]): Reading {
   return { value };
 }
 
-function readInts(strings: string | readonly string[]): Reading {
+function readNumberList(
+  strings: string | readonly string[],
+  read: (text: string) => Reading,
+): Reading {
   const values: unknown[] = [];
   for (const word of splitNames(strings)) {
-    const reading = readInt(word);
+    const reading = read(word);
     if ("problem" in reading) return reading;
     values.push(reading.value);
   }
@@ -167,10 +174,18 @@ function readNumbers(text: string): Reading {
   };
 }
 
-/** Whether `value` of `setting` is a path. */
-export function isPathValue(setting: Setting, value: unknown): value is string {
-  if (setting.isPath === undefined || typeof value !== "string") return false;
-  return setting.isPath === true || "problem" in readBool(value);
+/** `value`, with `change` made to what in it is a path. */
+export function withPaths(
+  setting: Setting,
+  value: unknown,
+  change: (path: string) => string,
+): unknown {
+  if (setting.kind === "paths" && Array.isArray(value)) {
+    return value.map((path: string) => change(path));
+  }
+  if (setting.isPath === undefined || typeof value !== "string") return value;
+  const isPath = setting.isPath === true || "problem" in readBool(value);
+  return isPath ? change(value) : value;
 }
 
 /** Reads a value from a settings file; its type must be exactly right. */
@@ -190,6 +205,12 @@ export function readJson(
   }
   if (setting.kind === "ints" && Number.isSafeInteger(value)) {
     return { value: [value] };
+  }
+  if (setting.kind === "floats" && typeof value === "number") {
+    return { value: [value] };
+  }
+  if (setting.kind === "paths" && Array.isArray(value) && value.length === 1) {
+    return readJson(setting, { value: value[0] });
   }
   if (fits(setting, value)) {
     // parsers give their objects different prototypes
@@ -216,8 +237,13 @@ function fits(setting: Setting, value: unknown): boolean {
     case "targets":
       return isListOf(value, (item) => typeof item === "string") ||
         isSame(value, []) && isSame(setting.default, []);
+    case "paths":
+      return typeof value === "string" ||
+        isListOf(value, (item) => typeof item === "string");
     case "ints":
       return isListOf(value, Number.isSafeInteger);
+    case "floats":
+      return isListOf(value, (item) => typeof item === "number");
     case "numbers":
       return typeof value === "object" && value !== null &&
         !Array.isArray(value) &&
@@ -240,6 +266,8 @@ function expectation(setting: Setting): string {
     }`,
     list: "a list of names",
     ints: "a list of whole numbers",
+    floats: "a list of numbers",
+    paths: "a path or a list of paths",
     targets: "a list of names or one regular expression",
     numbers: "an object from names to whole numbers",
     any: "any value",

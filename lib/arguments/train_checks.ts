@@ -23,11 +23,32 @@ export function trainProblems(
     ...rangeProblems(finetune, training),
     ...intervalProblems(training),
     ...contradictions(finetune, training),
+    ...weightProblems(finetune),
     ...deviceProblems(finetune.device),
     ...pathProblems(FINETUNE, finetune),
     ...pathProblems(TRAINING, training),
   ];
 }
+
+function weightProblems(
+  { dataset_path, dataset_weights }: FinetuneArguments,
+): string[] {
+  if (dataset_weights === null) return [];
+  const files = [dataset_path].flat().length;
+  const weights = dataset_weights.map(String).join(" ");
+  const start = `Cannot use --dataset_weights ${weights}: expected`;
+  return [
+    ...dataset_weights.length === files
+      ? []
+      : [`${start} a number for each of the ${files} files of --dataset_path`],
+    ...dataset_weights.every((weight) => weight > 0 && weight <= MOST_REPEATS)
+      ? []
+      : [`${start} numbers above 0 and up to ${MOST_REPEATS}`],
+  ];
+}
+
+/** More would rather be a slip than a plan, and might not fit into memory. */
+const MOST_REPEATS = 1000;
 
 interface Range {
   readonly legal: (value: number) => boolean;

@@ -12,6 +12,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
     names: [
       "model_path",
       "dataset_path",
+      "dataset_weights",
       "output_dir",
       "dataset_shape",
       "prompt_format",

@@ -21,11 +21,14 @@ export { hasRecipeFrame, type StoredFormat } from "./choose_format.ts";
 export { dataCollator, type PadTokens } from "./collator.ts";
 export { sharedRows } from "./shared_rows.ts";
 export {
+  type EncodingOptions,
+  type EosConfig,
+  type TrainOn,
+} from "./encoded_files.ts";
+export {
   type Dataset,
   type DatasetOptions,
-  type EosConfig,
   loadDataset,
-  type TrainOn,
 } from "./load_dataset.ts";
 export {
   describePreflight,

@@ -7,13 +7,15 @@
  * @module
  */
 
-import { type Feature, trainedTokens } from "./batch.ts";
+import type { Feature } from "./batch.ts";
 import type { EncodedRow } from "./prompt_format.ts";
 
 /** An encoded row, and whether its answers are all empty. */
 export interface PreparedRow extends EncodedRow {
   /** Whether every trained answer is empty, so that only their ends are trained. */
   readonly emptyAnswer: boolean;
+  /** Number of ids that are trained. */
+  readonly trainedTokens: number;
 }
 
 /** The limit on the length of rows. */
@@ -26,7 +28,7 @@ export interface RowLimit {
 
 /** Counts for a dataset. */
 export interface Preflight {
-  /** Rows in the file. */
+  /** Rows of an epoch, with those left out by `skip_overlength`. */
   readonly rowsRead: number;
   /** Number of rows that are trained. */
   readonly rows: number;
@@ -68,7 +70,7 @@ export function selectRows(
     rowsRead: rows.length,
     rows: kept.length,
     tokens: sum(({ input_ids }) => input_ids.length),
-    trainedTokens: sum(trainedTokens),
+    trainedTokens: sum((row) => row.trainedTokens),
     answerTokens: sum(({ answerTokens }) => answerTokens),
     answersCut: count("answers"),
     answersShortened: count("end"),

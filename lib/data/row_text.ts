@@ -35,7 +35,9 @@ function readBytes(path: string): Uint8Array {
   try {
     if (Deno.statSync(path).isDirectory) {
       throw new InputError(
-        `${start} it is a folder, the path of a .jsonl file is needed`,
+        `${start} it is a folder, the path of a .jsonl file is needed${
+          filesIn(path)
+        }`,
       );
     }
     const bytes = Deno.readFileSync(path);
@@ -48,6 +50,20 @@ function readBytes(path: string): Uint8Array {
       : (error as Error).message.replace(/ \(os error.*$/s, "");
     throw new InputError(`${start} ${reason}`, { cause: error });
   }
+}
+
+const MOST_NAMED = 3;
+
+/** The files of rows in a folder, as the end of a sentence. */
+function filesIn(folder: string): string {
+  const names = [...Deno.readDirSync(folder)].map(({ name }) => name)
+    .filter((name) => /\.(?:jsonl?|csv)(?:\.gz)?$/i.test(name)).sort();
+  const rest = names.length > MOST_NAMED ? ", …" : "";
+  return names.length === 0
+    ? ""
+    : `, it has ${
+      names.slice(0, MOST_NAMED).map((it) => quoted(it)).join(", ")
+    }${rest}`;
 }
 
 function unpacked(path: string, bytes: Uint8Array): Uint8Array {

@@ -58,6 +58,8 @@ function otherValue(setting: Setting): { words: string[]; value: unknown } {
       return { words: ["0.25"], value: 0.25 };
     case "ints":
       return { words: ["0", "2"], value: [0, 2] };
+    case "floats":
+      return { words: ["0.5"], value: [0.5] };
     case "list":
     case "targets":
       return { words: ["one,two"], value: ["one", "two"] };
@@ -320,4 +322,69 @@ Deno.test("--help shows every supported flag under a heading with its default an
   // a setting that no section names would stand under its table's title
   assert.doesNotMatch(help, /Other settings|Other training settings/);
   assert.ok(parsed.help.split("\n").every((line) => line.length <= 80));
+});
+
+Deno.test("parseTrainArguments reads one or several files of rows and their weights, in flags and in files", () => {
+  const read = (...flags: string[]): unknown => {
+    const parsed = parseTrainArguments(flags, { folder: "/here" });
+    assert(!("help" in parsed));
+    const { dataset_path, dataset_weights } = parsed.finetune;
+    return [dataset_path, dataset_weights];
+  };
+  assert.deepEqual(read("--dataset_path", "a b,c.jsonl"), [
+    "/here/a b,c.jsonl",
+    null,
+  ]);
+  const several = ["--dataset_path", "a.jsonl", "/b.jsonl"];
+  assert.deepEqual(read(...several, "--dataset_weights", "2", "0.5"), [
+    ["/here/a.jsonl", "/b.jsonl"],
+    [2, 0.5],
+  ]);
+  assert.deepEqual(
+    read(...several, "--dataset_weights", "2,0.5"),
+    read(...several, "--dataset_weights", "2", "0.5"),
+  );
+  const file = Deno.makeTempFileSync({ suffix: ".yaml" });
+  try {
+    const from = (text: string): unknown => {
+      Deno.writeTextFileSync(file, text);
+      return read(file);
+    };
+    assert.deepEqual(
+      from("dataset_path: [a.jsonl, b.jsonl]\ndataset_weights: [1, 3]"),
+      [["a.jsonl", "b.jsonl"], [1, 3]],
+    );
+    assert.deepEqual(from("dataset_path: [a.jsonl]\ndataset_weights: 0.5"), [
+      "a.jsonl",
+      [0.5],
+    ]);
+  } finally {
+    Deno.removeSync(file);
+  }
+});
+
+Deno.test("parseTrainArguments refuses weights that do not fit the files", () => {
+  const refused = (...flags: string[]): string[] => {
+    try {
+      parseTrainArguments(["--dataset_path", "a", "b", ...flags]);
+    } catch (error) {
+      return (error as Error).message.split("\n");
+    }
+    throw new Error("nothing was refused");
+  };
+  assert.deepEqual(refused("--dataset_weights", "1"), [
+    "Cannot use --dataset_weights 1: expected a number for each of the 2 files of --dataset_path",
+  ]);
+  assert.deepEqual(refused("--dataset_weights", "0", "1"), [
+    "Cannot use --dataset_weights 0 1: expected numbers above 0 and up to 1000",
+  ]);
+  assert.deepEqual(refused("--dataset_weights", "nan", "1001"), [
+    "Cannot use --dataset_weights NaN 1001: expected numbers above 0 and up to 1000",
+  ]);
+  assert.deepEqual(
+    refused("--dataset_path", "a", "")[0],
+    [
+      'Cannot use --dataset_path "": expected a path',
+    ][0],
+  );
 });

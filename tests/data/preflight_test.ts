@@ -5,6 +5,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { trainedTokens } from "../../lib/data/batch.ts";
 import {
   describePreflight,
   type Preflight,
@@ -54,6 +55,7 @@ async function numbersOf(
   );
   const prepared = encoded.map((row, index) => ({
     ...row,
+    trainedTokens: trainedTokens(row),
     emptyAnswer: rows[index]![0] === 0,
   }));
   return selectRows(prepared, limit).preflight;

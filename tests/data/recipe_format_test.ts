@@ -7,6 +7,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { trainedTokens } from "../../lib/data/batch.ts";
 import type { Feature } from "../../lib/data/batch.ts";
 import { dataCollator } from "../../lib/data/collator.ts";
 import { loadDataset } from "../../lib/data/load_dataset.ts";
@@ -57,6 +58,7 @@ for (const name of ["legacy", "metaspace", "backend"]) {
       config: JSON.parse(Deno.readTextFileSync(`${DATA}/${name}/config.json`)),
       maxSeqLength: run.length,
       skipOverlength: run.skip,
+      promptFormat: "recipe",
     });
 
     Deno.test(`the recipe's format gives the recipe's features for ${title}`, async () => {
@@ -70,7 +72,11 @@ for (const name of ["legacy", "metaspace", "backend"]) {
       const examples = readExamples(ROWS);
       const rows = await format.encode(examples, run.length);
       const { features } = selectRows(
-        rows.map((row) => ({ ...row, emptyAnswer: false })),
+        rows.map((row) => ({
+          ...row,
+          trainedTokens: trainedTokens(row),
+          emptyAnswer: false,
+        })),
         limit,
       );
       assert.deepEqual(features, featuresOf(run));
