@@ -381,10 +381,7 @@ Deno.test("parseTrainArguments refuses weights that do not fit the files", () =>
   assert.deepEqual(refused("--dataset_weights", "nan", "1001"), [
     "Cannot use --dataset_weights NaN 1001: expected numbers above 0 and up to 1000",
   ]);
-  assert.deepEqual(
-    refused("--dataset_path", "a", "")[0],
-    [
-      'Cannot use --dataset_path "": expected a path',
-    ][0],
-  );
+  assert.deepEqual(refused("--dataset_path", "a", ""), [
+    'Cannot use --dataset_path "": expected a path',
+  ]);
 });
