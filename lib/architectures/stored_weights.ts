@@ -14,6 +14,7 @@ import {
   type Device,
   empty,
   fromData,
+  full,
   MappedFile,
   type Tensor,
   tensorScope,
@@ -41,7 +42,10 @@ export function storedTensor(
   const rows = stored.interleavedHeads === undefined
     ? tensor
     : halvesOf(tensor, stored.interleavedHeads);
-  return scope.keep(to(rows, { dtype, device }));
+  const plain = stored.added === undefined
+    ? rows
+    : to(rows, { dtype: "float32" }).add(full([1], { value: -stored.added }));
+  return scope.keep(to(plain, { dtype, device }));
 }
 
 /** Rows that are interleaved in each head are put into two halves. */

@@ -36,6 +36,8 @@ export interface StoredTensor {
    * other and so on, as llama.cpp turns neighbours; a model's rows lie half by half.
    */
   readonly interleavedHeads?: number;
+  /** What was added to its numbers before they were stored. */
+  readonly added?: number;
 }
 
 /**

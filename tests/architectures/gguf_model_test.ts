@@ -52,6 +52,34 @@ for (const name of ["llama", "llama_head"]) {
   });
 }
 
+const models = readSafetensors(`${GGUF}/models/golden.safetensors`);
+const MODELS = [
+  "qwen2",
+  "qwen2_yarn",
+  "qwen3",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "phi3",
+  "phi3_long",
+];
+
+for (const name of MODELS) {
+  Deno.test(`AutoModelForCausalLM.fromPretrained() computes ${name}.gguf as the model that it was made from`, () => {
+    using _scope = tensorScope();
+    using _ = noGrad();
+    using model = AutoModelForCausalLM.fromPretrained(
+      `${GGUF}/models/${name}.gguf`,
+    );
+    const ids = aten.unsqueeze(fromData(models.get(`${name}.ids`)!), 0);
+    assertClose(
+      floats(toData(model.forward(ids)).bytes),
+      floats(models.get(`${name}.logits`)!.bytes),
+      { limit: 1e-6 },
+    );
+  });
+}
+
 Deno.test("readConfig() gives a GGUF file's metadata in the words of config.json", () => {
   const { source, path } = readConfig(`${GGUF}/llama_head.gguf`);
   assert.equal(path, `${GGUF}/llama_head.gguf`);
@@ -126,7 +154,7 @@ const REFUSED: readonly [string, string, string, string][] = [
     "another architecture",
     "\x05\0\0\0\0\0\0\0llama",
     "\x05\0\0\0\0\0\0\0mamba",
-    'Cannot load "F/x.gguf": its general.architecture is "mamba", known are "llama"',
+    'Cannot load "F/x.gguf": its general.architecture is "mamba", known are "llama", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi3"',
   ],
   [
     "a setting that lorikeet does not know",
