@@ -52,9 +52,16 @@ export function* protobufFields(bytes: Uint8Array): Generator<ProtobufField> {
       `the number at byte ${start} does not end, the file is cut short or broken`,
     );
   };
+  // tags and lengths are often one byte
+  const takeSmall = (): number => {
+    const byte = bytes[at];
+    if (byte === undefined || byte >= 0x80) return Number(takeNumber());
+    at++;
+    return byte;
+  };
   while (at < bytes.length) {
     const start = at;
-    const tag = Number(takeNumber());
+    const tag = takeSmall();
     const kind = KINDS[tag % 8];
     const number = Math.floor(tag / 8);
     if (kind === undefined || number < 1 || number >= 2 ** 29) {
@@ -65,7 +72,7 @@ export function* protobufFields(bytes: Uint8Array): Generator<ProtobufField> {
     if (kind === "number") yield { number, kind, value: takeNumber() };
     else if (kind === "fixed64") yield { number, kind, value: take(8) };
     else if (kind === "fixed32") yield { number, kind, value: take(4) };
-    else yield { number, kind, value: take(Number(takeNumber())) };
+    else yield { number, kind, value: take(takeSmall()) };
   }
 }
 

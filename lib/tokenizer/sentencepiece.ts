@@ -7,6 +7,7 @@
  */
 
 import { merged, type Merging } from "./piece_merges.ts";
+import { KeptIds, PieceSegments } from "./piece_segments.ts";
 import { PieceTrie } from "./piece_trie.ts";
 import type { SentencePieceModel } from "./sentencepiece_model.ts";
 import {
@@ -34,6 +35,8 @@ export class SentencePiece {
   readonly #bytes: readonly number[];
   readonly #unknownScore: number;
   readonly #hasUnused: boolean;
+  readonly #segments: PieceSegments | null;
+  readonly #kept = new KeptIds();
 
   /** Gets a model ready to cut texts. */
   constructor(model: SentencePieceModel) {
@@ -58,6 +61,10 @@ export class SentencePiece {
       FLT_MAX,
     );
     this.#hasUnused = model.pieces.some(({ type }) => type === "unused");
+    // how a piece out of use is cut again depends on the whole text
+    this.#segments = this.#trie !== null || this.#hasUnused
+      ? null
+      : new PieceSegments(texts.map(([piece]) => piece));
     this.#unknownScore = Math.fround(worst - UNKNOWN_PENALTY);
   }
 
@@ -68,19 +75,25 @@ export class SentencePiece {
       : { ...this.model, addDummyPrefix };
     const input = normalized(text.toWellFormed(), settings, this.#symbols);
     const ids: number[] = [];
-    let afterUnknown = false;
+    const { unknownId } = this.model;
     const add = (piece: string, id: number): void => {
-      const isUnknown = id === this.model.unknownId;
-      if (isUnknown && this.model.byteFallback) {
-        for (const byte of new TextEncoder().encode(piece)) {
-          ids.push(this.#bytes[byte]!);
-        }
-      } else if (!isUnknown || !afterUnknown) ids.push(id);
-      afterUnknown = isUnknown;
+      if (id !== unknownId) ids.push(id);
+      else this.#addUnknown(piece, ids);
     };
-    if (this.#trie === null) this.#cutByPairs(input, add);
-    else this.#cutByPath(input, this.#trie, add);
+    if (this.#trie !== null) this.#cutByPath(input, this.#trie, add);
+    else if (this.#segments === null) this.#cutByPairs(input, add);
+    else this.#cutBySegments(input, this.#segments, ids);
     return ids;
+  }
+
+  /** Bytes of what is unknown, or one id for all of it that stands together. */
+  #addUnknown(piece: string, ids: number[]): void {
+    const { unknownId, byteFallback } = this.model;
+    if (byteFallback) {
+      for (const byte of new TextEncoder().encode(piece)) {
+        ids.push(this.#bytes[byte]!);
+      }
+    } else if (ids.at(-1) !== unknownId) ids.push(unknownId);
   }
 
   /** Text of pieces; those that `isAdded` tells stand for themselves. */
@@ -115,6 +128,27 @@ export class SentencePiece {
     }
     flush();
     return text;
+  }
+
+  /** Byte pairs where none of them was cut again: segment by segment. */
+  #cutBySegments(text: string, segments: PieceSegments, ids: number[]): void {
+    const { unknownId } = this.model;
+    const compute = (segment: string): number[] => {
+      const own: number[] = [];
+      this.#cutByPairs(segment, (piece, id) => {
+        if (id === unknownId) this.#addUnknown(piece, own);
+        else own.push(id);
+      });
+      return own;
+    };
+    for (let at = 0; at < text.length;) {
+      const end = segments.endOf(text, at);
+      for (const id of this.#kept.of(text.slice(at, end), compute)) {
+        // what is unknown may go on from one segment to the next
+        if (id !== unknownId || ids.at(-1) !== unknownId) ids.push(id);
+      }
+      at = end;
+    }
   }
 
   #cutByPairs(text: string, add: (piece: string, id: number) => void): void {

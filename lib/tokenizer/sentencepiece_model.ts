@@ -59,6 +59,7 @@ export interface SentencePieceModel {
   readonly escapeSpaces: boolean;
 }
 
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const TYPES: readonly (PieceType | undefined)[] = [
   undefined,
   "normal",
@@ -245,8 +246,7 @@ function message({ kind, value }: ProtobufField, at: string): Uint8Array {
 
 function text(field: ProtobufField, at: string): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-      .decode(message(field, at));
+    return UTF8.decode(message(field, at));
   } catch (cause) {
     if (cause instanceof SyntaxError) throw cause;
     throw new SyntaxError(`${at} is not UTF-8, a text is needed`, { cause });

@@ -8,6 +8,7 @@
 
 import { quoted } from "../input_error.ts";
 import { merged } from "./piece_merges.ts";
+import { KeptIds } from "./piece_segments.ts";
 import type { Vocabulary } from "./vocabulary_tokenizer.ts";
 
 const LINE = /^([A-Za-z0-9+/]+={0,2}) (\d{1,9})$/;
@@ -85,6 +86,13 @@ export function tiktokenVocabulary(
     const rank = ranks.get(piece);
     return rank === undefined ? undefined : -rank;
   };
+  const kept = new KeptIds();
+  const idsOf = (part: string): number[] => {
+    const piece = binary(new TextEncoder().encode(part));
+    const id = ranks.get(piece);
+    if (id !== undefined) return [id];
+    return merged([...piece], { scoreOf }).map((token) => ranks.get(token)!);
+  };
   return {
     size: ranks.size,
     countsGaps: rules.countsGaps,
@@ -92,14 +100,7 @@ export function tiktokenVocabulary(
     encode: (text) => {
       const ids: number[] = [];
       for (const [part] of text.matchAll(pattern)) {
-        const piece = binary(new TextEncoder().encode(part));
-        const id = ranks.get(piece);
-        if (id !== undefined) ids.push(id);
-        else {
-          for (const token of merged([...piece], { scoreOf })) {
-            ids.push(ranks.get(token)!);
-          }
-        }
+        for (const id of kept.of(part, idsOf)) ids.push(id);
       }
       return ids;
     },

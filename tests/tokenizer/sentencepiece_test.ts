@@ -309,3 +309,29 @@ Deno.test("AutoTokenizer gives a space after a special token its id without lega
     },
   );
 });
+
+Deno.test("SentencePiece joins across places that pieces reach over, and counts what is unknown on both sides of one once", () => {
+  const pieces: WrittenPiece[] = [
+    ["<unk>", 0, 2],
+    ["b", -4, 1],
+    ["c", -5, 1],
+    ["ab", -1, 1],
+    ["bc", -2, 1],
+    ["abcab", -3, 1],
+    ["𠮷b", -6, 1],
+    ["\u0000\u0000", -7, 1],
+  ];
+  const bytes = Uint8Array.from([
+    ...pieces.flatMap(pieceField),
+    ...field(2, numberField(3, 2)),
+    ...field(3, [...numberField(3, 0), ...numberField(4, 0)]),
+  ]);
+  const sentencePiece = new SentencePiece(readSentencePieceModel(bytes));
+  const ids = (text: string): number[] => sentencePiece.encode(text);
+  for (let round = 0; round < 2; round++) {
+    assert.deepEqual(ids("abcabc"), [3, 2, 3, 2]);
+    assert.deepEqual(ids("bcbcab"), [4, 4, 3]);
+    assert.deepEqual(ids("x🌸yb🌸𠮷b𠮷x"), [0, 1, 0, 6, 0]);
+    assert.deepEqual(ids("\u0000\u0000b"), [7, 1]);
+  }
+});
