@@ -25,7 +25,7 @@ import {
 } from "../nn/mod.ts";
 import { aten, fromData, type Tensor, to } from "../tensor/mod.ts";
 import { DecoderLayer } from "./causal_lm.ts";
-import type { ConfigReader } from "./config_reader.ts";
+import { ConfigReader } from "./config_reader.ts";
 import { Decoder, type DecoderParts, layerList, rmsNorms } from "./decoder.ts";
 import type { DecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
@@ -313,7 +313,28 @@ function readTrainedLength(reader: ConfigReader, fallback: number): number {
   return length;
 }
 
-function readQwenConfig(reader: ConfigReader): QwenConfig {
+/** Names of fields in the first published files, and what they are called since. */
+const OLDER_NAMES: Readonly<Record<string, string>> = {
+  n_embd: "hidden_size",
+  n_head: "num_attention_heads",
+  n_layer: "num_hidden_layers",
+  n_positions: "max_position_embeddings",
+  ffn_hidden_size: "intermediate_size",
+  attn_pdrop: "attn_dropout_prob",
+  embd_pdrop: "emb_dropout_prob",
+};
+
+/** The config with each older name replaced, where the newer one is missing. */
+function withNewerNames({ path, json, problems }: ConfigReader): ConfigReader {
+  const renamed = Object.entries(OLDER_NAMES).flatMap(([older, newer]) =>
+    Object.hasOwn(json, older) ? [[newer, json[older]]] : []
+  );
+  const fields = { ...Object.fromEntries(renamed), ...json };
+  return new ConfigReader(path, fields, problems);
+}
+
+function readQwenConfig(given: ConfigReader): QwenConfig {
+  const reader = withNewerNames(given);
   refuseOthers(reader);
   const hiddenSize = reader.count("hidden_size", 4096);
   const { turned, ...sizes } = readHeads(reader, hiddenSize);
@@ -323,7 +344,7 @@ function readQwenConfig(reader: ConfigReader): QwenConfig {
     ...sizes,
     modelType: "qwen",
     path: reader.path,
-    source: reader.json,
+    source: given.json,
     hiddenSize,
     keyValueHeads: sizes.heads,
     vocabSize: reader.count("vocab_size", 151936),

@@ -6,7 +6,10 @@
  */
 
 import { strict as assert } from "node:assert";
-import { readConfig } from "../../lib/architectures/mod.ts";
+import {
+  AutoModelForCausalLM,
+  readConfig,
+} from "../../lib/architectures/mod.ts";
 import { errorOf, inFolder } from "../formats/temporary.ts";
 import {
   changed,
@@ -292,3 +295,92 @@ Deno.test("Qwen's sizes that contradict each other are told", () =>
       "rotary_pct 0.5 of kv_channels 6 must give an even number of 4 or more; " +
       "seq_length must be 2 or more, got 1",
   ));
+
+Deno.test("Qwen's first files spell their sizes in another way", () => {
+  const fields = {
+    hidden_size: undefined,
+    num_attention_heads: undefined,
+    num_hidden_layers: undefined,
+    max_position_embeddings: undefined,
+    intermediate_size: undefined,
+    attn_dropout_prob: undefined,
+    emb_dropout_prob: undefined,
+    n_embd: 32,
+    n_head: 4,
+    n_layer: 2,
+    n_positions: 64,
+    ffn_hidden_size: 48,
+    attn_pdrop: 0,
+    embd_pdrop: 0,
+  };
+  const numbers = (others: Fields): Fields => {
+    const { path: _path, source: _source, ...rest } = withConfig(
+      "qwen",
+      others,
+      (folder) => readConfig(folder) as unknown as Fields,
+    );
+    return rest;
+  };
+  assert.deepEqual(numbers(fields), numbers({}));
+  assert.equal(numbers({ embd_pdrop: 0.3 }).embeddingDropout, 0);
+  const dropped = { ...fields, attn_pdrop: 0.2, embd_pdrop: 0.3 };
+  const { attentionDropout, embeddingDropout } = numbers(dropped);
+  assert.deepEqual([attentionDropout, embeddingDropout], [0.2, 0.3]);
+});
+
+/** Published sizes, and how many parameters the publishers' pages and indices count. */
+const PUBLISHED: readonly (readonly [string, string, Fields, number])[] = [
+  ["Baichuan-7B", "baichuan_7b", {
+    vocab_size: 64000,
+    hidden_size: 4096,
+    intermediate_size: 11008,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+  }, 7_000_559_616],
+  ["Baichuan-13B", "baichuan_13b", {
+    vocab_size: 64000,
+    hidden_size: 5120,
+    intermediate_size: 13696,
+    num_hidden_layers: 40,
+    num_attention_heads: 40,
+  }, 13_264_901_120],
+  // The index counts 12,487,168,064 bytes of float16, 32 frequencies among them.
+  ["ChatGLM3-6B", "chatglm3", {
+    padded_vocab_size: 65024,
+    hidden_size: 4096,
+    ffn_hidden_size: 13696,
+    num_layers: 28,
+    num_attention_heads: 32,
+    kv_channels: 128,
+  }, 12_487_168_064 / 2 - 32],
+  ["Qwen-7B", "qwen", {
+    vocab_size: 151936,
+    hidden_size: 4096,
+    intermediate_size: 22016,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    kv_channels: 128,
+  }, 7_721_324_544],
+  ["InternLM2-7B", "internlm2", {
+    vocab_size: 92544,
+    hidden_size: 4096,
+    intermediate_size: 14336,
+    num_hidden_layers: 32,
+    num_attention_heads: 32,
+    num_key_value_heads: 8,
+  }, 7_737_708_544],
+];
+
+for (const [title, name, fields, parameters] of PUBLISHED) {
+  Deno.test(`${title} has ${parameters} parameters`, () => {
+    const counts = withConfig(
+      name,
+      fields,
+      (folder) =>
+        [...AutoModelForCausalLM.fromConfig(folder).namedParameterSpecs()].map(
+          ({ spec }) => spec.shape.reduce((product, size) => product * size, 1),
+        ),
+    );
+    assert.equal(counts.reduce((sum, count) => sum + count, 0), parameters);
+  });
+}
