@@ -117,6 +117,13 @@ Deno.test("AutoModelForCausalLM.fromPretrained() passes over the buffers of olde
       [`${attention}.rotary_emb.inv_freq`]: BUFFER,
       [`${attention}.bias`]: BUFFER,
       [`${attention}.masked_bias`]: BUFFER,
+      [`${attention}.logn_tensor`]: BUFFER,
+      "transformer.h.0.attn.masked_bias": BUFFER,
+      "transformer.rotary_pos_emb.inv_freq": BUFFER,
+      "model.layers.0.attention.rotary_emb.sin_cached": BUFFER,
+      "model.future_mask": BUFFER,
+      "model.alibi_mask": BUFFER,
+      "decoder.version": BUFFER,
     })
   );
   inFolder((folder) => {

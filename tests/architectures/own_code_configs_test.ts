@@ -226,10 +226,21 @@ Deno.test("a Baichuan2 config without sizes or lengths of one of them is refused
   assert.equal(refusal("baichuan2_13b", WITHOUT_LENGTH), told);
 });
 
+Deno.test("heads of an odd size are refused where Baichuan rotates, not where it has ALiBi", () => {
+  const odd = { hidden_size: 15, num_attention_heads: 3 };
+  assert.equal(refusal("baichuan_7b", odd), "head_dim 5 must be even");
+  const config = withConfig(
+    "baichuan_13b",
+    odd,
+    (folder) => readConfig(folder),
+  );
+  assert.equal((config as unknown as Fields).headSize, 5);
+});
+
 Deno.test("the first ChatGLM-6B is told by its fields", () =>
   assert.equal(
-    refusal("chatglm3", { position_encoding_2d: true, inner_hidden_size: 8 }),
-    "inner_hidden_size, position_encoding_2d means the first ChatGLM-6B, which is not supported (ChatGLM2, ChatGLM3 and GLM-4-9B are)",
+    refusal("chatglm3", { position_encoding_2d: true, max_sequence_length: 8 }),
+    "max_sequence_length, position_encoding_2d means the first ChatGLM-6B, which is not supported (ChatGLM2, ChatGLM3 and GLM-4-9B are)",
   ));
 
 /** What says that `rope_ratio` divides positions, or that it multiplies the base. */
@@ -322,6 +333,9 @@ Deno.test("Qwen's first files spell their sizes in another way", () => {
     return rest;
   };
   assert.deepEqual(numbers(fields), numbers({}));
+  const { source } = withConfig("qwen", fields, (folder) => readConfig(folder));
+  assert.equal(source.n_embd, 32);
+  assert(!Object.hasOwn(source, "hidden_size"), "it is saved as it was");
   assert.equal(numbers({ embd_pdrop: 0.3 }).embeddingDropout, 0);
   const dropped = { ...fields, attn_pdrop: 0.2, embd_pdrop: 0.3 };
   const { attentionDropout, embeddingDropout } = numbers(dropped);
