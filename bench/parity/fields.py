@@ -159,6 +159,8 @@ def judge(family, made, said, verbose):
                 shown[f"{'refused' if unchanged else 'refused, though transformers computes'}: {words}"] = name
         elif error is not None and verbose:
             shown[f"computed: {name}"] = error
+        elif error is None and mine["logits"] is None:
+            shown[f"no numbers here: {name}"] = ""
         elif error is None and not mine["logits"] <= families.LIMIT:
             different += 1
             shown[f"DIFFERENT by {mine['logits']:.0e}: {name}"] = ""

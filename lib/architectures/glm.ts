@@ -19,6 +19,7 @@ import type { ConfigReader } from "./config_reader.ts";
 import { NamedDecoder, PreNormLayer, rmsNorms } from "./decoder.ts";
 import { type DecoderConfig, readDecoderConfig } from "./decoder_config.ts";
 import type { ModelFamily } from "./registry.ts";
+import { readRope } from "./rope_config.ts";
 
 function readGlmConfig(
   reader: ConfigReader,
@@ -35,6 +36,7 @@ function readGlmConfig(
     normEps: 1.5625e-7,
     attentionBias: true,
     partialRotaryFactor: 0.5,
+    readRope: (rope, sizes) => readRope(rope, { ...sizes, roundsOddUp: true }),
     eosTokenId: [151329, 151336, 151338],
     bosTokenId: null,
   });

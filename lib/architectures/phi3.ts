@@ -96,7 +96,7 @@ function readPhi3Rope(reader: ConfigReader, sizes: RopeSizes): RopeParameters {
   };
   return readRope(
     new ConfigReader(reader.path, fields, reader.problems),
-    sizes,
+    { ...sizes, roundsOddUp: true },
   );
 }
 

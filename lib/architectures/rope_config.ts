@@ -50,6 +50,11 @@ export interface RopeSizes {
    * rotate whole heads and refuse any other value.
    */
   readonly partialRotaryFactor?: number | undefined;
+  /**
+   * Whether a rotated part of an odd size is rotated with one element more. Default
+   * no: it is refused.
+   */
+  readonly roundsOddUp?: boolean;
   /** The types of scaling that the family's own code has. Default all. */
   readonly types?: readonly RopeParameters["type"][];
 }
@@ -103,11 +108,7 @@ export function readRope(
     reader.problems.push(`rope_type "${type}" needs ${field}`);
   }
   if (missing.length > 0) return plain;
-  if (type === "dynamic" && headSize < 4) {
-    reader.problems.push(
-      `rope_type "dynamic" needs a head_dim of 4 or more, got ${headSize}`,
-    );
-  }
+  checkSize(reader, type, headSize);
   const fields = new Set([...needs, ...takes]);
   return {
     ...plain,
@@ -115,6 +116,23 @@ export function readRope(
     ...scalingFields(scaling, { fields, headSize }),
     ...originalPositions(reader, { scaling, type, sizes }),
   };
+}
+
+function checkSize(
+  reader: ConfigReader,
+  type: RopeType,
+  headSize: number,
+): void {
+  if (type === "dynamic" && headSize < 4) {
+    reader.problems.push(
+      `rope_type "dynamic" needs a head_dim of 4 or more, got ${headSize}`,
+    );
+  }
+  if (type === "yarn" && headSize % 2 !== 0) {
+    reader.problems.push(
+      `rope_type "yarn" needs a rotated part of an even size, got ${headSize}`,
+    );
+  }
 }
 
 /**
@@ -132,7 +150,7 @@ export function refuseScaledRope(reader: ConfigReader): void {
   });
 }
 
-/** The size of the rotated part of a head: an even number. */
+/** The size of the rotated part of a head. */
 function turnedSize(
   reader: ConfigReader,
   context: { readonly scaling: ConfigReader; readonly sizes: RopeSizes },
@@ -152,7 +170,7 @@ function turnedSize(
     most: 1,
   });
   const size = Math.floor(sizes.headSize * factor);
-  if (size > 0 && size % 2 === 0) return size;
+  if (size > 0 && (size % 2 === 0 || sizes.roundsOddUp)) return size;
   reader.problems.push(
     `${field} ${factor} of head_dim ${sizes.headSize} must give an even number`,
   );
@@ -196,7 +214,7 @@ function scalingFields(
     read.truncate = scaling.flag("truncate", true);
   }
   if (context.fields.has("short_factor")) {
-    const half = context.headSize / 2;
+    const half = Math.ceil(context.headSize / 2);
     read.shortFactor = scaling.numbers("short_factor", half);
     read.longFactor = scaling.numbers("long_factor", half);
   }

@@ -18,7 +18,10 @@ export interface RopeParameters {
     | "llama3";
   /** `rope_theta`: the base of the frequencies. */
   readonly theta: number;
-  /** Size of the part of a head that is rotated; even. */
+  /**
+   * Size of the part of a head that is rotated; where it is odd, one element more
+   * is rotated.
+   */
   readonly headSize: number;
   /** `max_position_embeddings`. */
   readonly maxPositions: number;
@@ -57,7 +60,7 @@ export interface RopeParameters {
 }
 
 /**
- * The `headSize / 2` inverse frequencies for a sequence of `length` positions;
+ * The `⌈headSize / 2⌉` inverse frequencies for a sequence of `length` positions;
  * only `dynamic` and `longrope` depend on the length.
  */
 export function inverseFrequencies(
@@ -88,7 +91,7 @@ function plainFrequencies(
 ): Float32Array {
   const size = parameters.headSize;
   return Float32Array.from(
-    { length: size / 2 },
+    { length: Math.ceil(size / 2) },
     (_, index) => 1 / Math.fround(theta ** Math.fround((2 * index) / size)),
   );
 }

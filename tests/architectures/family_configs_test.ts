@@ -378,11 +378,15 @@ Deno.test("a rope_scaling that is there wins over rope_parameters, an empty one 
 
 Deno.test("a rotated part that is not an even number of a head is told", () => {
   assert.match(
-    refusal("glm", { partial_rotary_factor: 0.1 }),
-    /^partial_rotary_factor 0.1 of head_dim \d+ must give an even number$/,
+    refusal("stablelm", { partial_rotary_factor: 0.2 }),
+    /^partial_rotary_factor 0.2 of head_dim 8 must give an even number$/,
   );
   assert.match(
     refusal("mistral", { partial_rotary_factor: 0.5 }),
     /^partial_rotary_factor 0.5 is not supported$/,
+  );
+  assert.equal(
+    refusal("glm_odd", { rope_scaling: { type: "yarn", factor: 2 } }),
+    'rope_type "yarn" needs a rotated part of an even size, got 7',
   );
 });
