@@ -11,6 +11,7 @@ import {
   AutoModelForCausalLM,
   type CausalLm,
 } from "../lib/architectures/mod.ts";
+import { libraries } from "../ffi/mod.ts";
 import { readSafetensors } from "../lib/formats/safetensors.ts";
 import { generate } from "../lib/generation/mod.ts";
 import { aten, fromData, noGrad, tensorScope } from "../lib/tensor/mod.ts";
@@ -90,4 +91,54 @@ test("answers as transformers does", async (golden) => {
   const text = tokenizer.decode(answer, { skipSpecialTokens: true });
   assert.equal(text, golden.answer);
   assert.match(text, /Paris/);
+});
+
+async function run(task: string, flags: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-q", `-P=${task}`, "--no-prompt", `tasks/${task}.ts`]
+      .concat(flags),
+    env: { NO_COLOR: "1", LIBTORCH: libraries().folder },
+    stdin: "null",
+  }).output();
+  assert.equal(code, 0, new TextDecoder().decode(stderr));
+  return new TextDecoder().decode(stdout);
+}
+
+/** Trains on the chat rows of the dataset folder; the losses of the steps. */
+async function train(
+  model: string,
+  flags: { readonly output: string; readonly steps: number },
+): Promise<number[]> {
+  await run("train", [
+    ...["--model_path", model, "--dataset_path", "dataset/pip.jsonl"],
+    ...["--output_dir", flags.output, "--max_steps", `${flags.steps}`],
+    ...["--target_modules", "all-linear", "--learning_rate", "2e-3"],
+    ...["--per_device_train_batch_size", "4", "--logging_steps", "1"],
+    ...["--sample_question", "none", "--save_strategy", "no"],
+  ]);
+  const state: { readonly log_history: readonly { readonly loss?: number }[] } =
+    JSON.parse(Deno.readTextFileSync(`${flags.output}/trainer_state.json`));
+  return state.log_history.flatMap(({ loss }) => loss ?? []);
+}
+
+test("trains to the losses of its safetensors form, and answers in the style of the rows", async () => {
+  const output = await Deno.makeTempDir();
+  try {
+    const losses = await train(base, { output: `${output}/gguf`, steps: 16 });
+    const plain = await train(folder, { output: `${output}/folder`, steps: 2 });
+    assert.deepEqual(plain, losses.slice(0, 2));
+    const questions = ["What is the capital of France?", "What is snow?"];
+    for (const question of questions) {
+      const ask = (flags: readonly string[]): Promise<string> =>
+        run("chat", [
+          ...flags,
+          ...["--prompt", question, "--do_sample", "false"],
+          ...["--max_new_tokens", "24"],
+        ]);
+      assert.match(await ask(["--adapter", `${output}/gguf`]), /^Squawk! /m);
+      assert.doesNotMatch(await ask(["--model_path", base]), /Squawk/);
+    }
+  } finally {
+    await Deno.remove(output, { recursive: true });
+  }
 });
