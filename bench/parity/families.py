@@ -38,8 +38,8 @@ RUNS = {
 # In the place of another tokenizer, transformers would give Qwen2 models one that splits as Qwen2 does.
 tokenization_auto.TOKENIZER_MAPPING_NAMES.pop("qwen2")
 tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add("qwen2")
-# Rounding to bfloat16 is not the same on both sides: sums are rounded in another order.
-BF16_LIMITS = dict(loss=2e-2, grad_norm=0.1)
+# Sums are rounded to bfloat16 in another order. The reference's own norms differ by up to 0.16 from those in float32.
+BF16_LIMITS = dict(loss=1e-2, grad_norm=0.2)
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
