@@ -249,10 +249,10 @@ export class DecoderBody extends Module {
 }
 
 /** `config.layers` layers. */
-export function layerList(
+export function layerList<T extends DecoderLayer>(
   config: ModelConfig,
-  layer: (index: number) => DecoderLayer,
-): ModuleList<DecoderLayer> {
+  layer: (index: number) => T,
+): ModuleList<T> {
   return new ModuleList(
     Array.from({ length: config.layers }, (_, index) => layer(index)),
   );

@@ -21,6 +21,7 @@ import { LLAMA } from "./llama.ts";
 import { MINICPM } from "./minicpm.ts";
 import { MINISTRAL, MISTRAL } from "./mistral.ts";
 import { OLMO2 } from "./olmo2.ts";
+import { PHI } from "./phi.ts";
 import { PHI3 } from "./phi3.ts";
 import { QWEN } from "./qwen.ts";
 import { QWEN2 } from "./qwen2.ts";
@@ -43,6 +44,7 @@ export const FAMILIES: readonly ModelFamily[] = [
   GEMMA,
   GEMMA2,
   GEMMA3,
+  PHI,
   PHI3,
   GLM,
   GLM4,
