@@ -45,7 +45,8 @@ export class PieceSegments {
 
   #isJoined(left: number, right: number): boolean {
     const pair = pairOf(left, right);
-    return pair === 0 || this.#pairs[this.#slot(pair)] === pair;
+    // two zero units, 0, are found at any empty place: they stay together
+    return this.#pairs[this.#slot(pair)] === pair;
   }
 
   #slot(pair: number): number {
