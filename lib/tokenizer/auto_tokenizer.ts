@@ -23,8 +23,9 @@ import {
   type NativeEncoding,
   type NativeTokenizer,
   openNativeTokenizer,
+  withoutSpecialTokens,
 } from "./native_tokenizer.ts";
-import { jsonList, type SpecialRole } from "./special_tokens.ts";
+import type { SpecialRole } from "./special_tokens.ts";
 import {
   chatTemplateOf,
   copyTokenizerFiles,
@@ -47,6 +48,8 @@ import {
 } from "./tokenizer_settings.ts";
 import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
 import { vocabularyTokenizer } from "./vocabulary_folder.ts";
+
+const CHUNK = 256;
 
 /**
  * A tokenizer loaded from a model folder.
@@ -139,7 +142,11 @@ export class AutoTokenizer {
     const spec = tokenizerSpec({ ...files, tokenizer: limits.json });
     const native = await open(directory, spec.json);
     const encoder = splitsSpecialTokens(files)
-      ? await withoutSpecialTokens(directory, spec.json, native)
+      ? await withoutSpecialTokens(
+        spec.json,
+        native,
+        (json) => open(directory, json),
+      )
       : native;
     return new AutoTokenizer(
       new Parts({ native, encoder, spec, files, limits }),
@@ -187,36 +194,52 @@ export class AutoTokenizer {
     texts: readonly string[],
     options: EncodeOptions = {},
   ): Promise<number[][]> {
-    const encodings = await this.#encodings(
+    const maxLength = options.maxLength ?? Infinity;
+    return await this.#encodeAll(
       texts,
       options.addSpecialTokens ?? true,
+      (encoding) => this.#truncate(encoding, maxLength),
     );
-    const maxLength = options.maxLength ?? Infinity;
-    return encodings.map((encoding) => this.#truncate(encoding, maxLength));
   }
 
   /** Ids of many texts and where in its text each stands; no special tokens are added. */
   async encodeWithOffsets(
     texts: readonly string[],
   ): Promise<OffsetEncoding[]> {
-    const encodings = await this.#encodings(texts, false);
-    return encodings.map((encoding) => ({
+    return await this.#encodeAll(texts, false, (encoding) => ({
       ids: encoding.getIds(),
       offsets: (encoding.getOffsets?.() ?? null) as [number, number][] | null,
     }));
   }
 
-  async #encodings(
+  /**
+   * What `read` takes of the encodings. The library's own are large, so only those
+   * of two chunks are there at a time; one is encoded while the other is read.
+   */
+  async #encodeAll<T>(
     texts: readonly string[],
     addSpecialTokens: boolean,
-  ): Promise<NativeEncoding[]> {
-    if (texts.length === 0) return [];
+    read: (encoding: NativeEncoding) => T,
+  ): Promise<T[]> {
     for (const text of texts) {
       this.#refuseLonger(text.length, this.#limits.longestText);
     }
-    return await this.#guarded(() =>
-      this.#encoder.encodeBatch(texts, { addSpecialTokens })
-    );
+    const chunk = (start: number): Promise<NativeEncoding[]> =>
+      this.#guarded(() =>
+        this.#encoder.encodeBatch(
+          texts.slice(start, start + CHUNK),
+          { addSpecialTokens },
+        )
+      );
+    const found: T[] = [];
+    if (texts.length === 0) return found;
+    let next = chunk(0);
+    for (let start = CHUNK; start - CHUNK < texts.length; start += CHUNK) {
+      const encodings = await next;
+      if (start < texts.length) next = chunk(start);
+      for (const encoding of encodings) found.push(read(encoding));
+    }
+    return found;
   }
 
   /** Text of `ids`; ids without a token give nothing. */
@@ -359,29 +382,4 @@ async function open(
       { cause: error },
     );
   }
-}
-
-/**
- * An encoder that reads special tokens in a text as plain text. The library
- * numbers the other added tokens anew, so they get the ids back that they have.
- */
-async function withoutSpecialTokens(
-  directory: string,
-  json: JsonObject,
-  native: NativeTokenizer,
-): Promise<Pick<NativeTokenizer, "encodeBatch">> {
-  const kept = jsonList(json["added_tokens"]).filter((it) => !it["special"]);
-  const plain = await open(directory, { ...json, added_tokens: kept });
-  const ids = new Map(kept.map(({ content }) => [
-    plain.tokenToId(content as string),
-    native.tokenToId(content as string),
-  ]));
-  return {
-    encodeBatch: async (texts, options): Promise<NativeEncoding[]> =>
-      (await plain.encodeBatch(texts, options)).map((encoding) => ({
-        getIds: () => encoding.getIds().map((id) => ids.get(id) ?? id),
-        getOffsets: () => encoding.getOffsets!(),
-        getSpecialTokensMask: () => encoding.getSpecialTokensMask(),
-      })),
-  };
 }

@@ -6,6 +6,9 @@
  * @module
  */
 
+import { jsonList } from "./special_tokens.ts";
+import type { JsonObject } from "./tokenizer_files.ts";
+
 /** Ids of one text, and which of them the post-processor added. */
 export interface NativeEncoding {
   /** Token ids. */
@@ -49,4 +52,30 @@ export async function openNativeTokenizer(
     const reason = error instanceof Error ? error.message : String(error);
     throw new SyntaxError(reason, { cause: error });
   }
+}
+
+/**
+ * An encoder that reads special tokens in a text as plain text. The library
+ * numbers the other added tokens anew, so they get the ids back that they have in
+ * `native`, the tokenizer of `json`.
+ */
+export async function withoutSpecialTokens(
+  json: JsonObject,
+  native: NativeTokenizer,
+  open: (json: JsonObject) => Promise<NativeTokenizer>,
+): Promise<Pick<NativeTokenizer, "encodeBatch">> {
+  const kept = jsonList(json["added_tokens"]).filter((it) => !it["special"]);
+  const plain = await open({ ...json, added_tokens: kept });
+  const ids = new Map(kept.map(({ content }) => [
+    plain.tokenToId(content as string),
+    native.tokenToId(content as string),
+  ]));
+  return {
+    encodeBatch: async (texts, options): Promise<NativeEncoding[]> =>
+      (await plain.encodeBatch(texts, options)).map((encoding) => ({
+        getIds: () => encoding.getIds().map((id) => ids.get(id) ?? id),
+        getOffsets: () => encoding.getOffsets!(),
+        getSpecialTokensMask: () => encoding.getSpecialTokensMask(),
+      })),
+  };
 }

@@ -206,3 +206,19 @@ Deno.test("AutoTokenizer.fromPretrained() refuses a broken tokenizer.json", asyn
     Deno.removeSync(folder, { recursive: true });
   }
 });
+
+Deno.test("AutoTokenizer.encodeBatch() and encodeWithOffsets() keep the order of more texts than are encoded at a time", async () => {
+  for (const folder of ["legacy", "../sentencepiece/bpe"]) {
+    const tokenizer = await AutoTokenizer.fromPretrained(`${DATA}/${folder}`);
+    for (const count of [0, 255, 256, 257, 512, 600]) {
+      const texts = Array.from({ length: count }, (_, i) => `${i} 皇上`);
+      const ids = await tokenizer.encodeBatch(texts);
+      const found = await tokenizer.encodeWithOffsets(texts);
+      assert.deepEqual([ids.length, found.length], [count, count]);
+      for (const i of [0, 255, 256, 511, 512, 599].filter((i) => i < count)) {
+        assert.deepEqual(ids[i], await tokenizer.encode(texts[i]!));
+        assert.deepEqual(found[i]!.ids, ids[i]!.slice(1));
+      }
+    }
+  }
+});
