@@ -30,6 +30,10 @@ function floats(bytes: Uint8Array): number[] {
   return [...new Float32Array(bytes.slice().buffer)];
 }
 
+/** A number as it lies in the file behind its name. */
+const u32 = (value: number): string =>
+  String.fromCharCode(4, 0, 0, 0, value & 255, value >> 8, 0, 0);
+
 for (const name of ["llama", "llama_head"]) {
   Deno.test(`AutoModelForCausalLM.fromPretrained() computes ${name}.gguf as transformers does`, () => {
     const before = liveTensors();
@@ -112,6 +116,43 @@ Deno.test("readConfig() gives a GGUF file's metadata in the words of config.json
   });
 });
 
+Deno.test("readConfig() gives yarn, Phi-3's factors and Gemma's scale of scores in the words of config.json", () => {
+  const source = (name: string) =>
+    readConfig(`${GGUF}/models/${name}.gguf`).source;
+  assert.deepEqual(source("qwen2_yarn").rope_parameters, {
+    rope_type: "yarn",
+    rope_theta: 5e4,
+    factor: 4,
+    original_max_position_embeddings: 16,
+    beta_fast: 16,
+    beta_slow: 2,
+  });
+  assert.deepEqual(source("phi3_long").rope_parameters, {
+    rope_type: "longrope",
+    rope_theta: 1e4,
+    partial_rotary_factor: 0.5,
+    long_factor: [1.5, 4],
+    short_factor: [1, 1.5],
+    attention_factor: 1.1547005,
+  });
+  assert.equal(source("gemma2").query_pre_attn_scalar, 12);
+  inFolder((folder) => {
+    const text = Array.from(
+      Deno.readFileSync(`${GGUF}/models/gemma2.gguf`),
+      (byte) => String.fromCharCode(byte),
+    ).join("");
+    const largest = text.replace(
+      `gemma2.block_count${u32(2)}`,
+      `gemma2.block_count${u32(46)}`,
+    );
+    Deno.writeFileSync(
+      `${folder}/x.gguf`,
+      Uint8Array.from(largest, (each) => each.charCodeAt(0)),
+    );
+    assert.equal(readConfig(folder).source.query_pre_attn_scalar, 8);
+  });
+});
+
 Deno.test("saveModel() writes a GGUF base as a model folder with the same numbers", () => {
   inFolder((folder) => {
     Deno.copyFileSync(`${GGUF}/llama.gguf`, `${folder}/base.gguf`);
@@ -145,9 +186,6 @@ function refusalWith(before: string, after: string): string {
       .replaceAll(folder, "F");
   });
 }
-
-const u32 = (value: number): string =>
-  String.fromCharCode(4, 0, 0, 0, value & 255, value >> 8, 0, 0);
 
 const REFUSED: readonly [string, string, string, string][] = [
   [

@@ -163,14 +163,17 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
   "GGUF model": {
     file: "x.gguf",
     good: () =>
-      ["llama", "llama_head"].map((name) => bytes(`${GGUF}/${name}.gguf`)),
+      ["llama", "llama_head", "models/gemma3", "models/phi3_long"]
+        .map((name) => bytes(`${GGUF}/${name}.gguf`)),
     mutate: asBytes,
     read: (folder) =>
       AutoModelForCausalLM.fromPretrained(folder)[Symbol.dispose](),
   },
   "GGUF tokenizer": {
     file: "x.gguf",
-    good: () => [bytes(`${GGUF}/llama.gguf`)],
+    good: () =>
+      ["llama", "tokenizers/bpe", "tokenizers/bpe_symbols"]
+        .map((name) => bytes(`${GGUF}/${name}.gguf`)),
     mutate: asBytes,
     read: async (folder) => {
       const tokenizer = await AutoTokenizer.fromPretrained(folder);
