@@ -73,7 +73,9 @@ def base_config(family):
         config = families.draw(source, family)
         groups = config["num_attention_heads"] > config.get("num_key_value_heads", 99) > 1
         if groups and config["rope_scaling"] is None and config["num_hidden_layers"] == 2:
-            return dict(config, vocab_size=70, max_position_embeddings=100)
+            # Gemma 3 has a rotation for each of the two kinds of layers.
+            kinds = dict(layer_types=HALVES) if family == "gemma3_text" else {}
+            return {**config, **kinds, "vocab_size": 70, "max_position_embeddings": 100}
 
 
 def another(value):

@@ -12,6 +12,7 @@ import {
   type RopeParameters,
   SelfAttention,
 } from "../nn/mod.ts";
+import { quoted } from "../input_error.ts";
 import { ConfigReader } from "./config_reader.ts";
 import { NamedDecoder } from "./decoder.ts";
 import {
@@ -63,7 +64,23 @@ function readFields(
   sizes: RopeSizes,
 ): RopeParameters {
   const { path, problems } = reader;
-  return readRope(new ConfigReader(path, fields, problems), sizes);
+  const own = new ConfigReader(path, fields, problems);
+  for (const field of ["rope_scaling", "rope_parameters"]) {
+    // transformers 5 passes it over in this family, transformers 4 does not.
+    own.section(field).refuse("truncate", (value) => value === true);
+  }
+  return readRope(own, sizes);
+}
+
+/** Refuses a type that only transformers 4 reads under its older name. */
+function refuseOlderType(scaling: ConfigReader): void {
+  const { rope_type, type = "default" } = scaling.json;
+  if (rope_type !== undefined || type === "default") return;
+  scaling.problems.push(
+    `rope_scaling has type ${
+      quoted(type, 60)
+    } without rope_type, which transformers 4 and 5 read differently; its name must be rope_type`,
+  );
 }
 
 /**
@@ -73,6 +90,7 @@ function readFields(
 function readFullRope(reader: ConfigReader, sizes: RopeSizes): RopeParameters {
   const { rope_theta, rope_scaling } = reader.json;
   const { full_attention } = reader.section("rope_parameters").json;
+  refuseOlderType(reader.section("rope_scaling"));
   const fields = { rope_theta, rope_scaling, rope_parameters: full_attention };
   return readFields(reader, fields, sizes);
 }

@@ -45,6 +45,28 @@ Deno.test("Hunyuan refuses layers that share keys and values by name", () =>
     "use_cla true is not supported",
   ));
 
+Deno.test("Gemma 3 refuses scalings that transformers 4 and 5 read differently", () => {
+  const yarn = { rope_type: "yarn", factor: 4, truncate: false };
+  const full = { ...yarn, rope_theta: 1e6 };
+  const sliding = { rope_type: "default", rope_theta: 1e4 };
+  const rope_parameters = { full_attention: full, sliding_attention: sliding };
+  assert.equal(
+    refusal("gemma3_nested", { rope_parameters }),
+    "truncate false is not supported",
+  );
+  assert.equal(
+    refusal("gemma3", { rope_scaling: yarn }),
+    "truncate false is not supported",
+  );
+  assert.equal(
+    refusal("gemma3", { rope_scaling: { type: "linear", factor: 8 } }),
+    'rope_scaling has type "linear" without rope_type, which transformers 4 and 5 read differently; its name must be rope_type',
+  );
+  for (const rope_scaling of [null, {}, { type: "default" }]) {
+    withFields("gemma3", { rope_scaling }, readConfig);
+  }
+});
+
 Deno.test("EXAONE 4 slides and rotates as its pattern, its layer types or the lack of a window say", () => {
   const layersOf = (fields: Fields): unknown => {
     let layers: unknown;
