@@ -213,7 +213,7 @@ export class ConfigReader {
     if (this.problems.length === 0) return;
     throw new InputError(
       `Cannot compute model ${quoted(this.path)}: in config.json ${
-        this.problems.join("; ")
+        [...new Set(this.problems)].join("; ")
       }`,
     );
   }

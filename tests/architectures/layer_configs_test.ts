@@ -62,6 +62,10 @@ Deno.test("Gemma 3 refuses scalings that transformers 4 and 5 read differently",
     refusal("gemma3", { rope_scaling: { type: "linear", factor: 8 } }),
     'rope_scaling has type "linear" without rope_type, which transformers 4 and 5 read differently; its name must be rope_type',
   );
+  assert.equal(
+    refusal("gemma3", { rope_scaling: "linear" }),
+    'rope_scaling must be an object, got "linear"',
+  );
   for (const rope_scaling of [null, {}, { type: "default" }]) {
     withFields("gemma3", { rope_scaling }, readConfig);
   }
