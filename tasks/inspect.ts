@@ -28,6 +28,8 @@ import {
   describeLengths,
   lengthBins,
   renderRow,
+  ROW_INDENT,
+  type RowLook,
 } from "./inspect_rows.ts";
 import { timeSteps } from "./inspect_time.ts";
 import { runCommand, warn } from "./report_error.ts";
@@ -53,6 +55,7 @@ async function main(args: readonly string[]): Promise<void> {
   overriddenFlags(run, checked.adapter).forEach(warn);
   const whole = await uncutRows(reading, checked);
   say(run.notes.map(printable));
+  section("Dataset", describeDataset(checked));
   showRows(reading, { checked, whole });
   showLengths(reading, { checked, whole });
   section("Targets", describeParameters(checked));
@@ -84,7 +87,16 @@ interface Rows {
   readonly whole: readonly Feature[];
 }
 
-/** The chosen rows as they are trained, and what a row that is not trained is. */
+/** What the rows are, and how they begin and end. */
+function describeDataset(checked: CheckedRun): string[] {
+  return [
+    printable(checked.dataset.description),
+    ...describePreflight(checked.dataset.preflight).map(printable),
+    ...edges(checked),
+  ];
+}
+
+/** The chosen rows as they are trained. */
 function showRows({ inspect, run }: InspectReading, rows: Rows): void {
   const { checked, whole } = rows;
   const numbers = inspect.row_numbers ??
@@ -92,8 +104,9 @@ function showRows({ inspect, run }: InspectReading, rows: Rows): void {
       { length: Math.min(inspect.rows, whole.length) },
       (_, at) => at + 1,
     );
-  const colour = Deno.stdout.isTerminal() && !Deno.noColor;
-  const how = colour ? "trained tokens green" : "trained tokens in [[ ]]";
+  if (numbers.length === 0) return;
+  const look = rowLook();
+  const how = look.colour ? "trained tokens green" : "trained tokens in [[ ]]";
   const lines = numbers.flatMap((number) => {
     const uncut = whole[number - 1];
     if (uncut === undefined) {
@@ -109,15 +122,26 @@ function showRows({ inspect, run }: InspectReading, rows: Rows): void {
       : "";
     return [
       `${number}: ${length} tokens${cut}`,
-      `  ${renderRow(feature, checked.tokenizer, { colour })}`,
+      `${" ".repeat(ROW_INDENT - 2)}${
+        renderRow(feature, checked.tokenizer, look)
+      }`,
     ];
   });
-  section(`Rows (${how})`, [
-    printable(checked.dataset.description),
-    ...describePreflight(checked.dataset.preflight).map(printable),
-    ...edges(checked),
-    ...lines,
-  ]);
+  section(`Rows as they are trained (${how})`, lines);
+}
+
+/** Colours and broken lines on a terminal only. */
+function rowLook(): RowLook {
+  if (!Deno.stdout.isTerminal()) return { colour: false, columns: null };
+  return { colour: !Deno.noColor, columns: terminalColumns() };
+}
+
+function terminalColumns(): number | null {
+  try {
+    return Deno.consoleSize().columns || null;
+  } catch {
+    return null; // a terminal without a size
+  }
 }
 
 /** Row `number` of the file as it is trained, or `null` where it is left out. */
@@ -163,8 +187,10 @@ function showLengths({ run }: InspectReading, { whole }: Rows): void {
   const verb = skip_overlength ? "left out" : "cut";
   section("Lengths in tokens, before cutting", [
     ...describeLengths(lengthBins(lengths)),
-    `${counted(over)} of ${counted(lengths.length)} rows are longer than ` +
-    `max_seq_length ${counted(limit)}${over > 0 ? ` and are ${verb}` : ""}`,
+    over === 0
+      ? `no row is longer than max_seq_length ${counted(limit)}`
+      : `${counted(over)} of ${counted(lengths.length)} rows are longer than ` +
+        `max_seq_length ${counted(limit)} and are ${verb}`,
   ]);
 }
 
@@ -177,16 +203,26 @@ function describeSteps(
   const plan = planTraining(features.length, training);
   const { per_device_train_batch_size: batch, gradient_accumulation_steps } =
     training;
+  const rows = batch * gradient_accumulation_steps;
+  const epochs = plan.maxSteps / plan.stepsPerEpoch;
   return [
-    `${counted(plan.stepsPerEpoch)} steps an epoch of ${
-      counted(batch * gradient_accumulation_steps)
-    } rows, ${counted(plan.maxSteps)} steps in all, epochs begun: ${
-      counted(plan.epochs)
-    }`,
+    `${ofWhat(plan.maxSteps, "step")} of ${
+      ofWhat(Math.min(rows, features.length), "row")
+    }${
+      gradient_accumulation_steps > 1
+        ? ` (${batch} at a time, ${gradient_accumulation_steps} times)`
+        : ""
+    }; ${counted(plan.stepsPerEpoch)} make an epoch, so ${
+      epochs.toLocaleString("en-US", { maximumFractionDigits: 1 })
+    } epochs in all`,
     `${counted(preflight.tokens)} tokens an epoch, ${
       counted(preflight.trainedTokens)
     } of them trained`,
   ];
+}
+
+function ofWhat(count: number, what: string): string {
+  return `${counted(count)} ${what}${count === 1 ? "" : "s"}`;
 }
 
 function noSuchRow(
@@ -203,7 +239,8 @@ function noSuchRow(
 }
 
 function section(title: string, lines: readonly string[]): void {
-  console.log(`\n${title}`);
+  const bold = Deno.stdout.isTerminal() && !Deno.noColor;
+  console.log(bold ? `\n\u001b[1m${title}\u001b[0m` : `\n${title}`);
   say(lines.map((line) => `  ${line}`));
 }
 

@@ -1,19 +1,19 @@
 /**
  * What `deno task inspect` says of the model: the modules that an adapter would
- * wrap, the number of parameters, and the memory that weights, gradients and
- * moments take. From names and shapes only; no weights are read.
+ * wrap, the number of parameters, and the memory of the run. From names and shapes
+ * only; no weights are read.
  *
  * @module
  */
 
 import { tiedName } from "../lib/architectures/weights.ts";
-import { type DType, DTYPE_BYTES } from "../lib/formats/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import { rankAt } from "../lib/peft/lora_config.ts";
 import { describeTargets, targetTree } from "../lib/peft/mod.ts";
 import { lastName } from "../lib/peft/target_names.ts";
 import type { CausalLm, TrainArguments } from "../mod.ts";
 import type { CheckedAdapter } from "./adapter_checks.ts";
+import { runMemory } from "./inspect_memory.ts";
 import { counted } from "./inspect_rows.ts";
 import type { CheckedRun } from "./train_checks.ts";
 
@@ -67,50 +67,77 @@ function baseCount(tree: CausalLm): number {
 }
 
 const MEGABYTE = 1e6;
+const GIGABYTE = 1e9;
 
-/**
- * The memory of what stays the same in all steps. Activations come on top: they
- * depend on libtorch's allocator too, so no number is told for them.
- */
+/** The memory of the run, what it is made of, and what checkpointing changes. */
 export function describeMemory(
-  { tree, adapter }: Pick<CheckedRun, "tree" | "adapter">,
-  { finetune, training }: Pick<TrainArguments, "finetune" | "training">,
+  checked: CheckedRun,
+  run: Pick<TrainArguments, "finetune" | "training">,
 ): string[] {
-  const held = heldType(tree, finetune.torch_dtype);
-  const float = DTYPE_BYTES.float32;
-  const trainable = trainableCount(tree, adapter) * float;
-  const parts: [string, number][] = [
-    [`base model in ${held}`, baseCount(tree) * DTYPE_BYTES[held]],
-    ["adapter in float32", trainable],
-    ["its gradients", trainable],
-    ...training.optim.startsWith("adamw")
-      ? [["AdamW's two moments", 2 * trainable] as [string, number]]
-      : [],
-  ];
-  const width = Math.max(
-    ...parts.map(([, bytes]) => inMegabytes(bytes).length),
-  );
-  return [
-    ...parts.map(([name, bytes]) =>
-      `${inMegabytes(bytes).padStart(width)} MB ${name}`
-    ),
-    "activations of a step and libtorch itself come on top",
-  ];
-}
-
-function inMegabytes(bytes: number): string {
-  return (bytes / MEGABYTE).toLocaleString("en-US", {
-    minimumFractionDigits: 1,
-    maximumFractionDigits: 1,
+  const { tree, adapter } = checked;
+  const { finetune, training } = run;
+  const memory = runMemory(checked, run, {
+    base: baseCount(tree),
+    trainable: trainableCount(tree, adapter),
   });
+  const { tokens, trained } = memory.batch;
+  const moments = training.optim.startsWith("adamw")
+    ? "its gradients and AdamW's moments"
+    : "its gradients and moments";
+  const weights: [number, string][] = [
+    [
+      memory.base,
+      `base model in ${memory.held}${
+        memory.converted ? ", and its files" : ""
+      }`,
+    ],
+    [memory.adapter, `adapter in float32, ${moments}`],
+  ];
+  if (finetune.device.startsWith("cuda") && !training.use_cpu) {
+    return [
+      ...columns(weights),
+      "activations come on top: only a CPU's memory is estimated",
+    ];
+  }
+  const recomputes = training.gradient_checkpointing;
+  return [
+    `about ${gigabytes(memory.peak)} at the highest point on a CPU:`,
+    ...columns([
+      [memory.program, "Deno, libtorch, tokenizer and rows"],
+      ...weights,
+      [
+        memory.step,
+        `a step of up to ${counted(tokens)} tokens, ${
+          counted(trained)
+        } of them trained`,
+      ],
+    ]).map((line) => `  ${line}`),
+    `about ${gigabytes(memory.otherPeak)} ${
+      recomputes ? "without" : "with"
+    } --gradient_checkpointing`,
+  ];
 }
 
-const HALF_OR_SINGLE = ["float32", "bfloat16", "float16"] as const;
+/** Sizes and names, one below the other. */
+function columns(parts: readonly (readonly [number, string])[]): string[] {
+  const sizes = parts.map(([bytes]) => megabytes(bytes));
+  const width = Math.max(...sizes.map(({ length }) => length));
+  return parts.map(([, name], at) =>
+    `${sizes[at]!.padStart(width)} MB  ${name}`
+  );
+}
 
-/** How the base is held: as asked, or as config.json says. */
-function heldType(tree: CausalLm, asked: DType | "auto"): DType {
-  if (asked !== "auto") return asked;
-  const { source } = tree.config;
-  const named = source.dtype ?? source.torch_dtype;
-  return HALF_OR_SINGLE.find((dtype) => dtype === named) ?? "float32";
+function megabytes(bytes: number): string {
+  return fixed(bytes / MEGABYTE, 1);
+}
+
+function gigabytes(bytes: number): string {
+  return `${fixed(bytes / GIGABYTE, 2)} GB`;
+}
+
+function fixed(value: number, digits: number): string {
+  return value.toLocaleString("en-US", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
 }

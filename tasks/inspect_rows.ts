@@ -8,6 +8,7 @@
 import { IGNORED_LABEL } from "../lib/data/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import type { AutoTokenizer, Feature } from "../mod.ts";
+import { shortened, wrapped } from "./terminal_text.ts";
 
 const GREEN = "\u001b[32m";
 const DIM = "\u001b[2m";
@@ -17,25 +18,31 @@ const PLAIN = "\u001b[0m";
 export interface RowLook {
   /** In colours, as a terminal shows them; otherwise in double brackets. */
   readonly colour: boolean;
+  /** Width of the terminal, at which lines are broken; `null`: one line. */
+  readonly columns: number | null;
 }
 
+/** Spaces before the text of a row. */
+export const ROW_INDENT = 4;
+
 /**
- * The text of a row in one line, line feeds as `\n`: trained tokens green and
- * masked ones dim, or trained ones in double brackets.
+ * The text of a row, line feeds as `\n`: trained tokens green and masked ones dim, or
+ * trained ones in double brackets. The middle of a very long part is left out.
  */
 export function renderRow(
   feature: Feature,
   tokenizer: Pick<AutoTokenizer, "decode">,
-  { colour }: RowLook,
+  { colour, columns }: RowLook,
 ): string {
-  return spansOf(feature).map(({ start, end, trained }) => {
-    const text = textOf(feature.input_ids, { tokenizer, start, end });
-    const line = printable(
-      text.replaceAll("\n", "\\n").replaceAll("\t", "\\t"),
+  const parts = spansOf(feature).map(({ start, end, trained }) => {
+    const whole = textOf(feature.input_ids, { tokenizer, start, end });
+    const text = printable(
+      shortened(whole).replaceAll("\n", "\\n").replaceAll("\t", "\\t"),
     );
-    if (colour) return `${trained ? GREEN : DIM}${line}${PLAIN}`;
-    return trained ? `[[${line}]]` : line;
-  }).join("");
+    if (colour) return { text, before: trained ? GREEN : DIM, after: PLAIN };
+    return { text: trained ? `[[${text}]]` : text };
+  });
+  return wrapped(parts, { columns, indent: ROW_INDENT });
 }
 
 interface Span {
@@ -90,9 +97,9 @@ export interface EdgeCounts {
   readonly bosDoubled: number;
   /** Rows that begin with another id; 0 where there is no BOS. */
   readonly bosMissing: number;
-  /** Rows whose last two trained ids are both EOS. */
+  /** Rows whose last answer ends with EOS twice. */
   readonly eosDoubled: number;
-  /** Rows whose last trained id is no EOS. */
+  /** Rows whose last answer does not end with EOS, one token after it allowed. */
   readonly eosMissing: number;
 }
 
@@ -103,18 +110,26 @@ export function countEdges(
 ): EdgeCounts {
   const counts = { bosDoubled: 0, bosMissing: 0, eosDoubled: 0, eosMissing: 0 };
   for (const { input_ids, labels } of features) {
-    const trained = input_ids.filter((_, at) => isTrained(labels, at));
-    const [last, before] = [trained.at(-1), trained.at(-2)];
-    const ends = (id: number | undefined): boolean =>
-      id !== undefined && eos.includes(id);
+    const answer = lastAnswer({ input_ids, labels });
+    // a template may write a line feed after EOS
+    const last = [answer.length - 1, answer.length - 2]
+      .find((at) => eos.includes(answer[at] ?? NaN));
     if (bos !== null && input_ids[0] !== bos) counts.bosMissing++;
     if (bos !== null && input_ids[0] === bos && input_ids[1] === bos) {
       counts.bosDoubled++;
     }
-    if (!ends(last)) counts.eosMissing++;
-    else if (ends(before)) counts.eosDoubled++;
+    if (last === undefined) counts.eosMissing++;
+    else if (eos.includes(answer[last - 1] ?? NaN)) counts.eosDoubled++;
   }
   return counts;
+}
+
+/** The ids of the last trained part of a row. */
+function lastAnswer(feature: Feature): readonly number[] {
+  const span = spansOf(feature).findLast(({ trained }) => trained);
+  return span === undefined
+    ? []
+    : feature.input_ids.slice(span.start, span.end);
 }
 
 /** One line about how rows begin, one about how they end. */
@@ -199,7 +214,7 @@ export function describeLengths(bins: readonly LengthBin[]): string[] {
   const width = counted(bins.at(-1)?.to ?? 0).length;
   const numbers = counted(most).length;
   return bins.map(({ from, to, rows }) => {
-    const bar = "#".repeat(Math.ceil(rows / most * WIDEST));
+    const bar = "▇".repeat(Math.ceil(rows / most * WIDEST));
     return `${counted(from).padStart(width)}-${counted(to).padEnd(width)} ${
       counted(rows).padStart(numbers)
     } ${bar}`.trimEnd();

@@ -38,6 +38,13 @@ export {
 } from "./schedules.ts";
 export type { Precision, StepResult } from "./step_engine.ts";
 export {
+  type BatchSizes,
+  batchSizes,
+  type StepForm,
+  type StepMemory,
+  stepMemory,
+} from "./step_memory.ts";
+export {
   ModifiedTrainer,
   type ModifiedTrainerOptions,
 } from "./modified_trainer.ts";

@@ -74,11 +74,15 @@ Deno.test("inspect shows rows, targets, steps and memory of a model folder witho
     assert.equal(error, "");
     assert.equal(code, 0);
     assert.match(out, /4 x q_proj, 4 x k_proj, .* 4 x down_proj$/m);
-    assert.match(out, /26 steps an epoch of 16 rows, 400 steps in all/);
+    assert.match(
+      out,
+      /400 steps of 16 rows; 26 make an epoch, so 15\.4 epochs in all/,
+    );
     assert.match(out, /21,543 tokens an epoch, 7,708 of them trained/);
-    // 1,401,984 float32 numbers of the base, 77,824 of the adapter
-    assert.match(out, /^ +5\.6 MB base model in float32$/m);
-    assert.match(out, /^ +0\.6 MB AdamW's two moments$/m);
+    // 1,401,984 float32 numbers of the base, the same in bfloat16 in its file, and
+    // 77,824 of the adapter four times
+    assert.match(out, /^ +8\.4 MB {2}base model in float32, and its files$/m);
+    assert.match(out, /^ +1\.2 MB {2}adapter in float32, its gradients and /m);
     assert.equal([...Deno.readDirSync(folder)].length, before);
     assert.equal(run("train", flags).code, 1);
     const measured = inspect(...flags, "--measure");
@@ -129,11 +133,11 @@ Deno.test("renderRow() tells trained from masked tokens by colour too, and lets 
   };
   const row = { input_ids: [0, 1, 2, 3, 4], labels: [0, -100, -100, 3, 4] };
   assert.equal(
-    renderRow(row, tokenizer, { colour: false }),
+    renderRow(row, tokenizer, { colour: false, columns: null }),
     "<s>a\\u001b[2J[[\\nb]]",
   );
   assert.equal(
-    renderRow(row, tokenizer, { colour: true }),
+    renderRow(row, tokenizer, { colour: true, columns: null }),
     "\u001b[2m<s>a\\u001b[2J\u001b[0m\u001b[32m\\nb\u001b[0m",
   );
 });
@@ -178,6 +182,16 @@ Deno.test("countEdges() tells begins and ends that are doubled or missing", () =
   assert.equal(countEdges(rows, { bos: null, eos: [2] }).bosMissing, 0);
 });
 
+Deno.test("countEdges() takes EOS for an end when the template writes a line feed after it, but not the EOS of an earlier answer", () => {
+  const rows = [
+    { input_ids: [1, 5, 6, 2, 8], labels: [-100, -100, 6, 2, 8] },
+    { input_ids: [1, 6, 2, 5, 6, 7], labels: [-100, 6, 2, -100, 6, 7] },
+  ];
+  const counts = countEdges(rows, { bos: 1, eos: [2] });
+  assert.equal(counts.eosMissing, 1);
+  assert.equal(counts.eosDoubled, 0);
+});
+
 Deno.test("inspect's histogram counts every row once, by its length before cutting", async () => {
   const { features } = await loadDataset(ROWS, {
     tokenizer: await AutoTokenizer.fromPretrained(MODEL),
@@ -185,7 +199,7 @@ Deno.test("inspect's histogram counts every row once, by its length before cutti
     maxSeqLength: 256,
   });
   const { out } = inspect("--rows", "0", "--max_seq_length", "48");
-  const bins = [...out.matchAll(/^ +(\d+)-(\d+) +(\d+)(?: #+)?$/gm)]
+  const bins = [...out.matchAll(/^ +(\d+)-(\d+) +(\d+)(?: ▇+)?$/gm)]
     .map(([, ...numbers]) => numbers.map(Number));
   assert.ok(bins.length > 1);
   for (const [from = 0, to = 0, rows] of bins) {
