@@ -104,7 +104,7 @@ const DRAWN_TOKENS = 1e6;
  * The most tokens and the most trained tokens of a micro-batch, found by drawing as
  * many batches as the run has, up to a limit. The run itself draws others.
  */
-export function largestBatch(
+function largestBatch(
   { dataset, tokenizer, tree }: CheckedRun,
   { finetune, training }: Pick<TrainArguments, "finetune" | "training">,
 ): BatchSizes {
