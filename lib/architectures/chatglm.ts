@@ -258,7 +258,7 @@ function refuseOthers(reader: ConfigReader): void {
     ]
   ) reader.refuse(field, (value) => value === false);
   reader.refuse("quantization_bit", (value) => value === 0);
-  reader.refuse("quantization_config", () => false);
+  reader.refuseQuantized();
   reader.refuse("pre_seq_len", () => false);
   reader.refuse("vision_config", () => false);
 }

@@ -204,6 +204,16 @@ export class ConfigReader {
     }
   }
 
+  /** Refuses weights that are packed by a method of quantisation. */
+  refuseQuantized(): void {
+    if (this.value("quantization_config") === undefined) return;
+    const value = quoted(this.value("quantization_config"), 60);
+    this.problems.push(
+      `quantization_config ${value} is not supported, ` +
+        "the model's weights before quantisation are needed",
+    );
+  }
+
   /**
    * Finishes reading.
    *

@@ -91,7 +91,7 @@ export function readDecoderConfig(
   reader: ConfigReader,
   defaults: DecoderDefaults,
 ): DecoderConfig {
-  reader.refuse("quantization_config", () => false);
+  reader.refuseQuantized();
   // Attention to later tokens, and layers that differ in their fields.
   reader.refuse("is_causal", (value) => value === true);
   reader.refuse("per_layer_config", isEmptyObject);

@@ -277,7 +277,7 @@ class QwenForCausalLm extends Decoder {
 
 /** What no published model of this form has, or another model of the same name. */
 function refuseOthers(reader: ConfigReader): void {
-  reader.refuse("quantization_config", () => false);
+  reader.refuseQuantized();
   reader.refuse("scale_attn_weights", (value) => value === true);
   reader.refuse("use_cache_quantization", (value) => value === false);
   reader.refuse("visual", () => false);

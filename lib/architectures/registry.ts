@@ -138,8 +138,25 @@ export function familyOf(path: string, json: ConfigJson): ModelFamily {
   throw new InputError(
     `Cannot compute model ${quoted(path)}: its model_type is ${
       type === undefined ? "missing" : quoted(type, 60)
-    }${named}, known are ${known.map((name) => `"${name}"`).join(", ")}`,
+    }${named}${kindOf(json, names)}, known are ${
+      known.map((name) => `"${name}"`).join(", ")
+    }`,
   );
+}
+
+/** What a model is that is no decoder of text, as far as its config shows it. */
+function kindOf(json: ConfigJson, names: readonly unknown[]): string {
+  const has = (field: string): boolean =>
+    Object.hasOwn(json, field) && json[field] !== null;
+  if (has("vision_config") || has("audio_config")) {
+    return ", which takes more than text";
+  }
+  const isEncoder = json.is_encoder_decoder === true ||
+    names.some((name) =>
+      /For(MaskedLM|PreTraining|SequenceClassification|TokenClassification)$/
+        .test(String(name))
+    );
+  return isEncoder ? ", which does not continue text" : "";
 }
 
 /**

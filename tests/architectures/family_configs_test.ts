@@ -30,7 +30,9 @@ import {
 } from "../../lib/tensor/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
+import { familyOf } from "../../lib/architectures/registry.ts";
 import { assertClose } from "../closeness.ts";
+import { errorOf } from "../formats/temporary.ts";
 import { inFolder } from "../formats/temporary.ts";
 import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
 import {
@@ -126,6 +128,32 @@ for (const name of NAMES) {
   }
 }
 
+Deno.test("familyOf() says what a model is that takes images, or does not continue text", () => {
+  const message = (json: Fields): string =>
+    errorOf(() => familyOf("F", json)).replace(/, known are .*/, "");
+  assert.equal(
+    message({
+      model_type: "gemma3",
+      architectures: ["Gemma3ForConditionalGeneration"],
+      text_config: { model_type: "gemma3_text" },
+      vision_config: {},
+    }),
+    'Cannot compute model "F": its model_type is "gemma3" ("Gemma3ForConditionalGeneration"), which takes more than text',
+  );
+  assert.equal(
+    message({ model_type: "bert", architectures: ["BertForMaskedLM"] }),
+    'Cannot compute model "F": its model_type is "bert" ("BertForMaskedLM"), which does not continue text',
+  );
+  assert.equal(
+    message({ model_type: "t5", is_encoder_decoder: true }),
+    'Cannot compute model "F": its model_type is "t5", which does not continue text',
+  );
+  assert.equal(
+    message({ model_type: "gpt2", vision_config: null }),
+    'Cannot compute model "F": its model_type is "gpt2"',
+  );
+});
+
 Deno.test("Gemma refuses attention in both directions by name", () => {
   for (const name of ["gemma", "gemma2", "gemma3"]) {
     assert.equal(
@@ -150,7 +178,8 @@ Deno.test("every family refuses activations and quantised weights it does not co
     }
     assert.equal(
       refusal(name, { quantization_config: { bits: 4 } }),
-      'quantization_config {"bits":4} is not supported',
+      'quantization_config {"bits":4} is not supported, ' +
+        "the model's weights before quantisation are needed",
       name,
     );
   }

@@ -18,9 +18,16 @@ function complaintOf(json: Readonly<Record<string, unknown>>): string {
 
 const PREFIX = 'Cannot compute model "F": in config.json ';
 
+Deno.test("llamaConfig() refuses quantised weights, and says which are needed", () => {
+  assert.equal(
+    complaintOf({ quantization_config: { quant_method: "gptq" } }),
+    `${PREFIX}quantization_config {"quant_method":"gptq"} is not supported, ` +
+      "the model's weights before quantisation are needed",
+  );
+});
+
 Deno.test("llamaConfig() refuses by name what the model page does not compute", () => {
   const refused = [
-    ["quantization_config", { quant_method: "gptq" }],
     ["partial_rotary_factor", 0.5],
     ["is_causal", false],
     ["per_layer_config", { 0: { intermediate_size: 16 } }],
