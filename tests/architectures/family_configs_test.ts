@@ -30,9 +30,7 @@ import {
 } from "../../lib/tensor/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
-import { familyOf } from "../../lib/architectures/registry.ts";
 import { assertClose } from "../closeness.ts";
-import { errorOf } from "../formats/temporary.ts";
 import { inFolder } from "../formats/temporary.ts";
 import { goldenBatch, numbersOf } from "../training/tiny_run.ts";
 import {
@@ -127,32 +125,6 @@ for (const name of NAMES) {
       checkDropout(name, { [field]: 0.4 }));
   }
 }
-
-Deno.test("familyOf() says what a model is that takes images, or does not continue text", () => {
-  const message = (json: Fields): string =>
-    errorOf(() => familyOf("F", json)).replace(/, known are .*/, "");
-  assert.equal(
-    message({
-      model_type: "gemma3",
-      architectures: ["Gemma3ForConditionalGeneration"],
-      text_config: { model_type: "gemma3_text" },
-      vision_config: {},
-    }),
-    'Cannot compute model "F": its model_type is "gemma3" ("Gemma3ForConditionalGeneration"), which takes more than text',
-  );
-  assert.equal(
-    message({ model_type: "bert", architectures: ["BertForMaskedLM"] }),
-    'Cannot compute model "F": its model_type is "bert" ("BertForMaskedLM"), which does not continue text',
-  );
-  assert.equal(
-    message({ model_type: "t5", is_encoder_decoder: true }),
-    'Cannot compute model "F": its model_type is "t5", which does not continue text',
-  );
-  assert.equal(
-    message({ model_type: "gpt2", vision_config: null }),
-    'Cannot compute model "F": its model_type is "gpt2"',
-  );
-});
 
 Deno.test("Gemma refuses attention in both directions by name", () => {
   for (const name of ["gemma", "gemma2", "gemma3"]) {
