@@ -42,6 +42,13 @@ const ADAPTER = "tests/fixtures/peft/trained";
 const text = (path: string): string => Deno.readTextFileSync(path);
 const bytes = (path: string): Uint8Array => Deno.readFileSync(path);
 const GGUF = "tests/fixtures/gguf";
+const PARTS = "tests/fixtures/tokenizers/parts/qwen2";
+const PARTS_FILES = [
+  "merges.txt",
+  "vocab.json",
+  "config.json",
+  "tokenizer_config.json",
+].map((name) => `${PARTS}/${name}`);
 
 const encode = (content: string): Uint8Array =>
   new TextEncoder().encode(content);
@@ -116,6 +123,12 @@ const ARCHIVES = [
 
 const file = (folder: string, name: string): string => `${folder}/${name}`;
 
+/** Loads the tokenizer of a folder and uses it both ways. */
+async function useTokenizer(folder: string): Promise<void> {
+  const tokenizer = await AutoTokenizer.fromPretrained(folder);
+  tokenizer.decode(await tokenizer.encode("Hello world, 你好"));
+}
+
 /** Kinds of files by name. */
 export const SUBJECTS: Readonly<Record<string, Subject>> = {
   "safetensors bytes": {
@@ -175,10 +188,7 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
       ["llama", "tokenizers/bpe", "tokenizers/bpe_symbols"]
         .map((name) => bytes(`${GGUF}/${name}.gguf`)),
     mutate: asBytes,
-    read: async (folder) => {
-      const tokenizer = await AutoTokenizer.fromPretrained(folder);
-      tokenizer.decode(await tokenizer.encode("Hello world"));
-    },
+    read: useTokenizer,
   },
   "JSON file": {
     file: "x.json",
@@ -240,5 +250,19 @@ export const SUBJECTS: Readonly<Record<string, Subject>> = {
     mutate: asJson,
     read: (folder) => tokenizerSpec(readTokenizerFiles(folder)),
     beside: ["models/tiny-atom/tokenizer_config.json"],
+  },
+  "merges.txt": {
+    file: "merges.txt",
+    good: () => [text(`${PARTS}/merges.txt`)],
+    mutate: asText,
+    read: useTokenizer,
+    beside: PARTS_FILES.filter((path) => !path.endsWith("merges.txt")),
+  },
+  "vocab.json": {
+    file: "vocab.json",
+    good: () => [text(`${PARTS}/vocab.json`)],
+    mutate: asJson,
+    read: useTokenizer,
+    beside: PARTS_FILES.filter((path) => !path.endsWith("vocab.json")),
   },
 };
