@@ -148,9 +148,6 @@ def flags_for(run, folder, rows, output):
     if run == "default":
         named = DEFAULT_TARGETS.get(family, ["qkv_proj", "o_proj"] if family == "phi3" else ATTENTION)
         changes["--target_modules"] = ",".join(named)
-    elif family == "qwen3_moe":
-        # peft's "all-linear" has experts and routers too, as parameters.
-        changes["--target_modules"] = ",".join(ATTENTION)
     flags = ["--model_path", folder, "--dataset_path", rows, "--output_dir", output, *compare.FLAGS]
     for name, value in changes.items():
         if name in flags:

@@ -12,7 +12,10 @@ def pick(source, *values):
 
 
 def sizes(source, divides=True):
-    """Widths with odd factors; `divides`: the heads share the hidden size."""
+    """Widths with odd factors; `divides`: the heads share the hidden size.
+
+    No activation has a kink, where rounding alone decides on a gradient.
+    """
     key_heads = pick(source, 1, 1, 2, 3)
     heads = key_heads * pick(source, 1, 2, 3, 4)
     own = pick(source, 4, 6, 8, 10, 12)
@@ -20,7 +23,7 @@ def sizes(source, divides=True):
     return dict(hidden_size=hidden, intermediate_size=source.randint(17, 70), num_hidden_layers=source.randint(2, 4),
                 num_attention_heads=heads, num_key_value_heads=key_heads, initializer_range=0.02,
                 rms_norm_eps=pick(source, 1e-6, 1e-5, 1e-3), hidden_act=pick(source, "silu", "silu", "gelu", "gelu_new",
-                                                                            "gelu_pytorch_tanh", "relu"),
+                                                                            "gelu_pytorch_tanh", "relu2"),
                 tie_word_embeddings=pick(source, True, False), attention_dropout=0.0, use_cache=True, bos_token_id=1,
                 eos_token_id=2, pad_token_id=pick(source, None, 0), max_position_embeddings=pick(source, 2048, 100))
 
