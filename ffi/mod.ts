@@ -28,7 +28,7 @@ export {
   setThreads,
   threads,
 } from "./runtime.ts";
-export type { Place } from "./search.ts";
+export { cacheFolder, type Place } from "./search.ts";
 export type { HandleOwner, OperatorOf, TensorHandle } from "./schema.ts";
 export {
   addScaled,

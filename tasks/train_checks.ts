@@ -17,7 +17,12 @@ import {
   type TrainingArguments,
 } from "../mod.ts";
 import type { FinetuneArguments } from "../lib/arguments/mod.ts";
-import type { StoredFormat } from "../lib/data/mod.ts";
+import { cacheFolder } from "../ffi/mod.ts";
+import {
+  modelFilesKey,
+  type RowCache,
+  type StoredFormat,
+} from "../lib/data/mod.ts";
 import { checkWeights, readConfig } from "../lib/architectures/mod.ts";
 import {
   checkOutputFolder,
@@ -117,9 +122,21 @@ export function loadRows(
     promptFormat: finetune.prompt_format,
     storedFormat,
     weights: finetune.dataset_weights,
+    cache: rowCache(finetune),
     seed,
     trainOn: finetune.train_on,
   });
+}
+
+/** Tokenised rows are kept in `rows` of the user's cache folder. */
+function rowCache(finetune: FinetuneArguments): RowCache | null {
+  const folder = cacheFolder();
+  if (folder === null || !finetune.dataset_cache) return null;
+  return {
+    folder: `${folder}/rows`,
+    tokenizerKey: modelFilesKey(finetune.model_path),
+    overwrite: finetune.overwrite_cache,
+  };
 }
 
 /**

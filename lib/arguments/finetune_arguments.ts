@@ -23,6 +23,17 @@ export const FINETUNE = {
     help: "How often the rows of each file come in an epoch, one number for " +
       "each: 2 is twice, 0.5 is a half of them, drawn with --seed",
   },
+  dataset_cache: {
+    kind: "bool",
+    default: true,
+    help: "Keep tokenised rows in the user's cache folder, so that the next " +
+      "run with the same rows, tokenizer and settings starts at once",
+  },
+  overwrite_cache: {
+    kind: "bool",
+    default: false,
+    help: "Tokenise the rows anew although they are in the cache",
+  },
   dataset_shape: {
     kind: "choice",
     choices: [

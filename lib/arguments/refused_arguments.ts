@@ -205,7 +205,6 @@ export const OTHERS_WITHOUT_EFFECT = {
   cache_dir: idleText,
   dataset_num_proc: idleCount,
   flash_attn: idleText,
-  overwrite_cache: idleOff,
   plot_loss: idleOff,
   preprocessing_num_workers: idleCount,
   trust_remote_code: idleOff,

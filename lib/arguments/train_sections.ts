@@ -13,6 +13,8 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
       "model_path",
       "dataset_path",
       "dataset_weights",
+      "dataset_cache",
+      "overwrite_cache",
       "output_dir",
       "dataset_shape",
       "prompt_format",

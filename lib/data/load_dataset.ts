@@ -6,6 +6,7 @@
  * @module
  */
 
+import { isFile } from "../formats/file_info.ts";
 import { InputError, quoted } from "../input_error.ts";
 import type { Feature } from "./batch.ts";
 import {
@@ -22,6 +23,8 @@ import {
   selectRows,
 } from "./preflight.ts";
 import type { PromptFormat } from "./prompt_format.ts";
+import { keepRows, keptRows, type RowCache } from "./row_cache.ts";
+import { rowsKey } from "./row_cache_key.ts";
 import { weightedRows } from "./row_weights.ts";
 
 /** Options of {@linkcode loadDataset}. */
@@ -34,6 +37,8 @@ export interface DatasetOptions extends EncodingOptions, RowLimit {
   readonly weights?: readonly number[] | null;
   /** Determines which rows a fraction takes. Default 0. */
   readonly seed?: number;
+  /** Where encoded rows are kept for the next run. Default: nowhere. */
+  readonly cache?: RowCache | null;
 }
 
 /** Features for training, with their counts. */
@@ -79,7 +84,7 @@ export async function loadDataset(
 ): Promise<Dataset> {
   const paths = [path].flat();
   checkOptions(paths, options);
-  const encoded = await encodeFiles(paths, options);
+  const { encoded, isKept } = await encodeOrRecall(paths, options);
   const files = encoded.files.map(({ rows, shape }, at) => ({
     path: paths[at]!,
     shape,
@@ -99,8 +104,29 @@ export async function loadDataset(
     preflight,
     promptFormat: await formatOf(choice.name, { system, options }),
     question,
-    description: description(files, encoded),
+    description: `${description(files, encoded)}${
+      isKept ? "; tokenised in an earlier run" : ""
+    }`,
   };
+}
+
+/** The rows as an earlier run has kept them, or encoded now and kept. */
+async function encodeOrRecall(
+  paths: readonly string[],
+  options: DatasetOptions,
+): Promise<{ readonly encoded: EncodedFiles; readonly isKept: boolean }> {
+  const { cache = null } = options;
+  const keyNow = (): string | null =>
+    cache === null || !paths.every((path) => isFile(path))
+      ? null
+      : rowsKey(paths, { ...options, tokenizerKey: cache.tokenizerKey });
+  const key = keyNow();
+  const kept = key === null ? null : keptRows(cache!, key);
+  if (kept !== null) return { encoded: kept, isKept: true };
+  const encoded = await encodeFiles(paths, options);
+  // the files may have been written to in the meantime
+  if (key !== null && keyNow() === key) keepRows(cache!, key, encoded);
+  return { encoded, isKept: false };
 }
 
 function checkOptions(

@@ -25,6 +25,8 @@ export {
   type EosConfig,
   type TrainOn,
 } from "./encoded_files.ts";
+export { type RowCache } from "./row_cache.ts";
+export { modelFilesKey } from "./row_cache_key.ts";
 export {
   type Dataset,
   type DatasetOptions,

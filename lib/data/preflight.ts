@@ -83,7 +83,12 @@ export function selectRows(
     ),
     maxSeqLength,
   };
-  const features = kept.map(({ input_ids, labels }) => ({ input_ids, labels }));
+  const features = kept.map((row) => {
+    // a row from the cache makes its lists only when they are asked for
+    if (!Object.hasOwn(row, "input_ids")) return row;
+    const { input_ids, labels } = row;
+    return { input_ids, labels };
+  });
   return { features, preflight };
 }
 

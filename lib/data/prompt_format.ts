@@ -109,6 +109,13 @@ const FORMATS = new Map<string, PromptFormatEntry>(
   [RECIPE, CHAT, ...NAMED_FORMATS].map((entry) => [entry.name, entry]),
 );
 
+const BUILT_IN: ReadonlySet<string> = new Set(FORMATS.keys());
+
+/** Whether the format is one of lorikeet's own, not one that a program has registered. */
+export function isBuiltInFormat(name: string): boolean {
+  return BUILT_IN.has(name);
+}
+
 /**
  * Adds a prompt format that can then be selected by name.
  *
