@@ -1,6 +1,6 @@
 /**
- * Peak memory of training runs: the real command on random Llamas of several shapes,
- * VmHWM of its process. Linux only: `deno run -A bench/memory.ts`, with a number for
+ * Peak memory of training runs, measured and as `deno task inspect` tells it: the real
+ * commands on random Llamas of several shapes, VmHWM of the training process. Linux only: `deno run -A bench/memory.ts`, with a number for
  * one shape of the list.
  *
  * @module
@@ -146,6 +146,14 @@ async function peakOf(started: Deno.Command): Promise<number> {
   return peak;
 }
 
+/** Bytes that `deno task inspect` tells for the same flags. */
+async function estimateOf(flags: readonly string[]): Promise<number> {
+  const { success, stdout, stderr } = await command("inspect", flags).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
+  const text = new TextDecoder().decode(stdout);
+  return Number(/about ([\d.]+) GB at the highest point/.exec(text)?.[1]) * 1e9;
+}
+
 async function measure(shape: Shape): Promise<void> {
   const folder = Deno.makeTempDirSync();
   try {
@@ -159,12 +167,15 @@ async function measure(shape: Shape): Promise<void> {
       ...["--sample_question", "none"],
       ...shape.flags?.split(" ") ?? [],
     ];
+    const estimate = await estimateOf(flags);
     const measured = await peakOf(command("train", flags));
     const { hidden, layers, vocab, batch, length, stored = "float32" } = shape;
     console.log([
       `hidden ${hidden} x ${layers}, vocabulary ${vocab}, ${batch} x ${length},`,
       `${stored} ${shape.flags ?? ""}: measured`,
-      `${Math.round(measured / MEGABYTE)} MB`,
+      `${Math.round(measured / MEGABYTE)} MB, inspect tells`,
+      `${Math.round(estimate / MEGABYTE)} MB, ratio`,
+      (estimate / measured).toFixed(2),
     ].join(" "));
   } finally {
     Deno.removeSync(folder, { recursive: true });
