@@ -37,6 +37,9 @@ export function sentencePieceFiles(
       ...vocabulary.roles(),
       unk_token: pieces.find(({ kind }) => kind === TOKEN_KINDS.unknown)?.piece,
       added_tokens_decoder: controlTokens(vocabulary, pieces),
+      additional_special_tokens: pieces
+        .filter(({ kind }) => kind === TOKEN_KINDS.control)
+        .map(({ piece }) => piece),
       add_bos_token: vocabulary.flag("add_bos_token", true),
       add_eos_token: vocabulary.flag("add_eos_token", false),
       add_prefix_space: vocabulary.flag("add_space_prefix", true),
