@@ -31,6 +31,7 @@ export {
 export { cacheFolder, type Place } from "./search.ts";
 export type { HandleOwner, OperatorOf, TensorHandle } from "./schema.ts";
 export {
+  addProductInPlace,
   addScaled,
   borrowMemory,
   deleteHandle,

@@ -60,6 +60,10 @@ export const OPERATORS = {
   // neural network
   embedding:
     "aten::embedding(Tensor weight, Tensor indices, SymInt padding_idx=-1, bool scale_grad_by_freq=False, bool sparse=False) -> Tensor",
+  siluBackward:
+    "aten::silu_backward(Tensor grad_output, Tensor self) -> Tensor",
+  geluBackward:
+    "aten::gelu_backward(Tensor grad_output, Tensor self, str approximate='none') -> Tensor",
   silu: "aten::silu(Tensor self) -> Tensor",
   gelu: "aten::gelu(Tensor self, str approximate='none') -> Tensor",
   relu: "aten::relu(Tensor self) -> Tensor",

@@ -124,6 +124,12 @@ export const TORCH_SYMBOLS = {
   },
   aoti_torch_aten_fill__Scalar: { parameters: ["u64", "f64"], result: "i32" },
 
+  // aoti_torch/generated/c_shim_cpu.h: the same, without autograd
+  aoti_torch_cpu_addmm_out: {
+    parameters: ["u64", "u64", "u64", "u64", "f64", "f64"], // out, self, mat1, mat2, beta, alpha
+    result: "i32",
+  },
+
   // C++ functions that do not throw
   _ZN2at6detail22getDefaultCPUGeneratorEv: {
     parameters: [],

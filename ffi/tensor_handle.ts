@@ -279,6 +279,18 @@ export function addScaled(
   ) as TensorHandle;
 }
 
+/** `sum += left right` of matrices on a CPU, in place and not recorded by autograd. */
+export function addProductInPlace(
+  sum: TensorHandle,
+  factors: { readonly left: TensorHandle; readonly right: TensorHandle },
+): void {
+  const { left, right } = factors;
+  check(
+    libraries().torch.aoti_torch_cpu_addmm_out(sum, sum, left, right, 1, 1),
+    "aten::addmm.out",
+  );
+}
+
 /** Sets every element to `value`, in place. */
 export function fill(handle: TensorHandle, value: number): void {
   check(

@@ -28,8 +28,20 @@ export function dropout(input: Tensor, p: number): Dropped {
   if (input.device.type !== "cpu") {
     return { kept: aten.dropout(input, p, true), scale: 1 };
   }
+  const { mask, scale } = dropoutMask(input.shape, p);
+  return { kept: aten.mul(input, mask), scale };
+}
+
+/**
+ * What {@linkcode dropout} multiplies an input of `shape` with on a CPU: a `bool`
+ * for each element.
+ */
+export function dropoutMask(
+  shape: readonly number[],
+  p: number,
+): { readonly mask: Tensor; readonly scale: number } {
   const dropped = Math.min(Math.max(Math.round(p * LEVELS), 1), LEVELS - 1);
-  const { size, shape } = input;
+  const size = shape.reduce((product, each) => product * each, 1);
   const draws = aten.random_(
     empty([Math.ceil(size / LANES)], { dtype: "int64" }),
     LOWEST_INT64,
@@ -38,5 +50,5 @@ export function dropout(input: Tensor, p: number): Dropped {
   const lanes = aten.slice(aten.viewDtype(draws, "int16"), 0, 0, size);
   const threshold = tensor(dropped - LEVELS / 2, { dtype: "int16" });
   const mask = aten.view(aten.ge(lanes, threshold), [...shape]);
-  return { kept: aten.mul(input, mask), scale: LEVELS / (LEVELS - dropped) };
+  return { mask, scale: LEVELS / (LEVELS - dropped) };
 }

@@ -4,7 +4,15 @@
  * @module
  */
 
-import { aten, autocastIsOn, type Tensor } from "../tensor/mod.ts";
+import {
+  addProduct,
+  addToGradient,
+  aten,
+  autocastIsOn,
+  recordingTape,
+  type Save,
+  type Tensor,
+} from "../tensor/mod.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
 /** A layer that maps the last dimension, and can add a residual. */
@@ -20,6 +28,82 @@ export abstract class Projection extends Module {
    * costs less than a product and a sum.
    */
   abstract forward(input: Tensor, residual?: Tensor | null): Tensor;
+
+  /**
+   * How `forward` is computed with a backward formula of its own; `null` where it
+   * has none, and autograd has to record it.
+   */
+  pullback(): ProjectionPullback | null {
+    return null;
+  }
+}
+
+/** A projection with a backward formula of its own. */
+export interface ProjectionPullback {
+  /** The parameters that the projection reads. */
+  readonly parameters: readonly Tensor[];
+  /** Whether the backward formula needs the input. */
+  readonly readsInput: boolean;
+  /** Computes what `forward` does. */
+  readonly forward: (
+    input: Tensor,
+    residual: Tensor | null,
+    save: Save,
+  ) => { readonly output: Tensor; readonly pull: ProjectionPull };
+}
+
+/**
+ * Adds the gradients of the parameters to theirs, and returns that of the input,
+ * added to `sum` where there is one; `null` where it is not `wanted`.
+ */
+export type ProjectionPull = (
+  gradient: Tensor,
+  place: {
+    /** The input, where the formula needs it. */
+    readonly input: Tensor | null;
+    /** The gradient that the input has already; it may be changed in place. */
+    readonly sum: Tensor | null;
+    /** Whether the gradient of the input is needed. */
+    readonly wanted: boolean;
+  },
+) => Tensor | null;
+
+/**
+ * `projection.forward(input, residual)` on the tape that is open, or `null` where
+ * autograd has to record it: on other devices than a CPU, and with autocast, which
+ * sets the types of products.
+ */
+export function recordProjection(
+  projection: Projection,
+  input: Tensor,
+  residual: Tensor | null,
+): Tensor | null {
+  const pullback = pullbackOf(projection, input);
+  const read = residual === null ? [input] : [input, residual];
+  const tape = recordingTape([...read, ...pullback?.parameters ?? []]);
+  if (pullback === null || tape === null) return null;
+  const wanted = input.isRecorded;
+  return tape.record(read, (save) => {
+    const kept = pullback.readsInput ? save(input) : null;
+    const { output, pull } = pullback.forward(input, residual, save);
+    return {
+      output,
+      pull: (gradient, [sum = null]) => [
+        pull(gradient, { input: kept, sum, wanted }),
+        ...residual === null ? [] : [gradient],
+      ],
+    };
+  });
+}
+
+/** The backward formula of `projection` for rows such as `input`, where it can be used. */
+export function pullbackOf(
+  projection: Projection,
+  input: Tensor,
+): ProjectionPullback | null {
+  const usable = !autocastIsOn() && input.device.type === "cpu" &&
+    input.shape.length === 2;
+  return usable ? projection.pullback() : null;
 }
 
 /** Sizes of a {@linkcode Linear}. */
@@ -68,6 +152,35 @@ export class Linear extends Projection {
 
   /** Maps `[rows, inFeatures]` to `[rows, outFeatures]`, with `residual` added when given. */
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    return recordProjection(this, input, residual) ??
+      this.#map(input, residual);
+  }
+
+  /** `dx = dy W`, `dW = dyᵀ x`, `db = Σ dy`; the last two where they are trained. */
+  override pullback(): ProjectionPullback | null {
+    // A class with another formula has another gradient.
+    if (this.forward !== Linear.prototype.forward) return null;
+    const { weight, bias } = this;
+    return {
+      parameters: bias === undefined ? [weight] : [weight, bias],
+      readsInput: weight.isRecorded,
+      forward: (input, residual) => ({
+        output: this.#map(input, residual),
+        pull: (gradient, { input: kept, sum, wanted }) => {
+          if (weight.isRecorded) {
+            addProductTo(weight, aten.t(gradient), kept!);
+          }
+          if (bias?.isRecorded) {
+            addToGradient(bias, aten.sumDim(gradient, [0]));
+          }
+          return wanted ? addProduct(sum, gradient, weight) : null;
+        },
+      }),
+    };
+  }
+
+  /** The formula. */
+  #map(input: Tensor, residual: Tensor | null): Tensor {
     if (this.bias === undefined) {
       return linearPlus(input, { weight: this.weight, start: residual });
     }
@@ -90,4 +203,19 @@ export function linearPlus(
     return aten.linear(input, weight, start);
   }
   return start.add(aten.linear(input, weight));
+}
+
+/** Adds `left right` to the gradient of `parameter`, whose type may be wider. */
+export function addProductTo(
+  parameter: Tensor,
+  left: Tensor,
+  right: Tensor,
+): void {
+  const before = parameter.grad;
+  if (before !== null && before.dtype === left.dtype) {
+    addProduct(before, left, right);
+  } else {
+    const product = aten.mm(left, right);
+    addToGradient(parameter, aten.toDtype(product, parameter.dtype));
+  }
 }

@@ -21,7 +21,7 @@ export {
   type BatchContextOptions,
   type Visibility,
 } from "./batch_context.ts";
-export { dropout, type Dropped } from "./dropout.ts";
+export { dropout, dropoutMask, type Dropped } from "./dropout.ts";
 export { Embedding } from "./embedding.ts";
 export {
   FusedGatedMlp,
@@ -30,10 +30,15 @@ export {
   type MlpOptions,
 } from "./gated_mlp.ts";
 export {
+  addProductTo,
   Linear,
   type LinearOptions,
   linearPlus,
   Projection,
+  type ProjectionPull,
+  type ProjectionPullback,
+  pullbackOf,
+  recordProjection,
 } from "./linear.ts";
 export {
   type Addition,

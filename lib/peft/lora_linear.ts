@@ -5,7 +5,16 @@
  * @module
  */
 
-import { dropout, linearPlus, Module, Projection } from "../nn/mod.ts";
+import {
+  addProductTo,
+  dropout,
+  dropoutMask,
+  linearPlus,
+  Module,
+  Projection,
+  type ProjectionPullback,
+  recordProjection,
+} from "../nn/mod.ts";
 import type {
   AdapterKind,
   AdapterLayer,
@@ -14,10 +23,13 @@ import type {
 } from "./adapter_kinds.ts";
 import { rankAt, scalingAt } from "./lora_config.ts";
 import {
+  addProduct,
+  addToGradient,
   aten,
   DetachedScope,
   type Device,
   empty,
+  type Save,
   type Tensor,
   tensor,
   to,
@@ -83,6 +95,19 @@ export function loraLinearOptions(place: AdapterPlace): LoraLinearOptions {
     dropout: config.lora_dropout,
     initialization: config.init_lora_weights,
   };
+}
+
+/** A low-rank product as two factors, and its backward formula. */
+interface RecordedProduct {
+  /** `dropout(x) Aᵀ`, `[rows, r]` */
+  readonly low: Tensor;
+  /** `s Bᵀ`, `[r, out]` */
+  readonly scaled: Tensor;
+  /** Adds the gradients of A and B, and that of the input to `sum`. */
+  readonly pull: (
+    gradient: Tensor,
+    place: { readonly input: Tensor; readonly sum: Tensor | null },
+  ) => Tensor | null;
 }
 
 /** A linear layer plus a trained low-rank product. */
@@ -151,22 +176,89 @@ export class LoraLinear extends Projection implements AdapterLayer {
 
   /** `[rows, in]` to `[rows, out]`, with `residual` added when given. */
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
+    const recorded = recordProjection(this, input, residual);
+    if (recorded !== null) return recorded;
     const base = this.base_layer.forward(input, residual);
-    const { kept, scale } = this.training && this.dropout > 0
+    const { kept, scale } = this.#drops
       ? dropout(input, this.dropout)
       : { kept: input, scale: 1 };
     // The matrices are float32; the product is computed in the type of the hidden
     // states.
     const a = aten.toDtype(this.lora_A.weight, input.dtype);
+    const low = aten.linear(kept, a);
+    const scaled = this.#scaledB(input, scale);
+    return linearPlus(low, { weight: aten.t(scaled), start: base });
+  }
+
+  /**
+   * With `P = s · dy B`, `[rows, r]`: `dA = Pᵀ dropout(x)`, `dB = s · dyᵀ low`, and
+   * `dx` is that of the wrapped layer plus the dropout of `P A`.
+   */
+  override pullback(): ProjectionPullback | null {
+    // A class with another formula has another gradient.
+    if (this.forward !== LoraLinear.prototype.forward) return null;
+    const base = this.base_layer.pullback();
+    return base && {
+      parameters: [...base.parameters, this.lora_A.weight, this.lora_B.weight],
+      readsInput: true,
+      forward: (input, residual, save) => {
+        const below = base.forward(input, residual, save);
+        const own = this.#recordedProduct(input, save);
+        const { low, scaled } = own;
+        return {
+          output: addProduct(below.output, low, scaled),
+          pull: (gradient, place) => {
+            const sum = below.pull(gradient, place);
+            return own.pull(gradient, { input: place.input!, sum });
+          },
+        };
+      },
+    };
+  }
+
+  /** The low-rank product of `input`, as its two factors, and its backward formula. */
+  #recordedProduct(input: Tensor, save: Save): RecordedProduct {
+    const drawn = this.#drops ? dropoutMask(input.shape, this.dropout) : null;
+    const scale = this.scaling * (drawn?.scale ?? 1);
+    const mask = drawn && save(drawn.mask);
+    const masked = (tensor: Tensor): Tensor =>
+      mask === null ? tensor : aten.mul(tensor, mask);
+    const [a, b] = [this.lora_A.weight, this.lora_B.weight];
+    const narrowA = save(aten.toDtype(a, input.dtype));
+    const scaled = save(this.#scaledB(input, drawn?.scale ?? 1));
+    const low = save(aten.linear(masked(input), narrowA));
+    return {
+      low,
+      scaled,
+      pull: (gradient, { input, sum }) => {
+        const p = aten.mm(gradient, aten.t(scaled)); // [rows, r]
+        addProductTo(a, aten.t(p), masked(input));
+        // Bᵀ is wide, so this product is up to 4 times as fast as that for B
+        const wide = aten.mm(aten.t(low), gradient); // [r, out]
+        const factor = tensor(scale, { device: input.device });
+        const own = aten.mul(aten.toDtype(aten.t(wide), b.dtype), factor);
+        addToGradient(b, own);
+        if (sum === null) return null;
+        if (mask === null) return addProduct(sum, p, narrowA);
+        return sum.add(masked(aten.mm(p, narrowA)));
+      },
+    };
+  }
+
+  get #drops(): boolean {
+    return this.training && this.dropout > 0;
+  }
+
+  /**
+   * Bᵀ times the factor of the product and `scale`, in the type of `input`: rows of
+   * Bᵀ are long, so products with it, and its gradient, are up to 4 times faster.
+   */
+  #scaledB(input: Tensor, scale: number): Tensor {
     const b = aten.toDtype(this.lora_B.weight, input.dtype);
-    // Rows of Bᵀ are long: products with it, and its gradient, are up to 4 times
-    // faster.
-    const scaled = aten.mul(
+    return aten.mul(
       aten.contiguous(aten.t(b)),
       this.#factor(this.scaling * scale, input),
     );
-    const low = aten.linear(kept, a);
-    return linearPlus(low, { weight: aten.t(scaled), start: base });
   }
 
   /**

@@ -7,6 +7,7 @@
  * @module
  */
 
+import { addProductInPlace } from "../../ffi/mod.ts";
 import { aten, gradModeIsOn, noGrad } from "./aten.ts";
 import { DetachedScope, tensorScope } from "./scope.ts";
 import type { Tensor } from "./tensor.ts";
@@ -17,10 +18,15 @@ export interface Pullback {
   readonly output: Tensor;
   /**
    * From the gradient of the output those of the inputs, in their order; `null`
-   * where an input needs none. No tensor may be returned twice. Gradients of
-   * parameters are added with {@linkcode addToGradient}.
+   * where an input needs none. No tensor may be returned twice. `sums` has for each
+   * input the gradient it has already; a pull that adds to it in place returns it.
+   * Gradients of parameters are added with {@linkcode addToGradient} or
+   * {@linkcode addProduct}.
    */
-  readonly pull: (gradient: Tensor) => readonly (Tensor | null)[];
+  readonly pull: (
+    gradient: Tensor,
+    sums: readonly (Tensor | null)[],
+  ) => readonly (Tensor | null)[];
 }
 
 /** Keeps a tensor until the operation's gradient is computed; returns the kept handle. */
@@ -75,6 +81,8 @@ export function recordingTape(inputs: readonly Tensor[]): GradientTape | null {
 export class GradientTape implements Disposable {
   readonly #outer: GradientTape | null = current;
   readonly #entries: Entry[] = [];
+  /** For each result of autograd that was an input here, the leaf that stands for it. */
+  readonly #cuts = new WeakMap<Tensor, Tensor>();
 
   /** Opens the tape. */
   constructor() {
@@ -100,13 +108,34 @@ export class GradientTape implements Disposable {
     using _frozen = noGrad();
     const { output, pull } = compute(save);
     scope.keep(output).requireGrad();
-    const handles = new DetachedScope();
-    const [own, ...ours] = [output, ...inputs].map((each) =>
-      handles.keep(secondHandle(each))
-    );
-    handles[Symbol.dispose]();
-    this.#entries.push({ inputs: ours, output: own!, pull, saved });
+    const entry = {
+      inputs: inputs.map((each) => this.#leafOf(each)),
+      output: heldHandle(output),
+      pull,
+      saved,
+    };
+    this.#entries.push(entry);
     return output;
+  }
+
+  /**
+   * A leaf that has the gradient of `input`. Where autograd computed the input, it
+   * gets its gradient only when all operations that read it have given their part.
+   */
+  #leafOf(input: Tensor): Tensor {
+    if (!input.isRecorded || aten.isLeaf(input)) return heldHandle(input);
+    const known = this.#cuts.get(input);
+    if (known !== undefined) return heldHandle(known);
+    using scope = new DetachedScope();
+    const leaf = scope.keep(aten.detach(input)).requireGrad();
+    this.#entries.push({
+      inputs: [heldHandle(input)],
+      output: leaf,
+      pull: (gradient) => [gradient],
+      saved: [],
+    });
+    this.#cuts.set(input, leaf);
+    return heldHandle(leaf);
   }
 
   /**
@@ -122,9 +151,11 @@ export class GradientTape implements Disposable {
       const { inputs, output: leaf, pull } = entry;
       const own = leaf.grad;
       if (own !== null) {
-        pull(own).forEach((each, index) => {
-          const input = inputs[index]!;
-          if (each !== null && input.isRecorded) carry(input, each);
+        const sums = inputs.map((each) => each.isRecorded ? each.grad : null);
+        pull(own, sums).forEach((each, index) => {
+          if (each !== null && each !== sums[index]) {
+            carry(inputs[index]!, each);
+          }
         });
       }
       release(entry);
@@ -138,9 +169,10 @@ export class GradientTape implements Disposable {
   }
 }
 
-/** Another handle of the same tensor, with its graph. */
-function secondHandle(tensor: Tensor): Tensor {
-  return aten.toDtype(tensor, tensor.dtype);
+/** Another handle of the same tensor, with its graph, that belongs to no scope. */
+function heldHandle(tensor: Tensor): Tensor {
+  using scope = new DetachedScope();
+  return scope.keep(aten.toDtype(tensor, tensor.dtype));
 }
 
 function release({ inputs, output, saved }: Entry): void {
@@ -149,9 +181,10 @@ function release({ inputs, output, saved }: Entry): void {
 
 /** Gives `tensor` a gradient: a leaf keeps it, autograd carries it on from others. */
 function carry(tensor: Tensor, gradient: Tensor | null): void {
+  if (!tensor.isRecorded) return;
   if (gradient === null || !aten.isLeaf(tensor)) {
-    // The graph is kept, because another operation may read the same tensor; it is
-    // freed with the last handle.
+    // The graph is kept, because what was computed from the tensor may ask for it
+    // again; it is freed with the last handle.
     aten.backward(tensor, [], gradient, true);
     return;
   }
@@ -164,4 +197,20 @@ export function addToGradient(parameter: Tensor, value: Tensor): void {
   const before = parameter.grad;
   if (before === null) parameter.setGrad(value);
   else aten.copy_(before, before.add(value));
+}
+
+/**
+ * `sum + a b`, in place where there is a sum of the type of `a`: `[rows, inner]` times
+ * `[inner, columns]`.
+ */
+export function addProduct(sum: Tensor | null, a: Tensor, b: Tensor): Tensor {
+  if (sum === null) return aten.mm(a, b);
+  if (sum.dtype === a.dtype && a.device.type === "cpu") {
+    addProductInPlace(sum.unsafeHandle, {
+      left: a.unsafeHandle,
+      right: b.unsafeHandle,
+    });
+    return sum;
+  }
+  return sum.add(aten.mm(a, b));
 }

@@ -21,6 +21,7 @@ export { autocast, autocastIsOn } from "./autocast.ts";
 export { type Nested, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
 export {
+  addProduct,
   addToGradient,
   GradientTape,
   type Pullback,
