@@ -102,6 +102,7 @@ export const OPERATORS = {
     "aten::contiguous(Tensor self, MemoryFormat memory_format=0) -> Tensor",
   tril: "aten::tril(Tensor self, SymInt diagonal=0) -> Tensor",
   complex: "aten::complex(Tensor real, Tensor imag) -> Tensor",
+  conjPhysical: "aten::conj_physical(Tensor self) -> Tensor",
   viewAsComplex: "aten::view_as_complex(Tensor self) -> Tensor",
   viewAsReal: "aten::view_as_real(Tensor self) -> Tensor",
 

@@ -13,9 +13,9 @@ import {
   type AttentionPlace,
   type BatchContext,
   Embedding,
-  gated,
   type KeyValueCache,
   Linear,
+  mapGated,
   Module,
   type ModuleList,
   type Projection,
@@ -111,9 +111,9 @@ class ChatGlmMlp extends Module {
 
   /** Maps `[tokens, hidden]`. */
   forward(input: Tensor): Tensor {
-    return this.dense_4h_to_h.forward(
-      gated(this.dense_h_to_4h.forward(input), this.config),
-    );
+    const both = this.dense_h_to_4h.forward(input);
+    const { activation } = this.config;
+    return mapGated(this.dense_4h_to_h, [both], { activation, residual: null });
   }
 }
 

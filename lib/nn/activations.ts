@@ -54,3 +54,24 @@ export const ACTIVATIONS: Readonly<Record<Activation, Apply>> = {
 export const ACTIVATION_NAMES = Object.keys(
   ACTIVATIONS,
 ) as readonly Activation[];
+
+/** The gradient of an activation's input, from that of its output and the input. */
+export type ApplyBackward = (gradient: Tensor, input: Tensor) => Tensor;
+
+const geluBackward: ApplyBackward = (gradient, input) =>
+  aten.geluBackward(gradient, input);
+const tanhGeluBackward: ApplyBackward = (gradient, input) =>
+  aten.geluBackward(gradient, input, "tanh");
+
+/** The gradients of activations for which PyTorch has one operator. */
+export const ACTIVATION_GRADIENTS: Readonly<
+  Partial<Record<Activation, ApplyBackward>>
+> = {
+  silu: aten.siluBackward,
+  swish: aten.siluBackward,
+  gelu: geluBackward,
+  gelu_python: geluBackward,
+  gelu_pytorch_tanh: tanhGeluBackward,
+  gelu_new: tanhGeluBackward,
+  gelu_fast: tanhGeluBackward,
+};

@@ -90,7 +90,7 @@ export interface AttentionInput extends AttentionForm {
   readonly values: Tensor;
 }
 
-/** The input, with each key head repeated for the query heads that share it. */
+/** The input with the factor of the products, all of one type. */
 type Parts = AttentionInput & { readonly scale: number };
 
 /**
@@ -102,14 +102,13 @@ export function attention(
   context: BatchContext,
 ): Tensor {
   const { query } = input;
-  const heads = query.shape[1]!;
   // Autocast leaves norms and rotations in float32.
   const { dtype } = input.values;
+  const { softcap } = input;
   const parts: Parts = {
     ...input,
     query: aten.toDtype(query, dtype),
-    keys: aten.toDtype(repeatHeads(input.keys, heads), dtype),
-    values: repeatHeads(input.values, heads),
+    keys: aten.toDtype(input.keys, dtype),
     scale: input.scale ?? 1 / Math.sqrt(query.shape[3]!),
   };
   if (joinsSegments(parts, context)) {
@@ -120,9 +119,10 @@ export function attention(
       return segmentAttention(segmentInput(parts, context)).output;
     }
   }
-  return isShort(query, context) || input.softcap
-    ? plainAttention(parts, context)
-    : fusedAttention(parts, context);
+  const repeated = withRepeatedHeads(parts);
+  return isShort(query, context) || softcap
+    ? plainAttention(repeated, context)
+    : fusedAttention(repeated, context);
 }
 
 /** Whether attention is computed segment by segment, without a mask over all tokens. */
@@ -135,7 +135,7 @@ function joinsSegments(parts: Parts, context: BatchContext): boolean {
 function segmentInput(parts: Parts, context: BatchContext): SegmentInput {
   const { query } = parts;
   return {
-    ...parts,
+    ...withRepeatedHeads(parts),
     calls: context.attentionCalls(),
     biasOf: (call) => context.callBias(call, { ...parts, dtype: query.dtype }),
   };
@@ -147,18 +147,32 @@ function recordedAttention(
   place: { readonly context: BatchContext; readonly tape: GradientTape },
 ): Tensor {
   const { query, keys, values } = parts;
-  return place.tape.record([query, keys, values], (save) => {
-    const input = segmentInput({
+  const { context, tape } = place;
+  return tape.record([query, keys, values], (save) => {
+    const kept = {
       ...parts,
       query: save(query),
       keys: save(keys),
       values: save(values),
-    }, place.context);
-    const { output, logSums } = segmentAttention(input);
+    };
+    const { output, logSums } = segmentAttention(segmentInput(parts, context));
     const result = { output: save(output), logSums: save(logSums) };
+    const keyHeads = keys.shape[1]!;
     return {
       output,
-      pull: (gradient) => segmentAttentionBackward(gradient, input, result),
+      pull: (gradient) => {
+        const input = segmentInput(kept, context);
+        const [forQuery, forKeys, forValues] = segmentAttentionBackward(
+          gradient,
+          input,
+          result,
+        );
+        return [
+          forQuery,
+          sharedHeads(forKeys, keyHeads),
+          sharedHeads(forValues, keyHeads),
+        ];
+      },
     };
   });
 }
@@ -222,6 +236,31 @@ function fusedAttention(parts: Parts, context: BatchContext): Tensor {
     isCausal && !seesAll,
     scale,
   );
+}
+
+/** Each key head repeated for the query heads that share it. */
+function withRepeatedHeads(parts: Parts): Parts {
+  const heads = parts.query.shape[1]!;
+  return {
+    ...parts,
+    keys: repeatHeads(parts.keys, heads),
+    values: repeatHeads(parts.values, heads),
+  };
+}
+
+/** The gradient of what {@linkcode repeatHeads} repeated: sums of those that share a head. */
+function sharedHeads(gradient: Tensor, heads: number): Tensor {
+  const [, all = 0, length = 0, size = 0] = gradient.shape;
+  if (all === heads) return gradient;
+  // [1, length, heads, group, size]
+  const groups = aten.view(aten.transpose(gradient, 1, 2), [
+    1,
+    length,
+    heads,
+    all / heads,
+    size,
+  ]);
+  return aten.transpose(aten.sumDim(groups, [3]), 1, 2);
 }
 
 function repeatHeads(tensor: Tensor, heads: number): Tensor {

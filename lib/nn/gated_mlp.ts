@@ -5,9 +5,13 @@
  * @module
  */
 
-import { aten, type Tensor } from "../tensor/mod.ts";
-import { type Activation, ACTIVATIONS } from "./activations.ts";
-import { Linear, type Projection } from "./linear.ts";
+import { aten, recordingTape, type Tensor } from "../tensor/mod.ts";
+import {
+  type Activation,
+  ACTIVATION_GRADIENTS,
+  ACTIVATIONS,
+} from "./activations.ts";
+import { Linear, type Projection, pullbackOf } from "./linear.ts";
 import { Module } from "./module.ts";
 
 /** Sizes of an MLP. */
@@ -35,7 +39,7 @@ export class GatedMlp extends Module {
   declare up_proj: Projection;
   /** Maps the product back: `[tokens, intermediate]` to `[tokens, hidden]`. */
   declare down_proj: Projection;
-  readonly #activate: (gate: Tensor) => Tensor;
+  readonly #activation: Activation;
 
   /** Makes the three projections; their weights are loaded later. */
   constructor(options: MlpOptions) {
@@ -56,16 +60,14 @@ export class GatedMlp extends Module {
     if (options.downBeforeUp) this.down_proj = down;
     this.up_proj = new Linear(wide);
     if (!options.downBeforeUp) this.down_proj = down;
-    this.#activate = ACTIVATIONS[options.activation];
+    this.#activation = options.activation;
   }
 
   /** Maps `[tokens, hidden]`, and adds `residual` when given. */
   forward(input: Tensor, residual: Tensor | null = null): Tensor {
-    const gate = this.#activate(this.gate_proj.forward(input));
-    return this.down_proj.forward(
-      aten.mul(gate, this.up_proj.forward(input)),
-      residual,
-    );
+    const parts = [this.gate_proj.forward(input), this.up_proj.forward(input)];
+    const activation = this.#activation;
+    return mapGated(this.down_proj, parts, { activation, residual });
   }
 }
 
@@ -96,22 +98,66 @@ export class FusedGatedMlp extends Module {
 
   /** Maps `[tokens, hidden]`, and adds `residual` when given. */
   forward(input: Tensor, residual: Tensor | null = null): Tensor {
-    const { intermediateSize, activation } = this.#options;
+    const { activation } = this.#options;
     const both = this.gate_up_proj.forward(input);
-    return this.down_proj.forward(
-      gated(both, { intermediateSize, activation }),
-      residual,
-    );
+    return mapGated(this.down_proj, [both], { activation, residual });
   }
 }
 
-/** `act(gate) ∘ up` of `[gate | up]`: `[tokens, 2·intermediate]` to half of it. */
-export function gated(
-  both: Tensor,
-  options: Pick<MlpOptions, "intermediateSize" | "activation">,
+/**
+ * `residual + down(act(gate) ∘ up)`; `parts` are gate and up, `[tokens, intermediate]`
+ * each, or one tensor `[gate | up]` of twice that width.
+ *
+ * On a tape only the parts are kept: what `down` reads is computed again for the
+ * gradient.
+ */
+export function mapGated(
+  down: Projection,
+  parts: readonly Tensor[],
+  options: {
+    readonly activation: Activation;
+    readonly residual: Tensor | null;
+  },
 ): Tensor {
-  const { intermediateSize: size, activation } = options;
-  const gate = aten.slice(both, 1, 0, size);
-  const up = aten.slice(both, 1, size, 2 * size);
-  return aten.mul(ACTIVATIONS[activation](gate), up);
+  const { activation, residual } = options;
+  const act = ACTIVATIONS[activation];
+  const backward = ACTIVATION_GRADIENTS[activation];
+  const pullback = pullbackOf(down, parts[0]!);
+  const read = residual === null ? parts : [...parts, residual];
+  const tape = recordingTape([...read, ...pullback?.parameters ?? []]);
+  const [gate, up] = halves(parts);
+  if (pullback === null || backward === undefined || tape === null) {
+    return down.forward(aten.mul(act(gate), up), residual);
+  }
+  const wanted = parts.some((each) => each.isRecorded);
+  return tape.record(read, (save) => {
+    const kept = parts.map(save);
+    const product = aten.mul(act(gate), up);
+    const { output, pull } = pullback.forward(product, residual, save);
+    const own = (gradient: Tensor): readonly (Tensor | null)[] => {
+      const [gate, up] = halves(kept);
+      const opened = act(gate);
+      const input = aten.mul(opened, up);
+      const inner = pull(gradient, { input, sum: null, wanted });
+      if (inner === null) return parts.map(() => null);
+      const forUp = aten.mul_(opened, inner);
+      const forGate = backward(aten.mul_(inner, up), gate);
+      return parts.length === 1
+        ? [aten.cat([forGate, forUp], 1)]
+        : [forGate, forUp];
+    };
+    return {
+      output,
+      pull: (gradient) =>
+        residual === null ? own(gradient) : [...own(gradient), gradient],
+    };
+  });
+}
+
+/** Gate and up. */
+function halves(parts: readonly Tensor[]): readonly [Tensor, Tensor] {
+  const [first, second] = parts as readonly [Tensor, Tensor?];
+  if (second !== undefined) return [first, second];
+  const size = first.shape[1]! / 2;
+  return [aten.slice(first, 1, 0, size), aten.slice(first, 1, size, 2 * size)];
 }

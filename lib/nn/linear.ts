@@ -53,8 +53,9 @@ export interface ProjectionPullback {
 }
 
 /**
- * Adds the gradients of the parameters to theirs, and returns that of the input,
- * added to `sum` where there is one; `null` where it is not `wanted`.
+ * Adds the gradients of the parameters to theirs, and returns that of the input: `sum`
+ * after it was added there in place, or a new tensor without the sum; `null` where it
+ * is not `wanted`.
  */
 export type ProjectionPull = (
   gradient: Tensor,

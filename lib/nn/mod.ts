@@ -25,8 +25,8 @@ export { dropout, dropoutMask, type Dropped } from "./dropout.ts";
 export { Embedding } from "./embedding.ts";
 export {
   FusedGatedMlp,
-  gated,
   GatedMlp,
+  mapGated,
   type MlpOptions,
 } from "./gated_mlp.ts";
 export {

@@ -5,7 +5,14 @@
  * @module
  */
 
-import { aten, type Tensor, tensor } from "../tensor/mod.ts";
+import {
+  addToGradient,
+  aten,
+  autocastIsOn,
+  recordingTape,
+  type Tensor,
+  tensor,
+} from "../tensor/mod.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
 /** A layer that normalises the last dimension. */
@@ -31,6 +38,58 @@ export class RmsNorm extends Norm {
 
   /** Normalises the last dimension of `input`. */
   override forward(input: Tensor): Tensor {
+    const tape = autocastIsOn() ? null : recordingTape([input, this.weight]);
+    if (tape === null) return this.normalized(input);
+    return tape.record([input], (save) => {
+      const kept = save(input);
+      const wanted = input.isRecorded;
+      return {
+        output: this.normalized(input),
+        pull: (gradient) => [this.#pulled(gradient, { input: kept, wanted })],
+      };
+    });
+  }
+
+  /**
+   * With `g = w ∘ dy` and `r = 1 / √(mean(x²) + ε)`: `dx = r g − r³ mean(g ∘ x) x` and
+   * `dw = Σ dy ∘ r x`.
+   */
+  #pulled(
+    gradient: Tensor,
+    place: { readonly input: Tensor; readonly wanted: boolean },
+  ): Tensor | null {
+    const wide = aten.toDtype(place.input, "float32");
+    const own = aten.toDtype(gradient, "float32");
+    const mean = aten.meanDim(aten.mul(wide, wide), [-1], true)
+      .add(tensor(this.eps, { device: wide.device }));
+    const root = aten.rsqrt(mean);
+    // Times 1, or NaN where the mean is infinite: the run then stops, as it would
+    // with autograd, and does not go on with gradients of zero.
+    const r = aten.mul(root, aten.mul(mean, aten.mul(root, root)));
+    if (this.weight.isRecorded) {
+      const rows = aten.reshape(aten.mul(own, aten.mul(wide, r)), [
+        -1,
+        this.size,
+      ]);
+      const sum = aten.sumDim(rows, [0]);
+      addToGradient(this.weight, aten.toDtype(sum, this.weight.dtype));
+    }
+    if (!place.wanted) return null;
+    const scaled = aten.mul(own, this.factors());
+    const along = aten.meanDim(aten.mul(scaled, wide), [-1], true);
+    const cubed = aten.mul(aten.mul(r, r), r);
+    const part = aten.mul(wide, aten.mul(along, cubed));
+    const result = aten.mul_(scaled, r).add(part, -1);
+    return aten.toDtype(result, gradient.dtype);
+  }
+
+  /** What elements are multiplied with, in `float32`. */
+  protected factors(): Tensor {
+    return aten.toDtype(this.weight, "float32");
+  }
+
+  /** The formula. */
+  protected normalized(input: Tensor): Tensor {
     // PyTorch's fused kernel needs both in one type.
     const weight = aten.toDtype(this.weight, input.dtype);
     return aten.rmsNorm(input, [this.size], weight, this.eps);
@@ -47,10 +106,16 @@ export class CentredRmsNorm extends RmsNorm {
     return [{ name: "weight", shape: [this.size], init: "zeros" }];
   }
 
-  /** Normalises the last dimension of `input`. */
-  override forward(input: Tensor): Tensor {
-    const weight = aten.toDtype(this.weight, "float32")
-      .add(tensor(1, { device: input.device }));
+  /** The weight, plus one. */
+  protected override factors(): Tensor {
+    const { weight } = this;
+    return aten.toDtype(weight, "float32")
+      .add(tensor(1, { device: weight.device }));
+  }
+
+  /** The formula. */
+  protected override normalized(input: Tensor): Tensor {
+    const weight = this.factors();
     const wide = aten.toDtype(input, "float32");
     const normed = aten.rmsNorm(wide, [this.size], weight, this.eps);
     return aten.toDtype(normed, input.dtype);

@@ -12,6 +12,7 @@ import {
   type Device,
   deviceName,
   fromData,
+  recordingTape,
   type Tensor,
   to,
 } from "../tensor/mod.ts";
@@ -150,18 +151,55 @@ export interface RotateOptions {
  */
 export function rotate(projected: Tensor, options: RotateOptions): Tensor {
   const { rows, length, heads, headSize } = options.shape;
-  const turned = 2 * options.table.shape[2]!;
-  if (turned === headSize) return turn(projected, options);
+  const size = 2 * options.table.shape[2]!;
+  if (size === headSize) return turn(projected, options);
   const whole = aten.view(projected, [rows, length, heads, headSize]);
-  const first = turn(aten.slice(whole, 3, 0, turned), {
+  const first = turn(aten.slice(whole, 3, 0, size), {
     ...options,
-    shape: { ...options.shape, headSize: turned },
+    shape: { ...options.shape, headSize: size },
   });
-  return aten.cat([first, aten.slice(whole, 3, turned, headSize)], 3);
+  return aten.cat([first, aten.slice(whole, 3, size, headSize)], 3);
 }
 
-/** Rotates whole heads. */
+/** Rotates whole heads; the gradient is rotated back. */
 function turn(heads: Tensor, options: RotateOptions): Tensor {
+  const tape = recordingTape([heads]);
+  if (tape === null) return turned(heads, options);
+  const { shape } = heads;
+  return tape.record([heads], () => ({
+    output: turned(heads, options),
+    pull: (gradient) => [
+      aten.reshape(turnedBack(gradient, options), [...shape]),
+    ],
+  }));
+}
+
+/** The gradient of {@linkcode turned}: a rotation by the opposite angles. */
+function turnedBack(gradient: Tensor, options: RotateOptions): Tensor {
+  const { rows, length, heads: count, headSize } = options.shape;
+  const outer = [rows, length, count];
+  const neighbours = options.pairing === "neighbours";
+  const paired = neighbours || !options.keepsOrder
+    ? aten.reshape(gradient, [...outer, headSize / 2, 2])
+    : aten.transpose(
+      aten.reshape(gradient, [...outer, 2, headSize / 2]),
+      3,
+      4,
+    );
+  const wide = aten.toDtype(paired, "float32");
+  const pairs = aten.viewAsComplex(aten.contiguous(wide));
+  const back = aten.viewAsReal(
+    aten.mul(pairs, aten.conjPhysical(options.table)),
+  );
+  const ordered = neighbours ? back : aten.transpose(back, 3, 4);
+  return aten.toDtype(
+    aten.reshape(ordered, [...outer, headSize]),
+    gradient.dtype,
+  );
+}
+
+/** The rotation: one complex product. */
+function turned(heads: Tensor, options: RotateOptions): Tensor {
   const { rows, length, heads: count, headSize } = options.shape;
   const outer = [rows, length, count];
   const neighbours = options.pairing === "neighbours";
@@ -171,10 +209,10 @@ function turn(heads: Tensor, options: RotateOptions): Tensor {
   // Complex numbers exist in float32 only; half precision is converted.
   const wide = aten.toDtype(paired, "float32");
   const pairs = aten.viewAsComplex(aten.contiguous(wide));
-  const turned = aten.viewAsReal(aten.mul(pairs, options.table));
+  const product = aten.viewAsReal(aten.mul(pairs, options.table));
   const merged = options.keepsOrder && !neighbours
-    ? aten.reshape(aten.transpose(turned, 3, 4), [...outer, headSize])
-    : aten.view(turned, [...outer, headSize]);
+    ? aten.reshape(aten.transpose(product, 3, 4), [...outer, headSize])
+    : aten.view(product, [...outer, headSize]);
   return aten.toDtype(merged, heads.dtype);
 }
 

@@ -103,11 +103,16 @@ interface RecordedProduct {
   readonly low: Tensor;
   /** `s Bᵀ`, `[r, out]` */
   readonly scaled: Tensor;
-  /** Adds the gradients of A and B, and that of the input to `sum`. */
-  readonly pull: (
-    gradient: Tensor,
-    place: { readonly input: Tensor; readonly sum: Tensor | null },
-  ) => Tensor | null;
+  /** Adds the gradients of A and B; returns P, `[rows, r]`. */
+  readonly pullMatrices: (gradient: Tensor, input: Tensor) => Tensor;
+  /**
+   * The gradient of the input; `below` gives that of the wrapped layer, added to a
+   * sum where it is given one.
+   */
+  readonly pullInput: (
+    p: Tensor,
+    below: (sum: Tensor | null) => Tensor,
+  ) => Tensor;
 }
 
 /** A linear layer plus a trained low-rank product. */
@@ -208,8 +213,14 @@ export class LoraLinear extends Projection implements AdapterLayer {
         return {
           output: addProduct(below.output, low, scaled),
           pull: (gradient, place) => {
-            const sum = below.pull(gradient, place);
-            return own.pull(gradient, { input: place.input!, sum });
+            const p = own.pullMatrices(gradient, place.input!);
+            return place.wanted
+              ? own.pullInput(
+                p,
+                (sum) =>
+                  below.pull(gradient, { ...place, sum: sum ?? place.sum })!,
+              )
+              : below.pull(gradient, place);
           },
         };
       },
@@ -230,7 +241,7 @@ export class LoraLinear extends Projection implements AdapterLayer {
     return {
       low,
       scaled,
-      pull: (gradient, { input, sum }) => {
+      pullMatrices: (gradient, input) => {
         const p = aten.mm(gradient, aten.t(scaled)); // [rows, r]
         addProductTo(a, aten.t(p), masked(input));
         // Bᵀ is wide, so this product is up to 4 times as fast as that for B
@@ -238,9 +249,11 @@ export class LoraLinear extends Projection implements AdapterLayer {
         const factor = tensor(scale, { device: input.device });
         const own = aten.mul(aten.toDtype(aten.t(wide), b.dtype), factor);
         addToGradient(b, own);
-        if (sum === null) return null;
-        if (mask === null) return addProduct(sum, p, narrowA);
-        return sum.add(masked(aten.mm(p, narrowA)));
+        return p;
+      },
+      pullInput: (p, below) => {
+        if (mask === null) return addProduct(below(null), p, narrowA);
+        return below(aten.mul_(aten.mm(p, narrowA), mask));
       },
     };
   }

@@ -19,7 +19,8 @@ export interface Pullback {
   /**
    * From the gradient of the output those of the inputs, in their order; `null`
    * where an input needs none. No tensor may be returned twice. `sums` has for each
-   * input the gradient it has already; a pull that adds to it in place returns it.
+   * input the gradient it has already: a pull either adds to it in place and returns
+   * it, or leaves it alone and returns a gradient that the tape adds.
    * Gradients of parameters are added with {@linkcode addToGradient} or
    * {@linkcode addProduct}.
    */
@@ -200,8 +201,8 @@ export function addToGradient(parameter: Tensor, value: Tensor): void {
 }
 
 /**
- * `sum + a b`, in place where there is a sum of the type of `a`: `[rows, inner]` times
- * `[inner, columns]`.
+ * `a b`, added in place to `sum` where there is one: `[rows, inner]` times `[inner,
+ * columns]`.
  */
 export function addProduct(sum: Tensor | null, a: Tensor, b: Tensor): Tensor {
   if (sum === null) return aten.mm(a, b);
@@ -212,5 +213,6 @@ export function addProduct(sum: Tensor | null, a: Tensor, b: Tensor): Tensor {
     });
     return sum;
   }
-  return sum.add(aten.mm(a, b));
+  aten.copy_(sum, sum.add(aten.mm(a, b)));
+  return sum;
 }

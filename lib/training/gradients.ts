@@ -21,8 +21,16 @@ import {
   tensor,
   tensorScope,
 } from "../tensor/mod.ts";
-import { inputIdsOf, lossTargets, tokenLoss } from "./loss.ts";
+import {
+  inputIdsOf,
+  type LossTargets,
+  lossTargets,
+  tokenLoss,
+} from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
+
+/** How many logits are made at a time: 64 MiB of float32. */
+const MAX_LOGITS = 2 ** 24;
 
 /** Options of {@linkcode accumulateGradients}. */
 export interface GradientOptions {
@@ -60,8 +68,10 @@ interface Pass {
   readonly ids: Tensor;
   readonly context: BatchContext;
   readonly options: GradientOptions;
-  /** The loss, computed from the last hidden states. */
-  readonly lossOf: (hidden: Tensor) => Tensor;
+  /** Rows of the last hidden states that are trained, and their labels. */
+  readonly targets: LossTargets;
+  /** The factor of the sum of the losses. */
+  readonly factor: Tensor;
 }
 
 function preparePass(
@@ -80,15 +90,42 @@ function preparePass(
     options,
     context,
     ids: inputIdsOf(batch, model.device),
-    lossOf: (hidden) => {
-      // Logits are the largest tensors of all. Freeing them here is safe, because
-      // autograd keeps only their softmax.
-      using scope = tensorScope();
-      const logits = model.head(aten.indexSelect(hidden, 0, targets.rows));
-      const { labels } = targets;
-      return scope.keep(tokenLoss(logits, { labels, factor }));
-    },
+    targets,
+    factor,
   };
+}
+
+/**
+ * The loss, computed from the last hidden states, and their gradient, or `null` where
+ * nothing below the head is trained. Logits are the largest tensors of all, so they are
+ * made for a part of the trained tokens at a time, and their gradients with them.
+ */
+function lossAndGradient(
+  { model, targets, factor }: Pass,
+  hidden: Tensor,
+): { loss: number; gradient: Tensor | null } {
+  using scope = tensorScope();
+  const { rows, labels } = targets;
+  // A leaf: each part adds its gradient to those of the trained rows.
+  const trained = aten.detach(aten.indexSelect(hidden, 0, rows))
+    .requireGrad(hidden.isRecorded);
+  const size = Math.max(1, Math.floor(MAX_LOGITS / model.config.vocabSize));
+  let loss = 0;
+  for (let start = 0; start < labels.size; start += size) {
+    using _part = tensorScope();
+    using tape = new GradientTape();
+    const end = Math.min(start + size, labels.size);
+    const logits = model.head(aten.slice(trained, 0, start, end));
+    const own = aten.slice(labels, 0, start, end);
+    const sum = tokenLoss(logits, { labels: own, factor });
+    if (sum.isRecorded) tape.backward(sum);
+    loss += sum.item();
+  }
+  const gradient = trained.grad;
+  if (!hidden.isRecorded || gradient === null) return { loss, gradient: null };
+  const whole = aten.detach(hidden).requireGrad();
+  aten.backward(aten.indexSelect(whole, 0, rows), [], gradient);
+  return { loss, gradient: scope.keep(whole.grad!) };
 }
 
 /** Runs layer `index`; dropout draws the same masks every time. */
@@ -122,9 +159,9 @@ function recorded(pass: Pass): number {
   for (let index = 0; index < model.decoderLayers.length; index++) {
     hidden = runLayer(pass, index, hidden);
   }
-  const loss = pass.lossOf(hidden);
-  tape.backward(loss);
-  return loss.item();
+  const { loss, gradient } = lossAndGradient(pass, hidden);
+  if (gradient !== null) tape.backward(hidden, gradient);
+  return loss;
 }
 
 /** Only the inputs of layers are kept; each layer is run again with recording on. */
@@ -132,9 +169,8 @@ function recomputed(pass: Pass): number {
   const { model } = pass;
   const inputs = layerInputs(pass);
   const last = aten.detach(inputs.pop()!).requireGrad();
-  const loss = pass.lossOf(last);
-  aten.backward(loss, [last, ...headParameters(model)]);
-  let gradient = last.grad!;
+  const made = lossAndGradient(pass, last);
+  let gradient = made.gradient!;
   const trainsEmbedding = trained(model.inputEmbeddings()).length > 0;
   const lowest = trainsEmbedding ? -1 : lowestTrained(model);
   for (let index = inputs.length - 1; index >= Math.max(lowest, 0); index--) {
@@ -147,7 +183,7 @@ function recomputed(pass: Pass): number {
     const parameters = trained(model.inputEmbeddings());
     aten.backward(embedded(pass), parameters, gradient);
   }
-  return loss.item();
+  return made.loss;
 }
 
 /** The first layer with trainable parameters; no gradients are needed below it. */
@@ -165,13 +201,6 @@ function layerInputs(pass: Pass): Tensor[] {
     inputs.push(runLayer(pass, index, inputs[index]!));
   }
   return inputs;
-}
-
-function headParameters(model: CausalLm): Tensor[] {
-  const layers = new Set(
-    model.decoderLayers.flatMap((layer) => trained(layer)),
-  );
-  return trained(model).filter((each) => !layers.has(each));
 }
 
 /** The gradient of one layer's input; the gradients of its parameters are accumulated. */
