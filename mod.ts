@@ -70,6 +70,7 @@ export {
   chatPrompt,
   Conversation,
   generate,
+  generateBatch,
   type GenerateOptions,
 } from "./lib/generation/mod.ts";
 

@@ -125,6 +125,15 @@ export abstract class CausalLm extends Module implements Disposable {
     return null;
   }
 
+  /**
+   * Whether generation continues rows of different lengths together. Not where a
+   * token's rotation depends on the length of its text: rows are then generated one
+   * after the other.
+   */
+  get continuesRowsTogether(): boolean {
+    return true;
+  }
+
   /** The device of the weights. */
   get device(): Device {
     return this.#device;

@@ -147,6 +147,13 @@ export abstract class Decoder extends CausalLm {
     dynamic.longest = longest!;
   }
 
+  /** Not with rotations that depend on the length of a text. */
+  override get continuesRowsTogether(): boolean {
+    return !this.#ropes.some(({ parameters: { type } }) =>
+      type === "dynamic" || type === "longrope"
+    );
+  }
+
   /** The rotary embedding that depends on the longest sequence seen. */
   #dynamic(): RotaryEmbedding | undefined {
     return this.#ropes.find(({ parameters: { type, keepsLongest = true } }) =>

@@ -233,6 +233,11 @@ class QwenForCausalLm extends Decoder {
     return { embeddings, layers, norm, head: this.lm_head };
   }
 
+  /** Never: rotations and the factors of queries depend on the length of a text. */
+  override get continuesRowsTogether(): boolean {
+    return false;
+  }
+
   /** The rotation that fits the length of the text; a continued one keeps that of its beginning. */
   protected override batchRopes(
     geometry: Geometry,

@@ -11,7 +11,7 @@ import { KeyValueCache } from "../nn/mod.ts";
 import { PeftModel } from "../peft/mod.ts";
 import {
   aten,
-  fromData,
+  empty,
   manualSeed,
   noGrad,
   type Tensor,
@@ -67,8 +67,7 @@ export function generate(
   options: GenerateOptions = {},
 ): Generator<number, void, undefined> {
   const base = modelOf(model);
-  const problems = [...samplingProblems(options), ...lengthProblems(options)];
-  if (problems.length > 0) throw new RangeError(problems.join("; "));
+  checkOptions(options);
   checkPrompt(base, promptIds);
   return tokens(base, promptIds, options);
 }
@@ -83,25 +82,117 @@ function* tokens(
   promptIds: readonly number[],
   options: GenerateOptions,
 ): Generator<number, void, undefined> {
+  for (const [id] of steps(model, [promptIds], options)) yield id!;
+}
+
+/**
+ * Continues each of `prompts`, all of them together: each step computes one token
+ * of every row, so that the weights are read once for all of them. The new ids of
+ * each row are those that {@linkcode generate} gives for its prompt alone, apart
+ * from rounding; when sampling, each step draws for all rows at once, as
+ * transformers' `generate` does with a batch.
+ *
+ * @throws {RangeError} when options are invalid.
+ * @throws {InputError} when a prompt is empty or has ids outside the vocabulary, or
+ *   the model's logits are not finite numbers.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM, generateBatch } from "@lorikeet/lorikeet";
+ *
+ * using model = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+ * const prompts = [[1, 5, 6], [1, 7]];
+ * const answers = generateBatch(model, prompts, { maxNewTokens: 4 });
+ * if (answers.length !== 2) throw new Error("unexpected length");
+ * ```
+ */
+export function generateBatch(
+  model: CausalLm | PeftModel,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions = {},
+): number[][] {
+  const base = modelOf(model);
+  checkOptions(options);
+  for (const ids of prompts) checkPrompt(base, ids);
+  if (prompts.length === 0) return [];
+  if (!base.continuesRowsTogether) {
+    const { seed, ...others } = options;
+    if (seed !== undefined) manualSeed(seed, base.device);
+    return prompts.map((ids) => [...tokens(base, ids, others)]);
+  }
+  const answers = prompts.map((): number[] => []);
+  for (const ids of steps(base, prompts, options)) {
+    ids.forEach((id, row) => {
+      if (id !== null) answers[row]!.push(id);
+    });
+  }
+  return answers;
+}
+
+/** For each step, the new id of every row; `null` for rows that have ended. */
+function* steps(
+  model: CausalLm,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions,
+): Generator<readonly (number | null)[], void, undefined> {
   const { maxNewTokens = MAX_NEW_TOKENS, seed } = options;
   const ends = new Set(options.eosTokenIds ?? model.config.eosTokenIds);
   using _evaluating = evaluating(model);
   using resources = new DisposableStack();
-  const caches = model.decoderLayers.map(() =>
-    resources.use(new KeyValueCache())
-  );
   if (seed !== undefined) manualSeed(seed, model.device);
-  const seen = [...promptIds];
-  let start = 0;
-  for (let count = 0; count < maxNewTokens; count++) {
-    const scores = nextScores(model, seen.slice(start), caches);
-    start = seen.length;
-    processLogits(scores, seen, options);
-    const id = chooseToken(model, scores, options.doSample ?? false);
-    seen.push(id);
-    yield id;
-    if (ends.has(id)) return;
+  const limit = Math.max(...prompts.map((ids) => ids.length)) + maxNewTokens;
+  const freshCache = () => resources.use(new KeyValueCache(limit));
+  let { scores, caches } = readPrompts(model, prompts, freshCache);
+  const rows = prompts.map((ids) => [...ids]);
+  const ended = rows.map(() => false);
+  for (let count = 1;; count++) {
+    scores.forEach((each, row) => processLogits(each, rows[row]!, options));
+    const ids = chooseTokens(model, scores, options.doSample ?? false);
+    ids.forEach((id, row) => rows[row]!.push(id));
+    yield ids.map((id, row) => ended[row] ? null : id);
+    ids.forEach((id, row) => ended[row] ||= ends.has(id));
+    if (count === maxNewTokens || ended.every(Boolean)) return;
+    scores = nextScores(model, ids.map((id) => [id]), caches);
   }
+}
+
+/**
+ * Logits for the token after each prompt, and caches of all prompts. Prompts are
+ * read one at a time, without padding; prompts that are the same, once.
+ */
+function readPrompts(
+  model: CausalLm,
+  prompts: readonly (readonly number[])[],
+  freshCache: () => KeyValueCache,
+): { scores: Float32Array[]; caches: readonly KeyValueCache[] } {
+  const { decoderLayers: layers } = model;
+  if (prompts.length === 1) {
+    const caches = layers.map(freshCache);
+    return { scores: nextScores(model, prompts, caches), caches };
+  }
+  using read = new DisposableStack();
+  const known = new Map<
+    string,
+    { scores: Float32Array; caches: readonly KeyValueCache[] }
+  >();
+  const rows = prompts.map((ids) => {
+    const key = ids.join();
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const caches = layers.map(() => read.use(new KeyValueCache(ids.length)));
+    const [scores] = nextScores(model, [ids], caches);
+    const made = { scores: scores!, caches };
+    known.set(key, made);
+    return made;
+  });
+  return {
+    scores: rows.map(({ scores }) => scores.slice()),
+    caches: layers.map((_, layer) => {
+      const cache = freshCache();
+      cache.join(rows.map(({ caches }) => caches[layer]!));
+      return cache;
+    }),
+  };
 }
 
 /** Turns dropout off, and restores everything when disposed. */
@@ -120,33 +211,47 @@ function evaluating(model: CausalLm): Disposable {
   };
 }
 
-/** Logits for the token after `ids`, whose positions follow those in the caches. */
+/**
+ * Logits for the token after each row of `ids`, which all have one length; their
+ * positions follow those in the caches.
+ */
 function nextScores(
   model: CausalLm,
-  ids: readonly number[],
+  ids: readonly (readonly number[])[],
   caches: readonly KeyValueCache[],
-): Float32Array {
+): Float32Array[] {
   using _scope = tensorScope();
   using _frozen = noGrad();
-  const row = tensor([ids], { dtype: "int64", device: model.device });
-  const hidden = model.hidden(row, { caches });
-  // [1, hidden]: no logits are needed for the other positions
-  const last = aten.slice(hidden, 0, ids.length - 1, ids.length);
-  return floats(model.head(last));
+  const length = ids[0]!.length;
+  const tokens = tensor(ids, { dtype: "int64", device: model.device });
+  const hidden = model.hidden(tokens, { caches });
+  // [rows, hidden]: no logits are needed for the other positions
+  const last = length === 1
+    ? hidden
+    : aten.slice(hidden, 0, length - 1, null, length);
+  return rowsOf(model.head(aten.contiguous(last)));
 }
 
-function floats(logits: Tensor): Float32Array {
-  const { bytes } = toData(to(logits, { dtype: "float32" }));
-  return new Float32Array(bytes.buffer, bytes.byteOffset, logits.size);
+/** The rows of `[rows, vocabulary]` as numbers. */
+function rowsOf(logits: Tensor): Float32Array[] {
+  const { bytes, shape: [rows = 0, width = 0] } = toData(
+    to(logits, { dtype: "float32" }),
+  );
+  const all = new Float32Array(bytes.buffer, bytes.byteOffset, rows * width);
+  return Array.from(
+    { length: rows },
+    (_, row) => all.subarray(row * width, (row + 1) * width),
+  );
 }
 
-function chooseToken(
+/** The next token of each row of scores. */
+function chooseTokens(
   model: CausalLm,
-  scores: Float32Array<ArrayBufferLike>,
+  scores: readonly Float32Array[],
   doSample: boolean,
-): number {
-  const likeliest = argmax(scores);
-  if (likeliest < 0 || !Number.isFinite(scores[likeliest])) {
+): number[] {
+  const likeliest = scores.map((each) => argmax(each));
+  if (likeliest.some((id, row) => !Number.isFinite(scores[row]![id]))) {
     throw new InputError(
       `Cannot generate with model "${model.config.path}": its logits are not finite numbers, ` +
         `where float16 overflows, bfloat16 or float32 weights may not`,
@@ -155,16 +260,25 @@ function chooseToken(
   return doSample ? draw(model, scores) : likeliest;
 }
 
-/** One token, drawn with PyTorch's random numbers, so that seeds mean the same as there. */
-function draw(model: CausalLm, scores: Float32Array): number {
+/**
+ * One token for each row, drawn with PyTorch's random numbers, so that seeds mean
+ * the same as there.
+ */
+function draw(model: CausalLm, scores: readonly Float32Array[]): number[] {
   using _scope = tensorScope();
-  const row = fromData({
-    dtype: "float32",
-    shape: [1, scores.length],
-    bytes: new Uint8Array(scores.slice().buffer),
-  });
-  const probabilities = aten.softmax(to(row, { device: model.device }), -1);
-  return aten.multinomial(probabilities, 1).item();
+  const width = scores[0]!.length;
+  const rows = empty([scores.length, width]);
+  const { buffer, byteOffset } = rows.unsafeBytes();
+  scores.forEach((each, row) =>
+    new Float32Array(buffer, byteOffset + 4 * row * width, width).set(each)
+  );
+  const probabilities = aten.softmax(to(rows, { device: model.device }), -1);
+  return [...aten.multinomial(probabilities, 1).toArray()];
+}
+
+function checkOptions(options: GenerateOptions): void {
+  const problems = [...samplingProblems(options), ...lengthProblems(options)];
+  if (problems.length > 0) throw new RangeError(problems.join("; "));
 }
 
 function lengthProblems(

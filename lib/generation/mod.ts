@@ -16,5 +16,5 @@ export {
   type ConversationParts,
   endsOf,
 } from "./conversation.ts";
-export { generate, type GenerateOptions } from "./generate.ts";
+export { generate, generateBatch, type GenerateOptions } from "./generate.ts";
 export { type SamplingOptions } from "./sampling.ts";

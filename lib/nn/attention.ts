@@ -1,14 +1,13 @@
 /**
  * Self-attention with several heads, in which groups of query heads share keys
- * and values (Ainslie et al., arXiv:2305.13245), and the cache used for
- * generation. Which keys a token sees is decided by the batch context.
+ * and values (Ainslie et al., arXiv:2305.13245). Which keys a token sees is
+ * decided by the batch context.
  *
  * @module
  */
 
 import {
   aten,
-  DetachedScope,
   type GradientTape,
   recordingTape,
   type Tensor,
@@ -22,47 +21,6 @@ import {
   segmentAttentionBackward,
   type SegmentInput,
 } from "./segment_attention.ts";
-
-/** Keys and values of the positions seen so far, `[batch, heads, length, headSize]`. */
-export class KeyValueCache implements Disposable {
-  #keys: Tensor | null = null;
-  #values: Tensor | null = null;
-
-  /** How many positions it holds. */
-  get length(): number {
-    return this.#keys?.shape[2] ?? 0;
-  }
-
-  /** Appends keys and values of new positions, and returns those of all positions. */
-  append(keys: Tensor, values: Tensor): { keys: Tensor; values: Tensor } {
-    const all = this.#keys === null || this.#values === null
-      ? { keys, values }
-      : {
-        keys: aten.cat([this.#keys, keys], 2),
-        values: aten.cat([this.#values, values], 2),
-      };
-    this.#hold(all.keys, all.values);
-    return all;
-  }
-
-  /** The copies belong to the cache alone, whatever scope is open. */
-  #hold(keys: Tensor, values: Tensor): void {
-    using scope = new DetachedScope();
-    const held = [
-      scope.keep(aten.detach(keys)),
-      scope.keep(aten.detach(values)),
-    ];
-    this[Symbol.dispose]();
-    [this.#keys = null, this.#values = null] = held;
-  }
-
-  /** Frees keys and values. */
-  [Symbol.dispose](): void {
-    this.#keys?.[Symbol.dispose]();
-    this.#values?.[Symbol.dispose]();
-    this.#keys = this.#values = null;
-  }
-}
 
 /** How scores are computed from products, and which keys are visible. */
 export interface AttentionForm extends Visibility {
@@ -102,6 +60,7 @@ export function attention(
   context: BatchContext,
 ): Tensor {
   const { query } = input;
+  if (sharesKeys(input, context)) return sharedAttention(input, context);
   // Autocast leaves norms and rotations in float32.
   const { dtype } = input.values;
   const { softcap } = input;
@@ -123,6 +82,45 @@ export function attention(
   return isShort(query, context) || softcap
     ? plainAttention(repeated, context)
     : fusedAttention(repeated, context);
+}
+
+/** Whether one new token follows cached ones, and groups of its heads share keys. */
+function sharesKeys(
+  { query, keys, slopes }: AttentionInput,
+  context: BatchContext,
+): boolean {
+  return context.length === 1 && context.cached > 0 &&
+    slopes === undefined && query.shape[1] !== keys.shape[1];
+}
+
+/**
+ * Attention of single tokens: the query heads that share keys see the same ones,
+ * so they are computed as queries of one head, and no key is repeated.
+ */
+function sharedAttention(
+  input: AttentionInput,
+  context: BatchContext,
+): Tensor {
+  const { query, keys, values, softcap } = input;
+  const { dtype } = values;
+  const [rows = 0, heads = 0, , size = 0] = query.shape;
+  const own = keys.shape[1]!;
+  const parts: Parts = {
+    ...input,
+    // [rows, keyHeads, group, headSize]
+    query: aten.reshape(aten.toDtype(query, dtype), [
+      rows,
+      own,
+      heads / own,
+      size,
+    ]),
+    keys: aten.toDtype(keys, dtype),
+    scale: input.scale ?? 1 / Math.sqrt(size),
+  };
+  const mixed = softcap
+    ? plainAttention(parts, context)
+    : fusedAttention(parts, context);
+  return aten.reshape(mixed, [rows, heads, 1, size]);
 }
 
 /** Whether attention is computed segment by segment, without a mask over all tokens. */
@@ -218,7 +216,7 @@ function dropped(weights: Tensor, p = 0): Tensor {
 function fusedAttention(parts: Parts, context: BatchContext): Tensor {
   const { query, keys, values, scale, slopes } = parts;
   const ordinary = context.isRectangle && slopes === undefined &&
-    !context.hides(parts.window);
+    !context.skipsPlaces && !context.hides(parts.window);
   // The kernel's causal mask counts tokens from the first key.
   const isCausal = ordinary && context.cached === 0;
   // A single token after the cached ones sees every key.

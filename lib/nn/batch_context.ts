@@ -20,7 +20,7 @@ import {
   tensor,
   to,
 } from "../tensor/mod.ts";
-import type { KeyValueCache } from "./attention.ts";
+import type { KeyValueCache } from "./key_value_cache.ts";
 import type { RotaryEmbedding } from "./rotary_embedding.ts";
 import { type AttentionCall, attentionCalls } from "./segment_attention.ts";
 
@@ -71,9 +71,11 @@ export class BatchContext {
   readonly rowPositions: Int32Array;
   /** Number of keys in the cache, whose positions come before those of the tokens. */
   readonly cached: number;
+  /** For each row, how many of the cache's places in front are unused, or `null`. */
+  readonly #skipped: readonly number[] | null;
   /**
    * For each rotary embedding of the model, the rotations of a row's positions:
-   * complex `[length, 1, size/2]`.
+   * complex `[length, 1, size/2]`; `[rows, length, 1, size/2]` where rows differ.
    */
   readonly rotations: readonly Tensor[];
   readonly #ropes: readonly RotaryEmbedding[];
@@ -97,10 +99,9 @@ export class BatchContext {
     this.rows = this.isRectangle ? segments.length : 1;
     this.length = positions.length / this.rows;
     this.rowPositions = positions.subarray(0, this.length);
+    this.#skipped = options.caches?.[0]?.skipped ?? null;
     this.#ropes = options.ropes ?? [];
-    this.rotations = this.#ropes.map((rope) =>
-      rope.table(this.rowPositions, this.device)
-    );
+    this.rotations = this.#ropes.map((rope) => this.#rotations(rope));
     if (this.cached > 0 && !this.isRectangle) {
       throw new RangeError(
         "Cannot continue cached rows with a batch of segments: rows of one length are needed",
@@ -108,26 +109,50 @@ export class BatchContext {
     }
   }
 
+  /** Whether rows differ in length, so that some have unused places in the cache. */
+  get skipsPlaces(): boolean {
+    return this.#skipped !== null;
+  }
+
+  #rotations(rope: RotaryEmbedding): Tensor {
+    const { rows, length, device } = this;
+    if (!this.skipsPlaces) return rope.table(this.rowPositions, device);
+    const table = rope.table(this.#positions(), device);
+    return aten.reshape(table, [rows, length, 1, -1]);
+  }
+
+  /** Positions of all tokens, without the places that their rows skip: `[tokens]`. */
+  #positions(): Int32Array {
+    const { geometry: { positions }, length } = this;
+    return positions.map((each, at) =>
+      each - (this.#skipped?.[Math.floor(at / length)] ?? 0)
+    );
+  }
+
   /** The position of every token in its row: `int32` of `[tokens]`. */
   positionIds(): Tensor {
-    const { positions } = this.geometry;
-    return this.#once("positions", () =>
-      fromData({
+    return this.#once("positions", () => {
+      const positions = this.#positions();
+      return fromData({
         dtype: "int32",
         shape: [positions.length],
-        bytes: new Uint8Array(
-          positions.buffer,
-          positions.byteOffset,
-          positions.byteLength,
-        ),
-      }));
+        bytes: new Uint8Array(positions.buffer),
+      });
+    });
   }
 
   /**
    * The rotations of a whole text, its cached positions included: complex
    * `[cached + length, 1, size/2]`. `rope` is the index of the rotary embedding.
+   *
+   * @throws {RangeError} when rows differ in length.
    */
   wholeRotations(rope: number): Tensor {
+    if (this.skipsPlaces) {
+      throw new RangeError(
+        "Cannot rotate cached keys again: rows differ in length, one length is needed",
+      );
+    }
     const whole = new Int32Array(this.cached + this.length);
     for (let at = 0; at < this.cached; at++) whole[at] = at;
     whole.set(this.rowPositions, this.cached);
@@ -145,12 +170,15 @@ export class BatchContext {
     return this.rowPositions.reduce((most, each) => Math.max(most, each), 0);
   }
 
-  /** True where a token of a row may see a key, `[length, cached + length]`. */
+  /**
+   * True where a token of a row may see a key, `[length, cached + length]`; `[rows,
+   * 1, length, cached + length]` where rows differ.
+   */
   mask(window?: number | null): Tensor {
     const width = this.hides(window) ? window : null;
     return this.#once(`mask ${width}`, () => {
       const ordered = this.isRectangle
-        ? lateMask(this.length, this.cached, this.device)
+        ? this.#rectangleMask()
         : segmentMask(this.geometry.segments, this.length);
       if (width === null) return ordered;
       const far = tensor(width, { device: this.device });
@@ -159,6 +187,20 @@ export class BatchContext {
         aten.lt(this.#distances(), far),
       );
     });
+  }
+
+  #rectangleMask(): Tensor {
+    const ordered = lateMask(this.length, this.cached, this.device);
+    const skipped = this.#skipped;
+    if (skipped === null) return ordered;
+    const places = this.cached + this.length;
+    const used = new Uint8Array(skipped.length * places);
+    skipped.forEach((count, row) =>
+      used.fill(1, row * places + count, (row + 1) * places)
+    );
+    const shape = [skipped.length, 1, 1, places];
+    const rows = fromData({ dtype: "bool", shape, bytes: used });
+    return aten.mul(ordered, to(rows, { device: this.device }));
   }
 
   /** Position of each token minus position of each key: `[length, cached + length]`. */
@@ -181,7 +223,7 @@ export class BatchContext {
   /**
    * What is added to the scores: 0 where a token may see a key, minus infinity
    * elsewhere. Of the mask's shape; with slopes `[heads, length, cached +
-   * length]`.
+   * length]`, or `[rows, heads, length, cached + length]` where rows differ.
    */
   bias(dtype: DType, visibility: Visibility = {}): Tensor {
     const { slopes } = visibility;

@@ -14,7 +14,6 @@ export {
   attention,
   type AttentionForm,
   type AttentionInput,
-  KeyValueCache,
 } from "./attention.ts";
 export {
   BatchContext,
@@ -29,6 +28,7 @@ export {
   mapGated,
   type MlpOptions,
 } from "./gated_mlp.ts";
+export { KeyValueCache } from "./key_value_cache.ts";
 export {
   addProductTo,
   Linear,

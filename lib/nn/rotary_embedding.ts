@@ -130,8 +130,8 @@ export type Pairing = "halves" | "neighbours";
 /** Options of {@linkcode rotate}. */
 export interface RotateOptions {
   /**
-   * `cos + i sin` from {@linkcode RotaryEmbedding.table}; half as wide as the
-   * part that is rotated.
+   * `cos + i sin` from {@linkcode RotaryEmbedding.table}, `[length, 1, size/2]`, or
+   * with rows in front; half as wide as the part that is rotated.
    */
   readonly table: Tensor;
   /** How the projection is split into heads. */
@@ -151,7 +151,7 @@ export interface RotateOptions {
  */
 export function rotate(projected: Tensor, options: RotateOptions): Tensor {
   const { rows, length, heads, headSize } = options.shape;
-  const size = 2 * options.table.shape[2]!;
+  const size = 2 * options.table.shape.at(-1)!;
   if (size === headSize) return turn(projected, options);
   const whole = aten.view(projected, [rows, length, heads, headSize]);
   const first = turn(aten.slice(whole, 3, 0, size), {

@@ -6,12 +6,9 @@
  */
 
 import { aten, type Tensor } from "../tensor/mod.ts";
-import {
-  attention,
-  type AttentionForm,
-  type KeyValueCache,
-} from "./attention.ts";
+import { attention, type AttentionForm } from "./attention.ts";
 import type { BatchContext } from "./batch_context.ts";
+import type { KeyValueCache } from "./key_value_cache.ts";
 import { Linear, type Projection } from "./linear.ts";
 import { Module } from "./module.ts";
 import type { Norm } from "./norms.ts";
