@@ -104,4 +104,4 @@ async function main(
   }
 }
 
-if (import.meta.main) await main(Deno.args);
+if (import.meta.main) main(Deno.args);
