@@ -8,7 +8,6 @@
 import {
   addToGradient,
   aten,
-  autocastIsOn,
   recordingTape,
   type Tensor,
   tensor,
@@ -38,7 +37,7 @@ export class RmsNorm extends Norm {
 
   /** Normalises the last dimension of `input`. */
   override forward(input: Tensor): Tensor {
-    const tape = autocastIsOn() ? null : recordingTape([input, this.weight]);
+    const tape = recordingTape([input, this.weight]);
     if (tape === null) return this.normalized(input);
     return tape.record([input], (save) => {
       const kept = save(input);

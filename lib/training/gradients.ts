@@ -29,7 +29,6 @@ import {
 } from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
 
-/** How many logits are made at a time: 64 MiB of float32. */
 const MAX_LOGITS = 2 ** 24;
 
 /** Options of {@linkcode accumulateGradients}. */
@@ -40,6 +39,8 @@ export interface GradientOptions {
   readonly checkpointing: boolean;
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
+  /** How many logits are made at a time. Default 2²⁴, 64 MiB of float32. */
+  readonly maxLogits?: number;
   /** Seeds dropout; the same numbers give the same masks. */
   readonly seed: readonly number[];
 }
@@ -101,7 +102,7 @@ function preparePass(
  * made for a part of the trained tokens at a time, and their gradients with them.
  */
 function lossAndGradient(
-  { model, targets, factor }: Pass,
+  { model, targets, factor, options }: Pass,
   hidden: Tensor,
 ): { loss: number; gradient: Tensor | null } {
   using scope = tensorScope();
@@ -109,7 +110,8 @@ function lossAndGradient(
   // A leaf: each part adds its gradient to those of the trained rows.
   const trained = aten.detach(aten.indexSelect(hidden, 0, rows))
     .requireGrad(hidden.isRecorded);
-  const size = Math.max(1, Math.floor(MAX_LOGITS / model.config.vocabSize));
+  const { maxLogits = MAX_LOGITS } = options;
+  const size = Math.max(1, Math.floor(maxLogits / model.config.vocabSize));
   let loss = 0;
   for (let start = 0; start < labels.size; start += size) {
     using _part = tensorScope();

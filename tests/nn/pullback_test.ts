@@ -220,3 +220,20 @@ for (const pairing of ["halves", "neighbours"] as const) {
     }
   }
 }
+
+/** A linear layer with a formula of its own, as an adapter kind may have. */
+class Doubled extends Linear {
+  override forward(input: Tensor): Tensor {
+    return super.forward(input.add(input));
+  }
+}
+
+testCase("GatedMlp whose down projection has another formula", () => {
+  const module = new GatedMlp({ ...SIZES, activation: "silu" });
+  module.down_proj = new Doubled({ inFeatures: 10, outFeatures: 12 });
+  return {
+    module,
+    shapes: [[6, 12]],
+    run: ([x]) => module.forward(x!),
+  };
+});

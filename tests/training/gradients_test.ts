@@ -174,3 +174,29 @@ Deno.test("accumulateGradients() adds to what the gradients hold", () => {
   assert(flat.gradients.toArray().every((each) => each === 0));
   assert.equal(aten.sum(flat.entries[0]!.view.grad!).item(), 0);
 });
+
+for (const lora of [{ r: 2, target_modules: ["lm_head", "q_proj"] }, null]) {
+  const trained = lora === null ? "the whole model" : "adapters";
+  Deno.test(`accumulateGradients() of ${trained} is the same however many logits are made at a time`, () => {
+    const made = [100, 300, 2 ** 24].map((maxLogits) => {
+      using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_tied`);
+      using adapter = lora && getPeftModel(base, {
+        ...lora,
+        init_lora_weights: false,
+      }, { seed: 3 });
+      base.train();
+      using flat = new FlatParameters(
+        trainableModel(adapter ?? base).parameters,
+        CPU,
+      );
+      const batch = dataCollator(tinyRows(3), PAD);
+      const loss = accumulateGradients(base, batch, {
+        ...PLAIN,
+        factor: 0.1,
+        maxLogits,
+      });
+      return [loss, ...flat.gradients.toArray()];
+    });
+    for (const each of made) assertClose(each, made[2]!, { limit: 1e-6 });
+  });
+}

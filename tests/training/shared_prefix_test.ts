@@ -93,6 +93,9 @@ Deno.test("a model says why its batches are padded", () => {
   assert.equal(reasonOf("baichuan_13b"), null);
   assert.equal(reasonOf("gemma2"), "the model caps attention scores");
   assert.equal(reasonOf("gemma2_uncapped"), null);
+  using model = AutoModelForCausalLM.fromPretrained(`${FOLDER}/qwen3`);
+  Object.assign(model.config, { attentionDropout: 0.1 });
+  assert.equal(model.paddingReason, "the model drops attention weights");
 });
 
 Deno.test("Trainer has the losses of padded rows and the same order of rows with shared prefixes, and fewer tokens to compute", async () => {
