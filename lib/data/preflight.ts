@@ -62,6 +62,9 @@ export function selectRows(
   const kept = skipOverlength
     ? rows.filter(({ length }) => length <= maxSeqLength)
     : rows;
+  // not from the lists themselves, which a row from the cache would have to make
+  const ids = ({ length }: PreparedRow): number =>
+    Math.min(length, maxSeqLength);
   const count = (cut: EncodedRow["cut"]): number =>
     kept.filter((row) => row.cut === cut).length;
   const sum = (value: (row: PreparedRow) => number): number =>
@@ -69,7 +72,7 @@ export function selectRows(
   const preflight = {
     rowsRead: rows.length,
     rows: kept.length,
-    tokens: sum(({ input_ids }) => input_ids.length),
+    tokens: sum(ids),
     trainedTokens: sum((row) => row.trainedTokens),
     answerTokens: sum(({ answerTokens }) => answerTokens),
     answersCut: count("answers"),
@@ -78,7 +81,7 @@ export function selectRows(
     rowsSkipped: rows.length - kept.length,
     emptyAnswers: kept.filter(({ emptyAnswer }) => emptyAnswer).length,
     longestRow: kept.reduce(
-      (longest, { input_ids }) => Math.max(longest, input_ids.length),
+      (longest, row) => Math.max(longest, ids(row)),
       0,
     ),
     maxSeqLength,
