@@ -25,6 +25,7 @@ import {
   openNativeTokenizer,
   withoutSpecialTokens,
 } from "./native_tokenizer.ts";
+import { PrefixCutter } from "./shared_prefix.ts";
 import type { SpecialRole } from "./special_tokens.ts";
 import {
   chatTemplateOf,
@@ -74,6 +75,7 @@ export class AutoTokenizer {
   readonly #limits: CheckedTokenizerJson;
   readonly #files: TokenizerFiles;
   readonly #encoder: Pick<NativeTokenizer, "encodeBatch">;
+  readonly #cutter: PrefixCutter | null;
   readonly #cleansUp: boolean;
   readonly #templateFile: string;
   readonly #truncatesLeft: boolean;
@@ -90,6 +92,9 @@ export class AutoTokenizer {
     const { native, encoder, spec, files, limits } = parts.all;
     this.#native = native;
     this.#encoder = encoder;
+    this.#cutter = files.vocabulary === null
+      ? PrefixCutter.of(spec.json)
+      : null;
     this.#cleansUp = cleansUpSpaces(files);
     this.#files = files;
     this.#decoder = native.getDecoder();
@@ -226,10 +231,7 @@ export class AutoTokenizer {
     }
     const chunk = (start: number): Promise<NativeEncoding[]> =>
       this.#guarded(() =>
-        this.#encoder.encodeBatch(
-          texts.slice(start, start + CHUNK),
-          { addSpecialTokens },
-        )
+        this.#encodeChunk(texts.slice(start, start + CHUNK), addSpecialTokens)
       );
     const found: T[] = [];
     if (texts.length === 0) return found;
@@ -240,6 +242,16 @@ export class AutoTokenizer {
       for (const encoding of encodings) found.push(read(encoding));
     }
     return found;
+  }
+
+  #encodeChunk(
+    texts: readonly string[],
+    addSpecialTokens: boolean,
+  ): Promise<NativeEncoding[]> {
+    const encoder = this.#encoder;
+    return this.#cutter === null
+      ? encoder.encodeBatch(texts, { addSpecialTokens })
+      : this.#cutter.encodeBatch(texts, { encoder, addSpecialTokens });
   }
 
   /** Text of `ids`; ids without a token give nothing. */
