@@ -8,7 +8,7 @@
  */
 
 import type { DType } from "../lib/formats/dtype.ts";
-import { libraries } from "./library.ts";
+import { cString, libraries } from "./library.ts";
 import {
   type ArgumentSpec,
   type HandleOwner,
@@ -200,10 +200,6 @@ function readList<T>(list: bigint, own: (handle: TensorHandle) => T): T[] {
   }
   torch.torch_delete_list(list);
   return items;
-}
-
-function cString(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(`${text}\0`);
 }
 
 /**

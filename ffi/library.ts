@@ -85,14 +85,31 @@ function openLibraries(): Libraries {
   throw new LibtorchNotFoundError(tried);
 }
 
+/** `text` as C reads it, with a zero byte at its end. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+/**
+ * Defaults of variables that libtorch's libraries read once. oneDNN keeps the code of
+ * this many products, each made for one number of tokens. Its own default is 1,024:
+ * batches of ever new lengths fill that with hundreds of megabytes. A step of a model
+ * whose layers are alike needs about 40.
+ */
+const VARIABLES = { ONEDNN_PRIMITIVE_CACHE_CAPACITY: "128" };
+
 function openFolder(folder: string): Omit<Libraries, "passedOver"> {
   const names = libraryNames();
-  const torch = Deno.dlopen(`${folder}/${names.cpu}`, TORCH_SYMBOLS).symbols;
-  const c10 = Deno.dlopen(`${folder}/${names.c10}`, C10_SYMBOLS).symbols;
   const libc = Deno.dlopen(
     Deno.build.os === "darwin" ? "libSystem.dylib" : "libc.so.6",
     LIBC_SYMBOLS,
   ).symbols;
+  for (const [name, value] of Object.entries(VARIABLES)) {
+    // 0: what the user has set stays
+    libc.setenv(cString(name), cString(value), 0);
+  }
+  const torch = Deno.dlopen(`${folder}/${names.cpu}`, TORCH_SYMBOLS).symbols;
+  const c10 = Deno.dlopen(`${folder}/${names.c10}`, C10_SYMBOLS).symbols;
   return { folder, torch, c10, libc, version: torch.aoti_torch_abi_version() };
 }
 

@@ -180,6 +180,7 @@ export const CUDA_SYMBOLS = {
 /** The C library: memory for optional arguments, and files mapped into memory. */
 export const LIBC_SYMBOLS = {
   malloc: { parameters: ["usize"], result: "pointer" },
+  setenv: { parameters: ["buffer", "buffer", "i32"], result: "i32" }, // name, value, overwrite
   memcpy: { parameters: ["pointer", "buffer", "usize"], result: "pointer" },
   open: { parameters: ["buffer", "i32"], result: "i32" }, // path, flags
   close: { parameters: ["i32"], result: "i32" },

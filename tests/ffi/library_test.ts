@@ -130,3 +130,38 @@ Deno.test("a library that does not open is passed over with the loader's words",
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("libraries() bounds oneDNN's cache of compiled products before libtorch reads the limit, and leaves what the user has set", async () => {
+  const ffi = new URL("../../ffi/mod.ts", import.meta.url).href;
+  const tensors = new URL("../../lib/tensor/mod.ts", import.meta.url).href;
+  // each length needs a product of its own; memory grows until the cache is full
+  const code = `
+    import { libraries, operator, setThreads } from "${ffi}";
+    import { full, Tensor, tensorScope } from "${tensors}";
+    libraries();
+    setThreads(1);
+    const convolve = operator(
+      "aten::mkldnn_convolution(Tensor self, Tensor weight, Tensor? bias, SymInt[] padding, SymInt[] stride, SymInt[] dilation, SymInt groups) -> Tensor",
+      (handle) => new Tensor(handle),
+    );
+    const weight = full([64, 64, 1, 1], { value: 1 });
+    for (let length = 16; length < 900; length++) {
+      using _scope = tensorScope();
+      const input = full([1, 64, 1, length], { value: 1 });
+      convolve(input, weight, null, [0, 0], [1, 1], [1, 1], 1);
+      if (length === 200) console.log(Deno.memoryUsage().rss);
+    }
+    console.log(Deno.memoryUsage().rss);`;
+  const growth = async (env: Record<string, string>): Promise<number> => {
+    const { success, text } = await runDeno(code, {
+      flags: ["-A"],
+      env: { ...environmentWithLibtorch(), ...env },
+    });
+    assert.ok(success, text);
+    const [early = 0, late = 0] = text.trim().split("\n").map(Number);
+    return (late - early) / 2 ** 20;
+  };
+  const ours = await growth({});
+  const theirs = await growth({ ONEDNN_PRIMITIVE_CACHE_CAPACITY: "1024" });
+  assert.ok(ours < theirs / 2, `${ours} MiB, ${theirs} MiB`);
+});
