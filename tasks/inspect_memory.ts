@@ -129,7 +129,7 @@ function largestBatch(
     largest = {
       tokens: Math.max(largest.tokens, sizes.tokens),
       trained: Math.max(largest.trained, sizes.trained),
-      length: sizes.length,
+      length: Math.max(largest.length ?? 0, sizes.length ?? 0) || null,
     };
     tokens += batch.tokens;
     if (tokens > DRAWN_TOKENS) break;

@@ -29,7 +29,8 @@ import {
 } from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
 
-const MAX_LOGITS = 2 ** 24;
+/** How many logits are made at a time unless asked otherwise: 64 MiB of float32. */
+export const MAX_LOGITS = 2 ** 24;
 
 /** Options of {@linkcode accumulateGradients}. */
 export interface GradientOptions {

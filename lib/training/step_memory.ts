@@ -1,7 +1,8 @@
 /**
  * The memory of a training step at its highest point, from sizes in the module tree.
- * `attentionBytes()`, `mlpBytes()` and `inputBytes()` follow how a step is computed:
- * which tensors of a layer wait for the backward pass.
+ * `layerBytes()`, `attentionBytes()`, `mlpBytes()` and `inputBytes()` follow how a
+ * step is computed: which tensors of a layer wait for the backward pass. A tape keeps
+ * the inputs and the output of each operation that it records.
  *
  * @module
  */
@@ -9,6 +10,7 @@
 import type { CausalLm, DecoderLayer } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import { type DType, DTYPE_BYTES } from "../formats/dtype.ts";
+import { MAX_LOGITS } from "./gradients.ts";
 import {
   type HeadSizes,
   MixtureMlp,
@@ -74,10 +76,11 @@ function isRectangle({ segments }: Batch): boolean {
 
 /**
  * Memory that the heap takes for a byte of a step's tensors: tensors that live long
- * and short ones come from one heap, and leave holes. Measured with glibc on steps
- * without and with dropout: 1.4 to 1.7.
+ * and short ones come from one heap, and leave holes. Measured with glibc by
+ * `bench/memory.ts`: 1.6 to 2.2. Without holes (`MALLOC_MMAP_THRESHOLD_=65536`) the
+ * same runs take what is counted here with 1.
  */
-const HEAP = 1.5;
+const HEAP = 1.9;
 /** glibc maps tensors above this size on their own, without holes. */
 const LARGE = 2 ** 25;
 
@@ -105,9 +108,14 @@ export function stepMemory(
   const { tokens } = batch;
   const states = tokens * config.hiddenSize * residualBytes(form);
   const hidden = heap(states, states);
-  // log-softmax, its gradient and that of the logits are there at once, in float32
-  const table = batch.trained * config.vocabSize * DTYPE_BYTES.float32;
-  const logits = heap(3 * table, table);
+  // logits, log-softmax and the gradients of both, in float32; a cap adds three steps
+  const { finalLogitSoftcapping: cap } = config as {
+    readonly finalLogitSoftcapping?: number | null;
+  };
+  const most = Math.max(Math.floor(MAX_LOGITS / config.vocabSize), 1);
+  const table = Math.min(batch.trained, most) * config.vocabSize *
+    DTYPE_BYTES.float32;
+  const logits = heap((cap ? 7 : 4) * table, table);
   // large ones are mapped beside the heap; small ones take room that a layer has left
   const beside = table > LARGE ? logits : 0;
   return {
@@ -169,15 +177,18 @@ function layerBytes(layer: DecoderLayer, place: LayerPlace): LayerBytes {
     modules.filter((each) =>
       each instanceof Norm && isWide(each, tree.config.hiddenSize)
     ).length;
-  // a norm keeps its input
+  // what each norm gives; where branches end with one, their sums with the residual
+  const kept = norms > 2 ? norms + 2 : norms;
   const hidden = tree.config.hiddenSize * residualBytes(form);
-  parts.push({ saved: norms * hidden, working: 0, tensor: hidden });
-  const sum = (pick: keyof LayerBytes): number =>
-    parts.reduce(
-      (all, part) => all + heap(tokens * part[pick], tokens * part.tensor),
-      0,
-    );
-  return { saved: sum("saved"), working: sum("working") };
+  parts.push({ saved: kept * hidden, working: 0, tensor: hidden });
+  const saved = parts.reduce(
+    (all, part) => all + heap(tokens * part.saved, tokens * part.tensor),
+    0,
+  );
+  const working = Math.max(
+    ...parts.map((part) => heap(tokens * part.working, tokens * part.tensor)),
+  );
+  return { saved, working };
 }
 
 /** Whether a norm is that of hidden states, not that of a head. */
@@ -206,61 +217,69 @@ function inputBytes(
   block: readonly Projection[],
   { form, isAdapted }: LayerPlace,
 ): number {
-  const bytes = productBytes(form);
-  const last = block.at(-1);
   const adapted = block.filter(isAdapted);
-  if (form.dropout) {
-    // each has a copy with its own zeros, and the mask
-    return adapted.reduce(
-      (sum, { inFeatures }) => sum + inFeatures * (bytes + 1),
-      0,
-    );
-  }
-  const shared = adapted.filter((each) => each !== last);
-  const copies = form.autocast ? shared.length : Math.min(shared.length, 1);
-  return copies * (shared[0]?.inFeatures ?? 0) * bytes +
-    (adapted.includes(last!) ? last!.inFeatures * bytes : 0);
+  const widths = adapted.reduce((sum, { inFeatures }) => sum + inFeatures, 0);
+  // with dropout each has a mask
+  const masks = form.dropout ? widths : 0;
+  if (!form.autocast) return masks;
+  // autocast: each has a copy of its own, rounded
+  return masks + widths * DTYPE_BYTES.bfloat16;
 }
 
-/** Queries, keys, values and the result, all as wide as the heads of queries. */
+/** Numbers a token of what a block's projections give, and the backward pass reads. */
+function outputsOf(block: readonly Projection[], form: StepForm): number {
+  // with autocast, the residual is added to what the last one gives
+  const kept = form.autocast ? block.slice(0, -1) : block;
+  return kept.reduce((sum, { outFeatures }) => sum + outFeatures, 0);
+}
+
+/** Queries, keys, values and the result. */
 function attentionBytes(
   block: readonly Projection[],
   place: LayerPlace,
 ): TokenBytes {
   const { tree, batch, form } = place;
-  const { heads, headSize } = tree.config as CausalLm["config"] & HeadSizes;
+  const { heads, keyValueHeads, headSize, attnLogitSoftcapping: softcap } = tree
+    .config as CausalLm["config"] & HeadSizes;
   const wide = heads * headSize;
+  const own = keyValueHeads * headSize;
   const bytes = productBytes(form);
-  const isPlain = (batch.length ?? Infinity) <= SHORT &&
-    bytes === DTYPE_BYTES.float32;
-  const scores = isPlain ? heads * batch.length! : 0;
-  const last = block.at(-1);
-  // the fused kernel keeps its result, which may be what the last projection keeps too
-  const isShared = last !== undefined && place.isAdapted(last) && !form.dropout;
-  const result = isPlain || isShared ? 0 : wide;
-  const products = block.reduce((sum, each) => sum + each.outFeatures, 0);
+  const length = batch.length ?? 0;
+  const isPlain = length > 0 &&
+    (softcap || (length <= SHORT && bytes === DTYPE_BYTES.float32));
+  // weights of each head, and with a cap what tanh gave
+  const scores = isPlain ? heads * length * (softcap ? 2 : 1) : 0;
+  // contiguous queries, keys and values; the fused kernel needs repeated ones only
+  const copies = isPlain ? 3 * wide : length > 0 && own < wide ? 2 * wide : 0;
+  const products = outputsOf(block, form);
+  const rotated = wide + own;
   return {
-    saved: (3 * wide + scores + result) * bytes + inputBytes(block, place),
-    working: (products + 2 * wide + 2 * scores) * bytes,
-    tensor: wide * bytes,
+    saved: (products + rotated + copies + scores + wide) * bytes +
+      inputBytes(block, place),
+    working: (3 * wide + 2 * scores) * bytes,
+    tensor: Math.max(wide, isPlain ? heads * length : 0) * bytes,
   };
 }
 
-/** What activation and product keep of an MLP. */
+/** What the projections of an MLP make; what the last one reads is computed again. */
 function mlpBytes(
   block: readonly Projection[],
   place: LayerPlace,
 ): TokenBytes {
-  const bytes = productBytes(place.form);
-  const last = block.at(-1)!;
+  const { form } = place;
+  const bytes = productBytes(form);
+  const wide = block.at(-1)!.inFeatures;
   const made = block.slice(0, -1)
     .reduce((sum, { outFeatures }) => sum + outFeatures, 0);
   // gate and up are as wide as the input of the last, twice; without a gate, once
-  const gated = made > last.inFeatures ? last.inFeatures : 0;
+  const isGated = made > wide;
+  // autograd keeps the activated gate; the tape what an activation alone gives
+  const activated = isGated === form.autocast ? wide : 0;
   return {
-    saved: (made + gated) * bytes + inputBytes(block, place),
-    working: (made + gated + 2 * last.inFeatures) * bytes,
-    tensor: last.inFeatures * bytes,
+    saved: (outputsOf(block, form) + activated) * bytes +
+      inputBytes(block, place),
+    working: 4 * wide * bytes,
+    tensor: wide * bytes,
   };
 }
 

@@ -6,7 +6,11 @@
  */
 
 import { strict as assert } from "node:assert";
-import { AutoModelForCausalLM, dataCollator } from "../../mod.ts";
+import {
+  AutoModelForCausalLM,
+  type CausalLm,
+  dataCollator,
+} from "../../mod.ts";
 import {
   llamaConfig,
   LlamaForCausalLm,
@@ -36,44 +40,68 @@ const FORM: StepForm = {
   held: "float32",
   autocast: false,
 };
-/** The heap's share of holes. */
-const HEAP = 1.5;
+/** Memory of the heap for a byte of tensors. */
+const HEAP = 1.9;
 
-function layerNumbers(form: Partial<StepForm>, batch = BATCH): number {
-  const { layer } = stepMemory(TREE, batch, { ...FORM, ...form });
+/** Numbers that a layer keeps for each token. */
+function layerNumbers(
+  form: Partial<StepForm>,
+  { tree = TREE, length = null }: {
+    readonly tree?: CausalLm;
+    readonly length?: number | null;
+  } = {},
+): number {
+  const batch = { ...BATCH, length };
+  const { layer } = stepMemory(tree, batch, { ...FORM, ...form });
   return Math.round(layer / batch.tokens / HEAP / 4 * 100) / 100;
 }
 
-Deno.test("stepMemory() counts what a layer keeps for each token: norms, heads, gate and up, and the inputs of adapters", () => {
-  // two norms; queries, keys, values; gate, its activation, up
-  const always = 2 * 64 + 3 * 64 + 3 * 96;
-  // the result of attention is kept by the kernel
-  assert.equal(layerNumbers({ targeted: [] }), always + 64);
-  // inputs of q, k, v; of o, the same tensor as the result; of gate, up; of down
-  assert.equal(layerNumbers({}), always + 64 + 64 + 64 + 96);
-  // a copy of 4 bytes and a mask of 1 for each
+/** What norms give; q, k, v, o; rotated q and k; attention's result; gate, up, down. */
+const ALWAYS = 2 * 64 + (64 + 32 + 32 + 64) + (64 + 32) + 64 + (2 * 96 + 64);
+
+Deno.test("stepMemory() counts what operations of a layer read and give, adapted or not, and masks of dropout", () => {
+  assert.equal(layerNumbers({ targeted: [] }), ALWAYS);
+  assert.equal(layerNumbers({}), ALWAYS);
+  // one byte for each element of the inputs of q, k, v, o, gate, up and down
+  assert.equal(layerNumbers({ dropout: true }), ALWAYS + (6 * 64 + 96) / 4);
+  const adapted = ALL.filter((path) => path.endsWith("q_proj"));
   assert.equal(
-    layerNumbers({ dropout: true }),
-    always + 64 + 1.25 * (6 * 64 + 96),
+    layerNumbers({ dropout: true, targeted: adapted }),
+    ALWAYS + 64 / 4,
   );
 });
 
-Deno.test("stepMemory() counts the weights of attention of short rows of one length only", () => {
-  const short = { tokens: 100, trained: 40, length: 50 };
-  const always = 2 * 64 + 3 * 64 + 3 * 96;
-  assert.equal(
-    layerNumbers({ targeted: [] }, short as unknown as typeof BATCH),
-    always + 4 * 50,
-  );
-  const long = { ...short, length: 200 };
-  assert.equal(
-    layerNumbers({ targeted: [] }, long as unknown as typeof BATCH),
-    always + 64,
-  );
+Deno.test("stepMemory() counts keys and values that are repeated for rows of one length, and the weights of short ones", () => {
+  assert.equal(layerNumbers({}, { length: 200 }), ALWAYS + 2 * 64);
+  assert.equal(layerNumbers({}, { length: 50 }), ALWAYS + 3 * 64 + 4 * 50);
+  const half = stepMemory(TREE, { ...BATCH, length: 50 }, {
+    ...FORM,
+    held: "bfloat16",
+  });
+  const numbers = half.layer / BATCH.tokens / HEAP / 2;
+  assert.equal(Math.round(numbers), ALWAYS + 2 * 64);
 });
 
-Deno.test("stepMemory() counts logits three times, and half the bytes in bfloat16", () => {
-  assert.equal(stepMemory(TREE, BATCH, FORM).logits, HEAP * 3 * 40 * 1000 * 4);
+Deno.test("stepMemory() counts scores twice where a cap keeps them, the norms after branches, and a cap's steps of the logits", () => {
+  const gemma = treeOf("gemma2", "Gemma2ForCausalLM", { head_dim: 16 });
+  assert.equal(
+    layerNumbers({}, { tree: gemma, length: 200 }),
+    // four norms and two sums instead of two norms
+    ALWAYS + 4 * 64 + 3 * 64 + 2 * 4 * 200,
+  );
+  const plain = stepMemory(TREE, BATCH, FORM).logits;
+  assert.equal(stepMemory(gemma, BATCH, FORM).logits, plain / 4 * 7);
+});
+
+Deno.test("stepMemory() counts four tables of logits of one part of the trained tokens", () => {
+  assert.equal(stepMemory(TREE, BATCH, FORM).logits, HEAP * 4 * 40 * 1000 * 4);
+  const many = { ...BATCH, trained: 1e5 };
+  const most = Math.floor(2 ** 24 / 1000);
+  // large tables lie beside the heap, without holes
+  assert.equal(stepMemory(TREE, many, FORM).logits, 4 * most * 1000 * 4);
+});
+
+Deno.test("stepMemory() counts half the bytes in bfloat16, and more than that with autocast", () => {
   const half = stepMemory(TREE, BATCH, { ...FORM, held: "bfloat16" });
   assert.equal(half.layer, stepMemory(TREE, BATCH, FORM).layer / 2);
   const mixed = stepMemory(TREE, BATCH, { ...FORM, autocast: true });
@@ -83,9 +111,8 @@ Deno.test("stepMemory() counts logits three times, and half the bytes in bfloat1
 
 Deno.test("stepMemory() takes no holes into account for tensors that are mapped on their own", () => {
   const many = { tokens: 1e6, trained: 1e5, length: null };
-  const { logits, layer } = stepMemory(TREE, many, FORM);
-  assert.equal(logits, 3 * 1e5 * 1000 * 4);
-  assert.ok(layer / 1e6 < stepMemory(TREE, BATCH, FORM).layer / 100 / 1.4);
+  const { layer } = stepMemory(TREE, many, FORM);
+  assert.equal(layer / many.tokens / 4, ALWAYS);
 });
 
 Deno.test("stepMemory() with checkpointing keeps the inputs of layers and one layer, whatever their number", () => {
@@ -94,43 +121,58 @@ Deno.test("stepMemory() with checkpointing keeps the inputs of layers and one la
     BATCH,
     FORM,
   );
+  assert.equal(Math.round(hidden), Math.round(HEAP * 100 * 64 * 4));
+  assert.equal(Math.round(working), Math.round(HEAP * 100 * 4 * 96 * 4));
   assert.equal(recomputed, 2 * hidden + layer + working + logits);
   assert.equal(kept, 2 * layer + Math.max(working, logits));
 });
 
-Deno.test("stepMemory() reads fused projections and MLPs without a gate from the tree", () => {
-  const config = (model_type: string, className: string): string => {
-    const folder = Deno.makeTempDirSync();
-    Deno.writeTextFileSync(
-      `${folder}/config.json`,
-      JSON.stringify({
-        model_type,
-        architectures: [className],
-        hidden_size: 64,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        intermediate_size: 96,
-        vocab_size: 1000,
-        pad_token_id: 0,
-      }),
-    );
-    return folder;
-  };
-  const layerOf = (folder: string): number => {
-    const tree = AutoModelForCausalLM.fromConfig(readConfig(folder));
+/** A tree of the sizes of `TREE` without weights. */
+function treeOf(
+  model_type: string,
+  className: string,
+  more: Readonly<Record<string, unknown>> = {},
+): CausalLm {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const config = {
+      model_type,
+      architectures: [className],
+      hidden_size: 64,
+      num_hidden_layers: 2,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      intermediate_size: 96,
+      vocab_size: 1000,
+      pad_token_id: 0,
+      ...more,
+    };
+    Deno.writeTextFileSync(`${folder}/config.json`, JSON.stringify(config));
+    return AutoModelForCausalLM.fromConfig(readConfig(folder));
+  } finally {
     Deno.removeSync(folder, { recursive: true });
-    const { layer } = stepMemory(tree, BATCH, { ...FORM, targeted: [] });
-    return layer / BATCH.tokens / HEAP / 4;
-  };
-  const always = 2 * 64 + 4 * 64;
+  }
+}
+
+Deno.test("stepMemory() reads fused projections, MLPs without a gate and experts from the tree", () => {
   assert.equal(
-    layerOf(config("phi3", "Phi3ForCausalLM")),
-    always + 3 * 96,
+    layerNumbers({}, { tree: treeOf("phi3", "Phi3ForCausalLM") }),
+    ALWAYS,
   );
+  // one projection and its activation instead of gate and up
   assert.equal(
-    layerOf(config("starcoder2", "Starcoder2ForCausalLM")),
-    always + 96,
+    layerNumbers({}, { tree: treeOf("starcoder2", "Starcoder2ForCausalLM") }),
+    ALWAYS,
+  );
+  const experts = treeOf("qwen3_moe", "Qwen3MoeForCausalLM", {
+    head_dim: 16,
+    num_experts: 4,
+    num_experts_per_tok: 2,
+    moe_intermediate_size: 48,
+  });
+  assert.equal(
+    layerNumbers({}, { tree: experts }),
+    ALWAYS - (2 * 96 + 64) + 2 * (3 * 48 + 2 * 64),
   );
 });
 
