@@ -365,4 +365,4 @@ async function main(words: readonly string[]): Promise<void> {
   }
 }
 
-if (import.meta.main) await main(Deno.args);
+if (import.meta.main) main(Deno.args);
