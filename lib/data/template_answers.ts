@@ -118,15 +118,33 @@ function byTurns(
             MARKS_NEEDED,
       };
     }
-    if (!text.startsWith(said)) {
+    const end = endInRow(text, said, options);
+    if (end === null) {
       return {
         problem: `${turn} is spelled otherwise by the chat template once ` +
           `another turn follows, --train_on last or ${MARKS_NEEDED}`,
       };
     }
-    answers.push({ start: asked.length, end: said.length });
+    answers.push({ start: asked.length, end });
   }
   return { text, answers };
+}
+
+/**
+ * Where a turn ends in the text of its row: where the text that ends with the turn
+ * does, or before the EOS token of that text, which some templates put at the end
+ * of a row and not of a turn.
+ */
+function endInRow(
+  text: string,
+  said: string,
+  { variables = {} }: ChatTemplateOptions,
+): number | null {
+  if (text.startsWith(said)) return said.length;
+  const eos = variables["eos_token"];
+  if (typeof eos !== "string" || eos === "" || !said.endsWith(eos)) return null;
+  const end = said.length - eos.length;
+  return text.endsWith(eos) && text.startsWith(said.slice(0, end)) ? end : null;
 }
 
 const MARKS_NEEDED =

@@ -1,6 +1,5 @@
 /**
- * The only file that uses Hugging Face's Jinja: parses a template and renders it
- * within bounds. A template comes with a model, and may loop for ever or make
+ * Parses a chat template and renders it within bounds. A template comes with a model, and may loop for ever or make
  * huge texts and lists. Its interpreter is checked at every step, so that
  * rendering ends within a fixed time and memory whatever the template contains.
  *
@@ -9,11 +8,14 @@
 
 import {
   Environment,
-  Interpreter,
+  type Node,
   parse,
-  Template,
+  type Program,
   tokenize,
-} from "npm:@huggingface/jinja@0.5.11";
+  type Value,
+} from "./jinja_values.ts";
+import { type AnyNode, PythonInterpreter } from "./python_jinja.ts";
+import { clock } from "./python_strings.ts";
 
 /** A rendering takes far less than a tenth of a second; this is for busy machines. */
 const MOST_MILLISECONDS = 5000;
@@ -25,13 +27,6 @@ const WIDEST_INDENT = 64;
 /** Work on values longer than this takes so long that the clock is checked every time. */
 const LONG_TEXT = 50_000;
 const LONG_LIST = 500;
-
-type Program = ReturnType<typeof parse>;
-type Node = NonNullable<Parameters<Interpreter["evaluate"]>[0]>;
-type Value = ReturnType<Interpreter["evaluate"]>;
-
-/** A node of any kind, as the checks see it. */
-type AnyNode = Node & Readonly<Record<string, unknown>>;
 
 /** What to check when the value of a node is known. */
 interface Watched {
@@ -90,7 +85,9 @@ export class BoundedTemplate {
 
 function parsed(text: string): Program {
   try {
-    return parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+    // Jinja reads each kind of line end as a line feed
+    const source = text.replaceAll(/\r\n?/g, "\n");
+    return parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
   } catch (cause) {
     if (!(cause instanceof TypeError)) throw cause;
     // the parser reads beyond the last token
@@ -110,8 +107,7 @@ const GLOBALS: Readonly<Record<string, unknown>> = {
   raise_exception: (message: unknown): never => {
     throw new Error(String(message));
   },
-  strftime_now: (format: unknown): string =>
-    new Template("{{ strftime_now(format) }}").render({ format }),
+  strftime_now: (format: unknown): string => clock(String(format)),
 };
 
 function boundedRange(first: number, end?: number, step = 1): number[] {
@@ -128,7 +124,7 @@ function boundedRange(first: number, end?: number, step = 1): number[] {
   return Array.from({ length: Math.max(0, count) }, (_, i) => from + i * step);
 }
 
-class WatchedInterpreter extends Interpreter {
+class WatchedInterpreter extends PythonInterpreter {
   readonly #watched: Watched;
   readonly #deadline = performance.now() + MOST_MILLISECONDS;
   #steps = 0;
@@ -203,8 +199,9 @@ function lengthOf(value: unknown, before: number): number {
 }
 
 function isNarrow(value: unknown): boolean {
-  if (typeof value === "number") return value <= WIDEST_INDENT;
-  return typeof value !== "object" || value === null;
+  // arguments can be unpacked from a list
+  if (Array.isArray(value)) return value.every((it) => isNarrow(it.value));
+  return typeof value !== "number" || value <= WIDEST_INDENT;
 }
 
 function nameOf(node: AnyNode): string {

@@ -132,7 +132,7 @@ Deno.test("renderChatTemplate gives what templates use beside messages", () => {
     "{{ foo }}{{ messages[0].tools is defined }}{% for i in range(4, 0, -2) %}{{ i }}{% endfor %}{{ none is none and True }}{{ 'a\nb' | indent(2) }}{{ messages | length }}";
   assert.equal(
     renderChatTemplate(template, MESSAGES),
-    "false42truea\n  b2",
+    "False42Truea\n  b2",
   );
   const year = renderChatTemplate("{{ strftime_now('%Y') }}", MESSAGES);
   assert.match(year, /^\d{4}$/);
