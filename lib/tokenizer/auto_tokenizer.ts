@@ -33,7 +33,7 @@ import {
   type JsonObject,
   readTokenizerFiles,
   type TokenizerFiles,
-  writeBackendClass,
+  writeClass,
   writeTokenizerFiles,
 } from "./tokenizer_files.ts";
 import {
@@ -47,7 +47,11 @@ import {
   settingsProblems,
   splitsSpecialTokens,
 } from "./tokenizer_settings.ts";
-import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
+import {
+  savedClass,
+  type TokenizerSpec,
+  tokenizerSpec,
+} from "./tokenizer_spec.ts";
 import { vocabularyTokenizer } from "./vocabulary_folder.ts";
 
 const CHUNK = 256;
@@ -314,9 +318,8 @@ export class AutoTokenizer {
     copyTokenizerFiles(this.#files.directory, directory);
     const isOwn = Deno.realPathSync(directory) ===
       Deno.realPathSync(this.#files.directory);
-    if (this.#spec.isMisnamed && !isOwn) {
-      writeBackendClass(this.#files, directory);
-    }
+    const name = savedClass(this.#files, this.#spec);
+    if (name !== null && !isOwn) writeClass(this.#files, directory, name);
   }
 
   /** A pattern of tokenizer.json could end the process on a longer text. */

@@ -82,6 +82,8 @@ export interface BuiltTokenizer {
   readonly json: JsonObject;
   /** Tokens by role that hold where the files name none. */
   readonly defaults: SpecialTokens;
+  /** Name of the class. */
+  readonly className: string;
 }
 
 /**
@@ -91,8 +93,9 @@ export interface BuiltTokenizer {
  */
 export function byteLevelTokenizer(parts: ByteLevelParts): BuiltTokenizer {
   const { config } = parts;
-  const rules = classOf(parts);
+  const { rules, className } = classOf(parts);
   return {
+    className,
     json: {
       added_tokens: [],
       normalizer: rules.normalizer,
@@ -112,12 +115,12 @@ export function byteLevelTokenizer(parts: ByteLevelParts): BuiltTokenizer {
 
 function classOf(
   { directory, config, modelConfig }: ByteLevelParts,
-): ByteLevelClass {
+): { readonly rules: ByteLevelClass; readonly className: string } {
   const named = config["tokenizer_class"] ?? modelConfig["tokenizer_class"] ??
     CLASS_OF_MODEL[String(modelConfig["model_type"])] ?? "";
   const name = String(named).replace(/Fast$/, "");
   const rules = Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined;
-  if (rules !== undefined) return rules;
+  if (rules !== undefined) return { rules, className: name };
   throw new InputError(
     `Cannot load tokenizer from ${
       quoted(directory)
@@ -127,6 +130,35 @@ function classOf(
       Object.keys(CLASSES).join(" or ")
     }`,
   );
+}
+
+/**
+ * Whether `tokenizer`, a tokenizer.json, cuts texts in another way than the class
+ * `name`, which would build its own normalizer and patterns in place of the file's.
+ */
+export function differsFromClass(
+  tokenizer: JsonObject,
+  name: string,
+  config: JsonObject,
+): boolean {
+  const known = name.replace(/Fast$/, "");
+  if (!Object.hasOwn(CLASSES, known)) return false;
+  const { normalizer, preTokenizer } = CLASSES[known]!;
+  const asJson = (value: unknown): string => JSON.stringify(sorted(value));
+  return asJson([
+    tokenizer["normalizer"] ?? null,
+    tokenizer["pre_tokenizer"],
+  ]) !==
+    asJson([normalizer, preTokenizer(config["add_prefix_space"] === true)]);
+}
+
+/** `value` with keys in one order, without flags that change offsets only. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.entries(value).filter(([key]) => key !== "trim_offsets")
+    .map(([key, each]) => [key, sorted(each)])
+    .sort(([one], [other]) => one! < other! ? -1 : 1);
 }
 
 /** One pair a line; the first line may name the version. */

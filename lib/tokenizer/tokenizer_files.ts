@@ -32,6 +32,8 @@ export interface TokenizerFiles {
   readonly tokenizer: JsonObject;
   /** Whether it was made of vocab.json and merges.txt, and the class's tokens by role. */
   readonly partsDefaults?: SpecialTokens;
+  /** The class of vocab.json and merges.txt. */
+  readonly partsClass?: string;
   /** The vocabulary of a folder without tokenizer.json. */
   readonly vocabulary: VocabularyFile | null;
   /** tokenizer_config.json, empty when absent. */
@@ -90,7 +92,7 @@ export function readTokenizerFiles(directory: string): TokenizerFiles {
   const entries = readJson(directory, "vocab.json");
   const merges = readText(directory, "merges.txt");
   if (entries === null || merges === null) throw noTokenizer(directory);
-  const { json, defaults } = byteLevelTokenizer({
+  const { json, defaults, className } = byteLevelTokenizer({
     directory,
     vocabulary: entries,
     merges,
@@ -101,6 +103,7 @@ export function readTokenizerFiles(directory: string): TokenizerFiles {
     ...beside,
     tokenizer: json,
     partsDefaults: defaults,
+    partsClass: className,
     vocabulary: null,
   };
 }
@@ -141,15 +144,16 @@ export function copyTokenizerFiles(from: string, to: string): void {
 }
 
 /**
- * Writes tokenizer_config.json into `directory` with the class that keeps a
- * tokenizer.json as it is. A folder without the model's config.json is taken for
- * the class that is named, which may build another tokenizer.
+ * Writes tokenizer_config.json into `directory` with the class called `name`. A
+ * folder without the model's config.json is taken for the class that is named
+ * there, which may build another tokenizer.
  */
-export function writeBackendClass(
+export function writeClass(
   { config }: TokenizerFiles,
   directory: string,
+  name: string,
 ): void {
-  const content = { ...config, tokenizer_class: "PreTrainedTokenizerFast" };
+  const content = { ...config, tokenizer_class: name };
   const text = `${JSON.stringify(content, null, 2)}\n`;
   writeFileAtomic(
     `${directory}/tokenizer_config.json`,

@@ -8,6 +8,7 @@
  * @module
  */
 
+import { differsFromClass } from "./byte_level_parts.ts";
 import {
   type AddedToken,
   addedTokens,
@@ -30,7 +31,7 @@ export interface TokenizerSpec {
   readonly json: JsonObject;
   /** Tokens by role, such as `bos_token`. */
   readonly special: SpecialTokens;
-  /** Whether the folder names the Llama class and its tokenizer.json counts all the same. */
+  /** Whether the class that the folder names would build another tokenizer than its tokenizer.json. */
   readonly isMisnamed: boolean;
   /** Texts of all special tokens, left out of decoded text on demand. */
   readonly specialContents: ReadonlySet<string>;
@@ -89,11 +90,27 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
       padding: null,
     },
     special,
-    isMisnamed: isNamedLlama && !asLlama,
+    isMisnamed: isNamedLlama && !asLlama ||
+      files.partsClass === undefined &&
+        differsFromClass(files.tokenizer, name, files.config),
     specialContents: new Set(
       added.filter((token) => token.special).map((token) => token.content),
     ),
   };
+}
+
+/**
+ * The class that tokenizer_config.json must name in a folder without the model's
+ * config.json, for the same ids; null where it needs no other one.
+ */
+export function savedClass(
+  { config, modelConfig, partsClass }: TokenizerFiles,
+  { isMisnamed }: TokenizerSpec,
+): string | null {
+  if (isMisnamed) return "PreTrainedTokenizerFast";
+  if (typeof config["tokenizer_class"] === "string") return null;
+  const named = partsClass ?? modelConfig["tokenizer_class"];
+  return typeof named === "string" ? named : null;
 }
 
 function className({ config, modelConfig }: TokenizerFiles): string {

@@ -67,6 +67,73 @@ Deno.test("AutoTokenizer.savePretrained() copies vocab.json and merges.txt", asy
   });
 });
 
+Deno.test("AutoTokenizer.savePretrained() names the class that only config.json told, so that the output loads alone", async () => {
+  for (const name of ["no_config", "qwen2"]) {
+    const output = Deno.makeTempDirSync();
+    try {
+      const tokenizer = await AutoTokenizer.fromPretrained(
+        `${DATA}/parts/${name}`,
+      );
+      tokenizer.savePretrained(output);
+      const config = JSON.parse(
+        Deno.readTextFileSync(`${output}/tokenizer_config.json`),
+      );
+      assert.match(config.tokenizer_class, /^(GPT2|Qwen2)Tokenizer$/);
+      const again = await AutoTokenizer.fromPretrained(output);
+      assert.deepEqual(
+        await again.encodeBatch(texts),
+        await tokenizer.encodeBatch(texts),
+      );
+    } finally {
+      Deno.removeSync(output, { recursive: true });
+    }
+  }
+});
+
+Deno.test("AutoTokenizer.savePretrained() names the class that keeps tokenizer.json, where the named one cuts texts in its own way", async () => {
+  const folder = Deno.makeTempDirSync();
+  const savedClass = async (
+    tokenizer_class: string,
+    pattern: string,
+  ): Promise<string> => {
+    const json = JSON.parse(
+      Deno.readTextFileSync(`${DATA}/llama3/tokenizer.json`),
+    );
+    json.pre_tokenizer = pattern === ""
+      ? {
+        type: "ByteLevel",
+        use_regex: true,
+        trim_offsets: false,
+        add_prefix_space: false,
+      }
+      : {
+        type: "Split",
+        pattern: { Regex: pattern },
+        behavior: "Isolated",
+        invert: false,
+      };
+    Deno.writeTextFileSync(`${folder}/tokenizer.json`, JSON.stringify(json));
+    Deno.writeTextFileSync(
+      `${folder}/tokenizer_config.json`,
+      JSON.stringify({ tokenizer_class, eos_token: "<|eot_id|>" }),
+    );
+    (await AutoTokenizer.fromPretrained(folder)).savePretrained(
+      `${folder}/output`,
+    );
+    const written = `${folder}/output/tokenizer_config.json`;
+    return JSON.parse(Deno.readTextFileSync(written)).tokenizer_class;
+  };
+  try {
+    const fast = "PreTrainedTokenizerFast";
+    assert.equal(await savedClass("GPT2Tokenizer", "\\d"), fast);
+    assert.equal(await savedClass("Qwen2TokenizerFast", "\\d"), fast);
+    assert.equal(await savedClass("GPT2Tokenizer", ""), "GPT2Tokenizer");
+    assert.equal(await savedClass("CohereTokenizer", "\\d"), "CohereTokenizer");
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
 const BROKEN: readonly (readonly [string, (folder: string) => void, string])[] =
   [
     [
