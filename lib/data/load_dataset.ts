@@ -84,7 +84,7 @@ export async function loadDataset(
 ): Promise<Dataset> {
   const paths = [path].flat();
   checkOptions(paths, options);
-  const { encoded, isKept } = await encodeOrRecall(paths, options);
+  const { encoded, note } = await encodeOrRecall(paths, options);
   const files = encoded.files.map(({ rows, shape }, at) => ({
     path: paths[at]!,
     shape,
@@ -105,16 +105,16 @@ export async function loadDataset(
     promptFormat: await formatOf(choice.name, { system, options }),
     question,
     description: `${description(files, encoded)}${
-      isKept ? "; tokenised in an earlier run" : ""
+      note === null ? "" : `; ${note}`
     }`,
   };
 }
 
-/** The rows as an earlier run has kept them, or encoded now and kept. */
+/** The rows as an earlier run has kept them, or encoded now and kept; and what to say of that. */
 async function encodeOrRecall(
   paths: readonly string[],
   options: DatasetOptions,
-): Promise<{ readonly encoded: EncodedFiles; readonly isKept: boolean }> {
+): Promise<{ readonly encoded: EncodedFiles; readonly note: string | null }> {
   const { cache = null } = options;
   const keyNow = (): string | null =>
     cache === null || !paths.every((path) => isFile(path))
@@ -122,11 +122,15 @@ async function encodeOrRecall(
       : rowsKey(paths, { ...options, tokenizerKey: cache.tokenizerKey });
   const key = keyNow();
   const kept = key === null ? null : keptRows(cache!, key);
-  if (kept !== null) return { encoded: kept, isKept: true };
+  if (kept !== null) {
+    return { encoded: kept, note: "tokenised in an earlier run" };
+  }
   const encoded = await encodeFiles(paths, options);
   // the files may have been written to in the meantime
-  if (key !== null && keyNow() === key) keepRows(cache!, key, encoded);
-  return { encoded, isKept: false };
+  const note = key !== null && keyNow() === key
+    ? keepRows(cache!, key, encoded)
+    : null;
+  return { encoded, note };
 }
 
 function checkOptions(

@@ -8,6 +8,7 @@
  */
 
 import { createHash } from "node:crypto";
+import { quoted } from "../input_error.ts";
 import { IGNORED_LABEL } from "./batch.ts";
 import type { EncodedFile, EncodedFiles } from "./encoded_files.ts";
 import type { PreparedRow } from "./preflight.ts";
@@ -52,20 +53,21 @@ export function keptRows(
 }
 
 /**
- * Keeps `encoded` under `key`; does nothing where there are few rows, where labels
- * are not the ids themselves, or where the folder cannot be written to.
+ * Keeps `encoded` under `key`; does nothing where there are few rows, or where labels
+ * are not the ids themselves. Tells why where the folder cannot be written to, else
+ * null.
  */
 export function keepRows(
   cache: RowCache,
   key: string,
   encoded: EncodedFiles,
-): void {
+): string | null {
   const { folder, leastRows = LEAST_ROWS, mostBytes = MOST_BYTES } = cache;
   const count = encoded.files.reduce((sum, { rows }) => sum + rows.length, 0);
-  if (count < leastRows) return;
+  if (count < leastRows) return null;
   const bytes = packed(encoded);
-  if (bytes === null || bytes.length > mostBytes) return;
-  ifAllowed(() => {
+  if (bytes === null || bytes.length > mostBytes) return null;
+  const isWritten = ifAllowed(() => {
     Deno.mkdirSync(folder, { recursive: true });
     removeOldest(folder, mostBytes - bytes.length);
     const partial = `${folder}/${key}.${crypto.randomUUID()}.partial`;
@@ -77,14 +79,19 @@ export function keepRows(
       throw error;
     }
   });
+  return isWritten
+    ? null
+    : `not kept for the next run: ${quoted(folder)} cannot be written to`;
 }
 
-/** Runs `step`; that files cannot be written is no reason to stop. */
-function ifAllowed(step: () => void): void {
+/** Runs `step`, and tells whether it could; that files cannot be written is no reason to stop. */
+function ifAllowed(step: () => void): boolean {
   try {
     step();
+    return true;
   } catch (error) {
     if (!isOfFiles(error)) throw error;
+    return false;
   }
 }
 
