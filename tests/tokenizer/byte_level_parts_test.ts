@@ -99,6 +99,8 @@ Deno.test("AutoTokenizer.savePretrained() names the class that keeps tokenizer.j
     const json = JSON.parse(
       Deno.readTextFileSync(`${DATA}/llama3/tokenizer.json`),
     );
+    // the GPT-2 class has no normalizer, the file has NFC
+    if (pattern === "") json.normalizer = null;
     json.pre_tokenizer = pattern === ""
       ? {
         type: "ByteLevel",
