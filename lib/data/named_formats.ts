@@ -22,12 +22,30 @@ const CHATML: TurnFormatParts = {
   between: "\n",
 };
 
+/** ChatML without a line end before the assistant's turn, as Qwen's first models are trained. */
+const QWEN: TurnFormatParts = {
+  ...CHATML,
+  name: "qwen",
+  user: ["<|im_start|>user\n", CONTENT, "<|im_end|>"],
+};
+
 const HEADER = ["<|start_header_id|>", "<|end_header_id|>\n\n"] as const;
+
+const LLAMA3: TurnFormatParts = {
+  name: "llama3",
+  needsTokens: ["<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>"],
+  start: "<|begin_of_text|>",
+  system: [`${HEADER[0]}system${HEADER[1]}`, CONTENT, "<|eot_id|>"],
+  user: [`${HEADER[0]}user${HEADER[1]}`, CONTENT, "<|eot_id|>"],
+  assistant: `${HEADER[0]}assistant${HEADER[1]}`,
+  end: "<|eot_id|>",
+};
 
 /** The name of the format for texts without turns. */
 export const TEXT_FORMAT = "text";
 
-const PARTS: readonly TurnFormatParts[] = [
+/** The pieces of each named format. */
+export const NAMED_FORMAT_PARTS: readonly TurnFormatParts[] = [
   {
     name: TEXT_FORMAT,
     system: [CONTENT],
@@ -36,11 +54,21 @@ const PARTS: readonly TurnFormatParts[] = [
     addsSpecialTokens: "bos",
   },
   CHATML,
+  QWEN,
+  { ...QWEN, name: "yi" },
   { ...CHATML, name: "internlm", start: "<s>" },
   {
     ...CHATML,
     name: "qwen3",
     assistant: "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+  },
+  {
+    // its tokenizer has other special tokens: these are spelled as text
+    name: "hunyuan",
+    system: ["<|im_start|>system\n", CONTENT, "<|im_end|>\n"],
+    user: ["<|im_start|>user\n", CONTENT, "<|im_end|>\n"],
+    assistant: "<|im_start|>assistant\n<think>\n\n</think>\n\n",
+    between: "\n",
   },
   {
     name: "atom",
@@ -58,6 +86,12 @@ const PARTS: readonly TurnFormatParts[] = [
     user: ["[|Human|]:", ...WORDS],
     assistant: "[|AI|]:",
     addsSpecialTokens: "bos",
+  },
+  {
+    name: "characterglm",
+    start: "[gMASK]sop",
+    user: ["用户:\n", ...WORDS],
+    assistant: "CharacterGLM-6B:\n:",
   },
   {
     name: "chatglm3",
@@ -107,13 +141,31 @@ const PARTS: readonly TurnFormatParts[] = [
     assistant: "<|assistant|>\n",
   },
   {
-    name: "llama3",
-    needsTokens: ["<|begin_of_text|>", "<|start_header_id|>", "<|eot_id|>"],
-    start: "<|begin_of_text|>",
-    system: [`${HEADER[0]}system${HEADER[1]}`, CONTENT, "<|eot_id|>"],
-    user: [`${HEADER[0]}user${HEADER[1]}`, CONTENT, "<|eot_id|>"],
-    assistant: `${HEADER[0]}assistant${HEADER[1]}`,
-    end: "<|eot_id|>",
+    name: "glm4.7",
+    needsTokens: ["[gMASK]", "<sop>", "<|user|>", "<|assistant|>"],
+    start: "[gMASK]<sop>",
+    system: ["<|system|>\n", CONTENT],
+    user: ["<|user|>\n", CONTENT],
+    assistant: "<|assistant|>\n<think></think>\n",
+  },
+  {
+    name: "index",
+    needsTokens: ["<unk>", "reserved_0", "reserved_1"],
+    start: "<unk>",
+    system: ["system", CONTENT],
+    user: ["reserved_0user", CONTENT],
+    assistant: "reserved_1assistant",
+  },
+  LLAMA3,
+  {
+    ...LLAMA3,
+    name: "llama3.1",
+    system: [
+      `${HEADER[0]}system${HEADER[1]}`,
+      "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n",
+      CONTENT,
+      "<|eot_id|>",
+    ],
   },
   {
     name: "minicpm",
@@ -152,6 +204,5 @@ const PARTS: readonly TurnFormatParts[] = [
 ];
 
 /** The named formats, as `registerPromptFormat` takes them. */
-export const NAMED_FORMATS: readonly PromptFormatEntry[] = PARTS.map((parts) =>
-  turnFormat(parts)
-);
+export const NAMED_FORMATS: readonly PromptFormatEntry[] = NAMED_FORMAT_PARTS
+  .map((parts) => turnFormat(parts));
