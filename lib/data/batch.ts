@@ -138,8 +138,9 @@ export function checkFeatures(features: readonly Feature[]): void {
 
 /** Number of trained labels of a feature; the first position is never trained. */
 export function trainedTokens({ labels }: Feature): number {
-  return labels.reduce(
-    (count, label, at) => at > 0 && label !== IGNORED_LABEL ? count + 1 : count,
-    0,
-  );
+  let count = 0;
+  for (let at = 1; at < labels.length; at++) {
+    if (labels[at] !== IGNORED_LABEL) count++;
+  }
+  return count;
 }

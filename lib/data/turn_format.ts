@@ -243,11 +243,13 @@ function joined(
   { parts, end, maxSeqLength }: Encoding,
 ): EncodedRow {
   const early = parts.trainsLastPromptId ? 1 : 0;
-  const input_ids = sections.flatMap(({ promptIds, answerIds, ended }) => [
-    ...promptIds,
-    ...answerIds,
-    ...ended ? end : [],
-  ]);
+  const input_ids = ([] as number[]).concat(
+    ...sections.flatMap(({ promptIds, answerIds, ended }) => [
+      promptIds,
+      answerIds,
+      ended ? end : [],
+    ]),
+  );
   const labels = new Array<number>(input_ids.length).fill(IGNORED_LABEL);
   let answerTokens = 0;
   let uncutTokens = 0;

@@ -74,6 +74,7 @@ export class PrefixCutter {
       offsets: plain[0]!.getOffsets?.() ?? null,
       anchorIds: plain[1]!.getIds().length,
       shift: [...beginning].length - 1,
+      start: rest[0]!.getSpecialTokensMask().indexOf(0),
     };
     return rest.map((encoding) => new JoinedEncoding(shared, encoding));
   }
@@ -109,26 +110,25 @@ interface Shared {
   readonly anchorIds: number;
   /** Number of code points before the last character. */
   readonly shift: number;
+  /** Number of special tokens that are added before a text. */
+  readonly start: number;
 }
 
 /** The encoding of a text of which only the part after the shared beginning was encoded. */
 class JoinedEncoding implements NativeEncoding {
   readonly #shared: Shared;
   readonly #rest: NativeEncoding;
-  /** Where the text begins in the ids of the rest, after special tokens. */
-  readonly #start: number;
 
   constructor(shared: Shared, rest: NativeEncoding) {
     this.#shared = shared;
     this.#rest = rest;
-    this.#start = rest.getSpecialTokensMask().indexOf(0);
   }
 
   #joined<T>(beginning: readonly T[], rest: readonly T[]): T[] {
-    const start = this.#start;
+    const { start, anchorIds } = this.#shared;
     return rest.slice(0, start).concat(
       beginning,
-      rest.slice(start + this.#shared.anchorIds),
+      rest.slice(start + anchorIds),
     );
   }
 
