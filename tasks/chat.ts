@@ -30,6 +30,7 @@ import {
 } from "./base_model.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
+import { readStoredFormat } from "./stored_format.ts";
 import { userFolder } from "./user_folder.ts";
 
 const HELP = `Type a question and press Enter.
@@ -80,7 +81,11 @@ function withBaseModel({ chat, given }: ChatReading): ChatArguments {
   return { ...chat, model_path: base };
 }
 
-/** The prompt format of the chat; adapters were trained on single turns. */
+/**
+ * The prompt format of the chat. Earlier turns stand before a question in a model's
+ * own chat template, with an adapter trained in it too; other formats were trained
+ * on single turns.
+ */
 async function promptFor(
   chat: ChatArguments,
   tokenizer: AutoTokenizer,
@@ -91,7 +96,9 @@ async function promptFor(
       "Warning: --history has no effect, this prompt format has only one turn",
     );
   }
-  const wanted = chat.history ?? prompt.source === "model";
+  const speaksOwn = prompt.source === "model" ||
+    readStoredFormat(chat.adapter)?.name === "chat";
+  const wanted = chat.history ?? speaksOwn;
   return { ...prompt, keepsHistory: prompt.keepsHistory && wanted };
 }
 

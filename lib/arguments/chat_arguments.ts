@@ -41,9 +41,8 @@ export const CHAT = {
   history: {
     kind: "bool",
     default: null,
-    help:
-      "Put earlier turns before a question; none: only with a model's own " +
-      "chat template, not with an adapter trained on single turns",
+    help: "Put earlier turns before a question; none: only in a model's own " +
+      "chat template, with an adapter trained in it too",
   },
   max_new_tokens: {
     kind: "int",

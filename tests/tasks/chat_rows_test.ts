@@ -167,6 +167,8 @@ Deno.test("train and chat speak messages rows in the model's own template, with 
     const alone = await run("chat", [...chat, "--history", "false"], lines);
     assert.equal(alone.code, 0, alone.error);
     assert.notEqual(remembered.out, alone.out);
+    const usual = await run("chat", chat, lines);
+    assert.equal(usual.out, remembered.out);
   });
 });
 
