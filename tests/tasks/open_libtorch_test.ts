@@ -28,3 +28,26 @@ Deno.test("openLibtorch warns that LIBTORCH has none, and goes on with another",
     );
   });
 });
+
+Deno.test("setup says how it is used when asked or given a flag that it does not have, and fetches nothing then", async () => {
+  await inFolder(async (cache) => {
+    const setup = async (flag: string): Promise<[number, string]> => {
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-q", "-P=setup", "--no-prompt", "tasks/setup.ts", flag],
+        env: { LIBTORCH: "", LORIKEET_CACHE: cache, PATH: cache },
+      }).output();
+      const decoder = new TextDecoder();
+      return [code, decoder.decode(stdout) + decoder.decode(stderr)];
+    };
+    const [asked, help] = await setup("--help");
+    assert.equal(asked, 0);
+    assert.match(help, /^usage: deno task setup\n/);
+    const [refused, told] = await setup("--cuda");
+    assert.equal(refused, 2);
+    assert.match(
+      told,
+      /^unrecognized arguments: --cuda\nusage: deno task setup/,
+    );
+    assert.deepEqual([...Deno.readDirSync(cache)], []);
+  });
+});
