@@ -196,6 +196,16 @@ const CASES: readonly Case[] = [
     length: 300,
   },
   {
+    name: "qwen2 recomputed",
+    config: family("qwen2", "Qwen2ForCausalLM", {
+      ...NARROW,
+      tie_word_embeddings: true,
+    }),
+    batch: 4,
+    length: 300,
+    flags: RECOMPUTED,
+  },
+  {
     name: "phi3",
     config: family("phi3", "Phi3ForCausalLM", { ...NARROW, pad_token_id: 0 }),
     batch: 4,

@@ -93,7 +93,7 @@ export function describeMemory(
     ],
     [memory.adapter, `adapter in float32, ${moments}`],
   ];
-  if (finetune.device.startsWith("cuda") && !training.use_cpu) {
+  if (finetune.device.startsWith("cuda")) {
     return [
       ...columns(weights),
       "activations come on top: only a CPU's memory is estimated",

@@ -105,6 +105,7 @@ export function stepMemory(
   const total = each.reduce((sum, { saved }) => sum + saved, 0);
   const layer = Math.max(...each.map(({ saved }) => saved));
   const working = Math.max(...each.map((one) => one.working));
+  const holes = each.reduce((sum, one) => sum + one.holes, 0);
   const { tokens } = batch;
   const states = tokens * config.hiddenSize * residualBytes(form);
   const hidden = heap(states, states);
@@ -124,8 +125,8 @@ export function stepMemory(
     working,
     logits,
     kept: total + beside + Math.max(logits - beside, working),
-    // the heap keeps what the layers have used until it is needed again
-    recomputed: layers.length * hidden + layer + working + logits,
+    // the outputs of layers lie between holes of what each layer has used and freed
+    recomputed: layers.length * hidden + holes + layer + working + logits,
   };
 }
 
@@ -162,7 +163,10 @@ function heap(bytes: number, tensor: number): number {
   return tensor > LARGE ? bytes : HEAP * bytes;
 }
 
-function layerBytes(layer: DecoderLayer, place: LayerPlace): LayerBytes {
+function layerBytes(
+  layer: DecoderLayer,
+  place: LayerPlace,
+): LayerBytes & { readonly holes: number } {
   const { tree, batch, form } = place;
   const modules = Array.from(layer.namedModules(), ([, module]) => module);
   const { tokens } = batch;
@@ -188,7 +192,12 @@ function layerBytes(layer: DecoderLayer, place: LayerPlace): LayerBytes {
   const working = Math.max(
     ...parts.map((part) => heap(tokens * part.working, tokens * part.tensor)),
   );
-  return { saved, working };
+  const holes = parts.reduce(
+    (all, part) =>
+      all + (tokens * part.tensor > LARGE ? 0 : tokens * part.saved),
+    0,
+  );
+  return { saved, working, holes };
 }
 
 /** Whether a norm is that of hidden states, not that of a head. */

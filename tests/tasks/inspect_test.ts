@@ -327,3 +327,30 @@ Deno.test("inspect --measure names the command that fetches libtorch where there
     return Promise.resolve();
   });
 });
+
+Deno.test("inspect's memory of a step grows with dropout, shrinks with bf16 and one row at a time, and follows checkpointing", () => {
+  const told = (...flags: string[]): { step: number; peaks: number[] } => {
+    const { out } = inspect("train.jsonc", "--rows", "0", ...flags);
+    const [, step = ""] = /([\d,.]+) MB {2}a step of up to/.exec(out) ?? [];
+    const peaks = [...out.matchAll(/about ([\d.]+) GB/g)].map(([, it]) =>
+      Number(it)
+    );
+    return { step: Number(step.replaceAll(",", "")), peaks };
+  };
+  const plain = told("--lora_dropout", "0");
+  assert.ok(told("--lora_dropout", "0.1").step > plain.step);
+  assert.ok(told("--lora_dropout", "0", "--bf16").step < plain.step);
+  const size = ["--per_device_train_batch_size", "1"];
+  assert.ok(told("--lora_dropout", "0", ...size).step < plain.step / 2);
+  const padded = told("--lora_dropout", "0", "--shared_prefix", "false");
+  assert.ok(padded.step > plain.step);
+  const recomputed = told("--lora_dropout", "0", "--gradient_checkpointing");
+  assert.notEqual(recomputed.step, plain.step);
+  // more than Deno and libtorch take at the least
+  assert.ok(plain.peaks[0]! > 0.2, `${plain.peaks}`);
+});
+
+Deno.test("inspect tells no memory of activations for CUDA", () => {
+  const { out } = inspect("--rows", "0", "--device", "cuda");
+  assert.match(out, /only a CPU's memory is estimated/);
+});
