@@ -95,9 +95,11 @@ export async function checkRun(
   const dataset = await loadRows(finetune, rows);
   warnOfOtherFormat(dataset, storedFormat);
   planTraining(dataset.features.length, training);
+  const isPadded = !finetune.shared_prefix || tree.paddingReason !== null;
   checkVocabulary(dataset, {
     path: finetune.model_path,
     size: config.vocabSize,
+    padding: isPadded ? tokenizer.padTokenId : null,
   });
   if (output && folder === null) warnOfEarlierRun(training);
   return { tree, adapter, tokenizer, dataset, storedFormat };
@@ -188,9 +190,9 @@ function checkPadding(tokenizer: AutoTokenizer): void {
 
 function checkVocabulary(
   dataset: Dataset,
-  model: { path: string; size: number },
+  model: { path: string; size: number; padding: number | null },
 ): void {
-  let highest = 0;
+  let highest = model.padding ?? 0;
   for (const { input_ids } of dataset.features) {
     for (const id of input_ids) if (id > highest) highest = id;
   }

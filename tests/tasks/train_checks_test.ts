@@ -48,6 +48,42 @@ Deno.test("checkRun() refuses a tokenizer with ids that the model has no rows fo
   );
 });
 
+Deno.test("checkRun() refuses a padding token that the model has no row for, where batches are padded", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    for (const { name, isFile } of Deno.readDirSync("models/tiny-atom")) {
+      if (!isFile) continue;
+      Deno.copyFileSync(`models/tiny-atom/${name}`, `${folder}/${name}`);
+    }
+    for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+      const file = JSON.parse(Deno.readTextFileSync(`${folder}/${name}`));
+      if (name === "tokenizer.json") {
+        const [first] = file.added_tokens;
+        file.added_tokens.push({ ...first, id: 2400, content: "[PAD]" });
+      } else {
+        file.pad_token = "[PAD]";
+      }
+      Deno.writeTextFileSync(`${folder}/${name}`, JSON.stringify(file));
+    }
+    const run = (shared: string) => {
+      const parsed = parseTrainArguments([
+        ...["train.jsonc", "--model_path", folder, "--shared_prefix", shared],
+        ...["--output_dir", `${folder}/output`],
+      ]);
+      assert(!("help" in parsed));
+      return checkRun(parsed);
+    };
+    await run("true");
+    await assert.rejects(run("false"), {
+      name: "InputError",
+      message: `Cannot train "${folder}": its tokenizer gives id 2400, ` +
+        "but vocab_size in config.json is 2400",
+    });
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
 Deno.test("checkRun() hands on the model without weights, so that config.json is read once a run, and refuses cut weights", async () => {
   const folder = Deno.makeTempDirSync();
   try {
