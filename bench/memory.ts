@@ -67,6 +67,15 @@ const SMOLLM2 = {
   ...sizes(576, 30, [9, 3], [1536, 49152]),
   tie_word_embeddings: true,
 };
+/** Gemma 2 with its caps, which keep attention scores in memory. */
+const GEMMA2 = family("gemma2", "Gemma2ForCausalLM", {
+  ...NARROW,
+  head_dim: 64,
+  query_pre_attn_scalar: 64,
+  attn_logit_softcapping: 50,
+  final_logit_softcapping: 30,
+  hidden_activation: "gelu_pytorch_tanh",
+});
 const RECOMPUTED = "--gradient_checkpointing";
 
 const CASES: readonly Case[] = [
@@ -161,27 +170,13 @@ const CASES: readonly Case[] = [
   },
   {
     name: "gemma2",
-    config: family("gemma2", "Gemma2ForCausalLM", {
-      ...NARROW,
-      head_dim: 64,
-      query_pre_attn_scalar: 64,
-      attn_logit_softcapping: 50,
-      final_logit_softcapping: 30,
-      hidden_activation: "gelu_pytorch_tanh",
-    }),
+    config: GEMMA2,
     batch: 4,
     length: 400,
   },
   {
     name: "gemma2 unequal",
-    config: family("gemma2", "Gemma2ForCausalLM", {
-      ...NARROW,
-      head_dim: 64,
-      query_pre_attn_scalar: 64,
-      attn_logit_softcapping: 50,
-      final_logit_softcapping: 30,
-      hidden_activation: "gelu_pytorch_tanh",
-    }),
+    config: GEMMA2,
     batch: 4,
     length: 400,
     unequal: true,

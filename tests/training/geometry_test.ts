@@ -6,7 +6,6 @@
  */
 
 import { strict as assert } from "node:assert";
-import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import {
   type Batch,
   type Feature,
@@ -14,11 +13,8 @@ import {
   type Segment,
 } from "../../lib/data/batch.ts";
 import { dataCollator } from "../../lib/data/collator.ts";
-import { getPeftModel } from "../../lib/peft/mod.ts";
-import { CPU } from "../../lib/tensor/mod.ts";
-import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
-import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
+import { batchGradients } from "./gradients_of.ts";
 import { MODELS, PAD, rowOf } from "./tiny_run.ts";
 
 /** Token ids that continue those of `parent`. */
@@ -97,44 +93,21 @@ function batchOf(tree: Tree): Batch {
   };
 }
 
-/** Loss and gradients of `batch`, of an adapter on all layers or of the whole model. */
-function computed(
-  batch: Batch,
-  way: { model: string; adapter: boolean; checkpointing: boolean },
-): { loss: number; gradients: Float64Array } {
-  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/${way.model}`);
-  using adapter = way.adapter
-    ? getPeftModel(base, {
-      r: 2,
-      target_modules: "all-linear",
-      init_lora_weights: false,
-    }, { seed: 3 })
-    : null;
-  base.train();
-  using flat = new FlatParameters(
-    trainableModel(adapter ?? base).parameters,
-    CPU,
-  );
-  const loss = accumulateGradients(base, batch, {
-    checkpointing: way.checkpointing,
-    autocast: null,
-    seed: [1],
-    factor: 1 / batch.targets.labels.length,
-  });
-  return { loss, gradients: flat.gradients.toArray() };
-}
-
 for (const model of ["llama_gqa", "rope_llama3", "rope_dynamic"]) {
   for (const adapter of [true, false]) {
     for (const checkpointing of [false, true]) {
       const trained = adapter ? "an adapter" : "the whole model";
       Deno.test(`accumulateGradients() of rows end to end and of a tree is that of padded rows for ${trained} of ${model}, checkpointing ${checkpointing}`, () => {
-        const way = { model, adapter, checkpointing };
-        const padded = computed(dataCollator(ROWS, PAD), way);
+        const path = `${MODELS}/${model}`;
+        const way = {
+          adapter: adapter ? { target_modules: "all-linear" } : null,
+          checkpointing,
+        };
+        const padded = batchGradients(path, dataCollator(ROWS, PAD), way);
         assert(padded.gradients.some((each) => each !== 0));
         for (const tree of [END_TO_END, TREE]) {
           const batch = batchOf(tree);
-          const { loss, gradients } = computed(batch, way);
+          const { loss, gradients } = batchGradients(path, batch, way);
           const what = `${batch.segments.length} segments`;
           assertClose([loss], [padded.loss], { limit: 1e-6, what });
           assertClose(gradients, padded.gradients, { limit: 5e-6, what });

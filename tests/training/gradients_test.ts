@@ -19,6 +19,7 @@ import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { aten, CPU, liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
+import { gradientsOf } from "./gradients_of.ts";
 import {
   GOLDEN,
   goldenBatch,
@@ -179,23 +180,16 @@ for (const lora of [{ r: 2, target_modules: ["lm_head", "q_proj"] }, null]) {
   const trained = lora === null ? "the whole model" : "adapters";
   Deno.test(`accumulateGradients() of ${trained} is the same however many logits are made at a time`, () => {
     const made = [100, 300, 2 ** 24].map((maxLogits) => {
-      using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_tied`);
-      using adapter = lora && getPeftModel(base, {
-        ...lora,
-        init_lora_weights: false,
-      }, { seed: 3 });
-      base.train();
-      using flat = new FlatParameters(
-        trainableModel(adapter ?? base).parameters,
-        CPU,
-      );
-      const batch = dataCollator(tinyRows(3), PAD);
-      const loss = accumulateGradients(base, batch, {
-        ...PLAIN,
-        factor: 0.1,
-        maxLogits,
+      const { loss, gradients } = gradientsOf(`${MODELS}/llama_tied`, {
+        adapter: lora,
+        compute: (model) =>
+          accumulateGradients(model, dataCollator(tinyRows(3), PAD), {
+            ...PLAIN,
+            factor: 0.1,
+            maxLogits,
+          }),
       });
-      return [loss, ...flat.gradients.toArray()];
+      return [loss, ...gradients];
     });
     for (const each of made) assertClose(each, made[2]!, { limit: 1e-6 });
   });

@@ -6,17 +6,13 @@
  */
 
 import { strict as assert } from "node:assert";
-import {
-  AutoModelForCausalLM,
-  type CausalLm,
-} from "../../lib/architectures/mod.ts";
+import type { CausalLm } from "../../lib/architectures/mod.ts";
 import {
   type Batch,
   dataCollator,
   type Feature,
   sharedRows,
 } from "../../lib/data/mod.ts";
-import { getPeftModel } from "../../lib/peft/mod.ts";
 import {
   aten,
   CPU,
@@ -25,10 +21,9 @@ import {
   tensor,
   tensorScope,
 } from "../../lib/tensor/mod.ts";
-import { FlatParameters } from "../../lib/training/mod.ts";
 import { inputIdsOf, lossTargets, tokenLoss } from "../../lib/training/loss.ts";
-import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
+import { gradientsOf, type LossAndGradients } from "./gradients_of.ts";
 import { PAD, rowOf } from "./tiny_run.ts";
 
 const FOLDER = "tests/fixtures/families";
@@ -74,21 +69,12 @@ function computed(
     readonly batch: Batch;
     readonly targeted: readonly string[] | null;
   },
-): { loss: number; gradients: Float64Array } {
-  using base = AutoModelForCausalLM.fromPretrained(`${FOLDER}/${name}`);
-  using adapter = way.targeted === null ? null : getPeftModel(base, {
-    r: 2,
-    lora_dropout: 0.3,
-    target_modules: [...way.targeted],
-    init_lora_weights: false,
-  }, { seed: 3 });
-  base.train();
-  using flat = new FlatParameters(
-    trainableModel(adapter ?? base).parameters,
-    CPU,
-  );
-  const loss = lossOf(base, way.batch, way.through);
-  return { loss, gradients: flat.gradients.toArray() };
+): LossAndGradients {
+  return gradientsOf(`${FOLDER}/${name}`, {
+    adapter: way.targeted &&
+      { lora_dropout: 0.3, target_modules: [...way.targeted] },
+    compute: (model) => lossOf(model, way.batch, way.through),
+  });
 }
 
 for (const { name, targeted } of FAMILIES) {

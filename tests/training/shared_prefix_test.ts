@@ -7,13 +7,10 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
-import { type Batch, dataCollator, sharedRows } from "../../lib/data/mod.ts";
+import { dataCollator, sharedRows } from "../../lib/data/mod.ts";
 import type { Feature } from "../../lib/data/batch.ts";
-import { getPeftModel } from "../../lib/peft/mod.ts";
-import { CPU } from "../../lib/tensor/mod.ts";
-import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
-import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { assertClose } from "../closeness.ts";
+import { batchGradients } from "./gradients_of.ts";
 import { inFolder, PAD, rowOf, tinyRows, train } from "./tiny_run.ts";
 
 const FOLDER = "tests/fixtures/families";
@@ -34,48 +31,17 @@ const ROWS: readonly Feature[] = [
   rowOf([9, 8, 7, 4, 6, 5, 3], 2),
 ];
 
-interface Way {
-  /** The modules with an adapter; `null` trains the whole model. */
-  readonly adapter: string[] | null;
-  readonly checkpointing: boolean;
-}
-
-function computed(
-  path: string,
-  batch: Batch,
-  way: Way,
-): { loss: number; gradients: Float64Array } {
-  using base = AutoModelForCausalLM.fromPretrained(path);
-  using adapter = way.adapter === null ? null : getPeftModel(base, {
-    r: 2,
-    target_modules: way.adapter,
-    init_lora_weights: false,
-  }, { seed: 3 });
-  base.train();
-  using flat = new FlatParameters(
-    trainableModel(adapter ?? base).parameters,
-    CPU,
-  );
-  const loss = accumulateGradients(base, batch, {
-    checkpointing: way.checkpointing,
-    autocast: null,
-    seed: [1],
-    factor: 1 / batch.targets.labels.length,
-  });
-  return { loss, gradients: flat.gradients.toArray() };
-}
-
 for (const { name, targeted } of FAMILIES) {
   Deno.test(`${name} has the loss and the gradients of padded rows where rows share prefixes`, () => {
     const path = `${FOLDER}/${name}`;
     for (
       const way of [
-        { adapter: [...targeted], checkpointing: false },
+        { adapter: { target_modules: [...targeted] }, checkpointing: false },
         { adapter: null, checkpointing: true },
       ]
     ) {
-      const padded = computed(path, dataCollator(ROWS, PAD), way);
-      const shared = computed(path, sharedRows(ROWS), way);
+      const padded = batchGradients(path, dataCollator(ROWS, PAD), way);
+      const shared = batchGradients(path, sharedRows(ROWS), way);
       const what = JSON.stringify(way);
       assertClose([shared.loss], [padded.loss], { limit: 1e-6, what });
       assertClose(shared.gradients, padded.gradients, { limit: 2e-5, what });
