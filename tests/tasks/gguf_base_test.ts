@@ -6,30 +6,14 @@
  */
 
 import { strict as assert } from "node:assert";
-import { libraries } from "../../ffi/mod.ts";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
 import { PeftModel } from "../../lib/peft/mod.ts";
+import { type Run, runOf, taskCommand } from "./task_process.ts";
 
 const GGUF = "tests/fixtures/gguf/llama.gguf";
 
-async function run(
-  task: string,
-  flags: readonly string[],
-): Promise<{ code: number; out: string; error: string }> {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", `-P=${task}`, "--no-prompt", `tasks/${task}.ts`]
-      .concat(flags),
-    env: {
-      NO_COLOR: "1",
-      OMP_NUM_THREADS: "1",
-      LIBTORCH: libraries().folder,
-    },
-    stdin: "null",
-  }).output();
-  const [out, error] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes)
-  ) as [string, string];
-  return { code, out, error };
+async function run(task: string, flags: readonly string[]): Promise<Run> {
+  return runOf(await taskCommand(task, flags).output());
 }
 
 Deno.test("train --model_path file.gguf makes an adapter that names the file, and chat --adapter answers with both", async () => {

@@ -6,7 +6,6 @@
  */
 
 import { strict as assert } from "node:assert";
-import { libraries } from "../../ffi/mod.ts";
 import {
   AutoModelForCausalLM,
   AutoTokenizer,
@@ -20,34 +19,17 @@ import {
   renderRow,
 } from "../../tasks/inspect_rows.ts";
 import { inFolder } from "../training/tiny_run.ts";
+import { type Run, runOf, taskCommand } from "./task_process.ts";
 
 const MODEL = "models/tiny-atom";
 const ROWS = "dataset/huanhuan.jsonl";
-
-interface Run {
-  readonly code: number;
-  readonly out: string;
-  readonly error: string;
-}
 
 function run(
   task: string,
   flags: readonly string[],
   env: Readonly<Record<string, string>> = {},
 ): Run {
-  const { code, stdout, stderr } = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-q",
-      `-P=${task}`,
-      "--no-prompt",
-      `tasks/${task}.ts`,
-      ...flags,
-    ],
-    env: { LIBTORCH: libraries().folder, OMP_NUM_THREADS: "1", ...env },
-  }).outputSync();
-  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), error: text(stderr) };
+  return runOf(taskCommand(task, flags, env).outputSync());
 }
 
 function inspect(...flags: string[]): Run {

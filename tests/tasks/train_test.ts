@@ -5,54 +5,18 @@
  */
 
 import { strict as assert } from "node:assert";
-import { libraries } from "../../ffi/mod.ts";
 import { loadDataset } from "../../lib/data/mod.ts";
 import { chatPrompt } from "../../lib/generation/mod.ts";
 import { AutoTokenizer } from "../../lib/tokenizer/auto_tokenizer.ts";
 import { readSafetensors } from "../../lib/formats/safetensors.ts";
 import { readSafetensorsHeader } from "../../lib/formats/safetensors_header.ts";
+import { ENVIRONMENT, type Run, runOf, taskCommand } from "./task_process.ts";
 
-interface Run {
-  readonly code: number;
-  readonly out: string;
-  readonly error: string;
-}
-
-const ENVIRONMENT = {
-  NO_COLOR: "1",
-  OMP_NUM_THREADS: "1",
-  LIBTORCH: libraries().folder,
-};
 const SMALL = "train.jsonc --per_device_train_batch_size 4 --logging_steps 1 " +
   "--sample_question none";
 
-function command(flags: readonly string[], task = "train"): Deno.Command {
-  return new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-q",
-      `-P=${task}`,
-      "--no-prompt",
-      `tasks/${task}.ts`,
-      ...flags,
-    ],
-    env: ENVIRONMENT,
-    stdout: "piped",
-    stderr: "piped",
-  });
-}
-
-function read(output: Deno.CommandOutput): Run {
-  const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-  return {
-    code: output.code,
-    out: text(output.stdout),
-    error: text(output.stderr),
-  };
-}
-
 async function train(...flags: string[]): Promise<Run> {
-  return read(await command(flags).output());
+  return runOf(await taskCommand("train", flags).output());
 }
 
 /** Runs a training and calls `act` when its output matches for the first time. */
@@ -63,7 +27,7 @@ async function whenShown(
     readonly act: (process: Deno.ChildProcess) => Promise<void> | void;
   },
 ): Promise<{ code: number; out: string }> {
-  const process = command(flags).spawn();
+  const process = taskCommand("train", flags).spawn();
   const decoder = new TextDecoder();
   let out = "";
   let done = false;
@@ -168,10 +132,10 @@ Deno.test("train stopped by Ctrl-C says how to resume, and ends with the same by
       `${folder}/stopped`,
     ]);
     assert.equal(code, 130);
-    const asked = read(
-      await command(
-        ["--adapter", `${folder}/stopped`, "--prompt", "a"],
+    const asked = runOf(
+      await taskCommand(
         "chat",
+        ["--adapter", `${folder}/stopped`, "--prompt", "a"],
       ).output(),
     );
     assert.match(
@@ -330,7 +294,7 @@ Deno.test("train tells wrong flags with exit code 2 and broken rows with 1, befo
 
 Deno.test("train.sh is the recipe's script, and flags given to it win", async () => {
   await inFolder(async (folder) => {
-    const { code, out, error } = read(
+    const { code, out, error } = runOf(
       await new Deno.Command("bash", {
         args: [
           "train.sh",

@@ -97,7 +97,7 @@ for (
   });
 }
 
-Deno.test("Trainer.train() resumed with rows in another order, other labels, another loss or another base says so", async () => {
+Deno.test("Trainer.train() resumed with rows in another order, other labels, another loss, padding or another base says so", async () => {
   const rows = tinyRows(7);
   const hash = /^hash of the rows \w{16} → \w{16}$/;
   const [reordered] = await warningsOf({ rows: rows.toReversed() });
@@ -109,6 +109,10 @@ Deno.test("Trainer.train() resumed with rows in another order, other labels, ano
   assert.deepEqual(
     await warningsOf({ options: { loss: "reference" } }),
     ["loss tokens → reference"],
+  );
+  assert.deepEqual(
+    await warningsOf({ options: { sharedPrefix: false } }),
+    ["shared_prefix true → false"],
   );
   const [other] = await warningsOf({ model: "llama_tied" }).catch(
     (error) => [String(error)],
