@@ -58,21 +58,21 @@ function ggufHeader(path: string): string {
 /**
  * The key of the rows of `paths`; `null` where they must not be kept: for a prompt
  * format that a program has registered, whose code is not known here, and for a
- * template that spells the time.
+ * template that spells the time. `code` is the {@linkcode codeKey} of what encodes.
  */
 export function rowsKey(
   paths: readonly string[],
   options: EncodingOptions & { readonly tokenizerKey: string },
+  code = codeKey(),
 ): string | null {
   const { tokenizer, promptFormat = "auto", storedFormat = null } = options;
   const templates = [tokenizer.chatTemplate, storedFormat?.chatTemplate];
   const names = [promptFormat, storedFormat?.name ?? "auto"];
   if (
     templates.some((it) => it !== null && it !== undefined && CLOCK.test(it)) ||
-    !names.every((name) => name === "auto" || isBuiltInFormat(name))
+    !names.every((name) => name === "auto" || isBuiltInFormat(name)) ||
+    code === null
   ) return null;
-  const code = codeKey();
-  if (code === null) return null;
   const hash = createHash("sha256");
   add(hash, code);
   add(hash, options.tokenizerKey);
@@ -111,9 +111,11 @@ function add(
 /** Everything that takes part in making ids of rows. */
 const CODE = ["data", "formats", "tokenizer", "input_error.ts"];
 
-/** The code itself where it can be read, or its address, which has the version. */
-function codeKey(): string | null {
-  const root = new URL("../", import.meta.url);
+/**
+ * A SHA-256 of the code in the folder `root` where it can be read, or its address,
+ * which has the version; `null` where the code is packed into a program.
+ */
+export function codeKey(root = new URL("../", import.meta.url)): string | null {
   if (root.protocol !== "file:") return root.href;
   const hash = createHash("sha256");
   try {

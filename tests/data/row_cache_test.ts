@@ -15,6 +15,7 @@ import {
   type RowCache,
   turnFormat,
 } from "../../lib/data/mod.ts";
+import { codeKey, rowsKey } from "../../lib/data/row_cache_key.ts";
 import { GOLDEN, withTemplate } from "./chat_rows.ts";
 
 const MARKED = GOLDEN.templates.chatml!.marked;
@@ -242,4 +243,41 @@ Deno.test("modelFilesKey() changes with every file but the weights", () => {
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
+});
+
+Deno.test("codeKey() changes with every file that takes part in encoding, and rowsKey() with it", async () => {
+  await inFolder(async ({ folder, write }) => {
+    const names = ["data/a.ts", "formats/b.ts", "tokenizer/c.ts"];
+    const root = new URL(`file://${folder}/lib/`);
+    assert.equal(codeKey(root), null);
+    for (const name of names) {
+      const path = `${folder}/lib/${name}`;
+      Deno.mkdirSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+      Deno.writeTextFileSync(path, "");
+    }
+    const keys = [...names, "input_error.ts"].map((name) => {
+      Deno.writeTextFileSync(`${folder}/lib/${name}`, `// ${name}`);
+      return codeKey(root);
+    });
+    assert.deepEqual(keys.slice(0, 3), [null, null, null]);
+    keys.splice(0, 3);
+    for (const name of [...names, "input_error.ts", "data/new.ts"]) {
+      Deno.writeTextFileSync(`${folder}/lib/${name}`, "changed");
+      keys.push(codeKey(root));
+    }
+    const tokenizer = await withTemplate(MARKED);
+    const options = {
+      tokenizer,
+      config: { eos_token_id: tokenizer.eosTokenId! },
+      maxSeqLength: 50,
+      tokenizerKey: "T",
+    };
+    const path = write(ROWS);
+    const ofRows = keys.map((code) => rowsKey([path], options, code));
+    assert.equal(new Set(keys).size, 6);
+    assert.equal(new Set(ofRows).size, 6);
+    assert.equal(rowsKey([path], options, null), null);
+    const remote = new URL("https://host.example/lorikeet@1/lib/");
+    assert.equal(codeKey(remote), remote.href);
+  });
 });
