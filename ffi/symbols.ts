@@ -65,6 +65,8 @@ export const TORCH_SYMBOLS = {
   aoti_torch_dtype_float32: { parameters: [], result: "i32" },
   aoti_torch_dtype_float16: { parameters: [], result: "i32" },
   aoti_torch_dtype_bfloat16: { parameters: [], result: "i32" },
+  aoti_torch_dtype_float8_e4m3fn: { parameters: [], result: "i32" },
+  aoti_torch_dtype_float8_e5m2: { parameters: [], result: "i32" },
   aoti_torch_dtype_int64: { parameters: [], result: "i32" },
   aoti_torch_dtype_int32: { parameters: [], result: "i32" },
   aoti_torch_dtype_int16: { parameters: [], result: "i32" },

@@ -39,6 +39,10 @@ const DERIVED = new RegExp(
   ].map(({ source }) => source).join("|"),
 );
 
+/** Names of what methods of quantisation (float8, GPTQ, AWQ, bitsandbytes) store beside or instead of a weight. */
+const QUANTIZED =
+  /[._](scales?|scale_inv|qweight|qzeros|SCB|absmax|quant_state)(\.|$)/;
+
 /**
  * The parameters that the files must contain: all except a head that is tied to
  * the embedding.
@@ -159,9 +163,14 @@ function checkedWeights(model: CausalLm): WeightMap {
     ignores: (name) => name === tied || DERIVED.test(name),
   });
   if (problems.length > 0) {
-    throw new InputError(
-      `Cannot load weights of ${quoted(path)}: ${listProblems(problems)}`,
+    const scale = [...stored.keys()].find((name) =>
+      QUANTIZED.test(name) && !needed.some((each) => each.name === name)
     );
+    const reason = scale === undefined
+      ? listProblems(problems)
+      : `${quoted(scale)} belongs to quantised weights, ` +
+        "the model's weights before quantisation are needed";
+    throw new InputError(`Cannot load weights of ${quoted(path)}: ${reason}`);
   }
   if (tied !== null) checkTiedHead(model, { tied, stored });
   return stored;

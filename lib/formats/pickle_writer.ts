@@ -76,12 +76,20 @@ function pushTensor(
   { dtype, shape }: TensorSource,
   key: string,
 ): void {
-  pushGlobal(bytes, "torch._utils\n_rebuild_tensor_v2\n");
+  const storage = STORAGES.get(dtype);
+  const build = storage === undefined ? "v3" : "v2";
+  pushGlobal(bytes, `torch._utils\n_rebuild_tensor_${build}\n`);
   bytes.push(0x28, 0x28);
   pushText(bytes, "storage");
-  pushGlobal(bytes, `torch\n${STORAGES.get(dtype)}\n`);
+  pushGlobal(
+    bytes,
+    `torch${
+      storage === undefined ? ".storage\nUntypedStorage" : `\n${storage}`
+    }\n`,
+  );
   pushText(bytes, key);
   pushText(bytes, "cpu");
+  // of an untyped storage the number of bytes; its types have one byte an element
   pushInteger(bytes, elementCount(shape));
   bytes.push(0x74, 0x51); // tuple, persistent id
   pushInteger(bytes, 0);
@@ -89,7 +97,9 @@ function pushTensor(
   pushIntegers(bytes, contiguousStrides(shape));
   bytes.push(0x89); // requires_grad is False
   pushGlobal(bytes, "collections\nOrderedDict\n");
-  bytes.push(0x29, 0x52, 0x74, 0x52); // (), call, tuple, call
+  bytes.push(0x29, 0x52); // (), call
+  if (storage === undefined) pushGlobal(bytes, `torch\n${dtype}\n`);
+  bytes.push(0x74, 0x52); // tuple, call
 }
 
 function pushNumber(bytes: number[], value: number): void {

@@ -28,6 +28,8 @@ export const SAFETENSORS_DTYPES: ReadonlyMap<string, DType> = new Map([
   ["BOOL", "bool"],
   ["U8", "uint8"],
   ["I8", "int8"],
+  ["F8_E5M2", "float8_e5m2"],
+  ["F8_E4M3", "float8_e4m3fn"],
   ["I16", "int16"],
   ["F16", "float16"],
   ["BF16", "bfloat16"],

@@ -40,7 +40,7 @@ interface PickledTensor extends PickleObject {
   readonly view: TensorView;
 }
 
-/** PyTorch's names of storages, by element type. */
+/** PyTorch's names of storages, by element type; newer types have none. */
 export const STORAGES: ReadonlyMap<DType, string> = new Map([
   ["float64", "DoubleStorage"],
   ["float32", "FloatStorage"],
@@ -55,13 +55,15 @@ export const STORAGES: ReadonlyMap<DType, string> = new Map([
 ]);
 
 /** Element types by the global that PyTorch names them with. */
-const DTYPES_BY_GLOBAL: ReadonlyMap<string, DType> = new Map(
-  [...STORAGES].flatMap(([dtype, storage]): [string, DType][] => [
+const DTYPES_BY_GLOBAL: ReadonlyMap<string, DType> = new Map([
+  ...[...STORAGES].flatMap(([dtype, storage]): [string, DType][] => [
     [`torch.${storage}`, dtype],
     [`torch.cuda.${storage}`, dtype],
-    [`torch.${dtype}`, dtype],
   ]),
-);
+  ...(Object.keys(DTYPE_BYTES) as DType[]).map((
+    dtype,
+  ): [string, DType] => [`torch.${dtype}`, dtype]),
+]);
 
 const GLOBALS: ReadonlyMap<string, PickleFunction | null> = new Map<
   string,
@@ -236,13 +238,6 @@ function checkExtent(view: TensorView): void {
     (sum, size, axis) => sum + (size - 1) * (strides[axis] ?? 0),
     offset + 1,
   );
-  if (elementCount(shape) * DTYPE_BYTES[dtype] > storageBytes) {
-    throw new SyntaxError(
-      `a tensor of shape [${
-        shape.join(", ")
-      }] has more elements than its storage ${quoted(view.key)}`,
-    );
-  }
   if (last * DTYPE_BYTES[dtype] <= storageBytes) return;
   throw new SyntaxError(
     `a tensor of shape [${shape.join(", ")}] and strides [${

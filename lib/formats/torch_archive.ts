@@ -9,7 +9,7 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import { writeFileAtomic } from "./atomic_file.ts";
-import { DTYPE_BYTES } from "./dtype.ts";
+import { byteLengthOf, DTYPE_BYTES } from "./dtype.ts";
 import type { TensorData } from "./dtype.ts";
 import { FileBytes } from "./file_bytes.ts";
 import type { PickleValue } from "./pickle.ts";
@@ -60,6 +60,12 @@ export function readTorchArchive(path: string): Map<string, TensorData> {
   );
 }
 
+/**
+ * Limit of the bytes that views such as `tensor.expand(…)` repeat in one file: a
+ * small file must not take up all memory.
+ */
+const MAX_REPEATED_BYTES = 2 ** 28;
+
 /** Where a storage is in the file. */
 type StoragePlace = Pick<ZipEntry, "offset" | "size">;
 
@@ -73,6 +79,7 @@ interface Content {
 export class TorchArchive implements Disposable {
   readonly #file: FileBytes;
   readonly #content: () => Content;
+  #repeated = 0;
 
   /**
    * Opens the file at `path`.
@@ -92,13 +99,10 @@ export class TorchArchive implements Disposable {
   /** The tensors in a flat dict, and where they are. */
   index(): Map<string, StoredTensor> {
     const { path } = this.#file;
-    const { root, storage } = this.#content();
-    const views = parsePickle(path, () => tensorsIn(root));
+    const views = parsePickle(path, () => tensorsIn(this.object()));
+    this.#repeated = 0;
     return new Map(
-      Array.from(views, ([name, view]) => [
-        name,
-        place(path, { name, view, storage: storage(view.key) }),
-      ]),
+      Array.from(views, ([name, view]) => [name, this.#place(name, view)]),
     );
   }
 
@@ -117,8 +121,23 @@ export class TorchArchive implements Disposable {
   ): TensorData | undefined {
     const view = viewIn(value);
     if (view === undefined) return undefined;
+    return this.read(this.#place(name, view));
+  }
+
+  #place(name: string, view: TensorView): StoredTensor {
+    const { path } = this.#file;
     const storage = this.#content().storage(view.key);
-    return this.read(place(this.#file.path, { name, view, storage }));
+    const bytes = byteLengthOf(view);
+    this.#repeated += Math.max(bytes - view.storageBytes, 0);
+    if (this.#repeated > MAX_REPEATED_BYTES) {
+      fail(
+        path,
+        `tensor ${
+          quoted(name)
+        } repeats the elements of its storage to ${bytes} bytes, at most ${MAX_REPEATED_BYTES} in one file are read`,
+      );
+    }
+    return place(path, { name, view, storage });
   }
 
   /** The elements of `tensor`, contiguous. */

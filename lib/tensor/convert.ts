@@ -46,13 +46,17 @@ export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
   if (flat.length !== shape.reduce((a, b) => a * b, 1)) {
     throw new RangeError("Cannot make tensor: rows differ in length");
   }
-  if (dtype === "float16" || dtype === "bfloat16") {
+  if (!(dtype in ARRAYS)) {
     using wide = tensor(values);
     return to(wide, { dtype, device });
   }
   const made = empty(shape, { dtype });
   const bytes = made.unsafeBytes();
-  const target = new ARRAYS[dtype](bytes.buffer, bytes.byteOffset, flat.length);
+  const target = new ARRAYS[dtype as keyof typeof ARRAYS](
+    bytes.buffer,
+    bytes.byteOffset,
+    flat.length,
+  );
   if (target instanceof BigInt64Array) target.set(flat.map(BigInt));
   else target.set(flat);
   return device.type === "cpu" ? made : to(made, { device });

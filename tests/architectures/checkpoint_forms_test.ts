@@ -54,6 +54,74 @@ Deno.test("the torch.save fixtures have strided, shared, mixed and sharded tenso
   assert.equal(new Set(shards.map(({ file }) => file)).size, 2);
 });
 
+Deno.test("AutoModelForCausalLM.fromPretrained() reads expanded and float8 tensors as their numbers", () => {
+  inFolder((folder) => {
+    Deno.copyFileSync(`${FORMS}/plain/config.json`, `${folder}/config.json`);
+    Deno.copyFileSync(
+      `${FORMS}/expanded.bin`,
+      `${folder}/pytorch_model.bin`,
+    );
+    using model = AutoModelForCausalLM.fromPretrained(folder);
+    const found = new Map(
+      [...model.namedParameters()].map(({ path, tensor }) =>
+        [path, [tensor.dtype, ...tensor.toArray()]] as const
+      ),
+    );
+    const layer = (index: number, name: string): readonly unknown[] =>
+      found.get(`model.layers.${index}.self_attn.${name}_proj.weight`)!;
+    const column = [0, 1, 2, 3, 4, 5, 6, 7];
+    assert.deepEqual(found.get("model.norm.weight"), [
+      "float32",
+      ...column.map(() => 0.5),
+    ]);
+    assert.deepEqual(layer(1, "k"), [
+      "float32",
+      ...[0, 1, 2, 3].flatMap(() => column),
+    ]);
+    // three bits of a fraction hold whole numbers up to 16, two up to 8; then the nearest even
+    const whole = Array.from({ length: 32 }, (_, index) => index);
+    const even = (value: number, step: number): number => {
+      const [low, rest] = [Math.floor(value / step), value % step];
+      return step *
+        (low + Number(rest > step / 2 || rest === step / 2 && low % 2 === 1));
+    };
+    assert.deepEqual(layer(0, "k"), [
+      "float32",
+      ...whole.map((value) => even(value, value < 16 ? 1 : 2)),
+    ]);
+    assert.deepEqual(layer(0, "v"), [
+      "float32",
+      ...whole.map((value) => -even(value, value < 8 ? 1 : value < 16 ? 2 : 4)),
+    ]);
+  });
+});
+
+Deno.test("AutoModelForCausalLM.fromPretrained() refuses quantised weights that config.json says nothing of", () => {
+  const projection = "model.layers.0.self_attn.k_proj";
+  for (
+    const name of [
+      `${projection}.weight_scale_inv`,
+      `${projection}.weight_scale`,
+      `${projection}.input_scale`,
+      `${projection}.qweight`,
+      `${projection}.scales`,
+      `${projection}.SCB`,
+      `${projection}.weight.absmax`,
+      `${projection}.weight.quant_state.bitsandbytes__nf4`,
+    ]
+  ) {
+    inFolder((folder) => {
+      const message = errorOf(() =>
+        loaded(folder, (name) => [name], { [name]: BUFFER })
+      );
+      assert.equal(
+        message.replaceAll(folder, "F"),
+        `Cannot load weights of "F": "${name}" belongs to quantised weights, the model's weights before quantisation are needed`,
+      );
+    });
+  }
+});
+
 const EMBEDDING = "model.embed_tokens.weight";
 const HEAD = "lm_head.weight";
 const BUFFER: TensorData = {

@@ -74,6 +74,13 @@ Deno.test("readTorchArchive makes views of one storage contiguous", () => {
   ]);
 });
 
+Deno.test("readTorchArchive repeats the elements of expanded views", () => {
+  const tensors = readTorchArchive(`${GOLDEN}views.bin`);
+  assert.deepEqual(tensors.get("expanded")?.shape, [2, 3]);
+  assert.deepEqual(floats(tensors.get("expanded")), [1, 1, 1, 2, 2, 2]);
+  assert.deepEqual(floats(tensors.get("repeated")), [5, 5, 5, 5]);
+});
+
 Deno.test("readTorchArchiveIndex gives places that can be mapped", () => {
   const path = `${GOLDEN}views.bin`;
   const index = readTorchArchiveIndex(path);
@@ -308,11 +315,11 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
     "its pickle builds a tensor of 65 dimensions, at most 64 are possible",
   ],
   [
-    "a tensor that repeats its storage",
+    "a tensor that repeats its storage to a size that fills memory",
     {
       "r/data.pkl": pickle({ sizes: "J\0\0\0\x7f\x85", strides: "K\x00\x85" }),
     },
-    'a tensor of shape [2130706432] has more elements than its storage "0"',
+    'tensor "w" repeats the elements of its storage to 8522825728 bytes, at most 268435456 in one file are read',
   ],
 ];
 for (const [what, changes, expected] of damaged) {
