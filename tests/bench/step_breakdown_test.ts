@@ -1,4 +1,8 @@
-/** The break-down of a step: its parts add up, and what is measured is as before. */
+/**
+ * The break-down of a step: its parts add up, and what is measured is as before.
+ *
+ * @module
+ */
 
 import { strict as assert } from "node:assert";
 import {
