@@ -40,6 +40,8 @@ tokenization_auto.TOKENIZER_MAPPING_NAMES.pop("qwen2")
 tokenization_auto.MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS.add("qwen2")
 # Sums are rounded to bfloat16 in another order. The reference's own norms differ by up to 0.16 from those in float32.
 BF16_LIMITS = dict(loss=1e-2, grad_norm=0.2)
+# Where a folder of a form that transformers does not load has the model that it was made from.
+SOURCE = "source"
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 
 
@@ -142,9 +144,13 @@ def make_model(folder, family, seed, tokenizer, vocab_size):
     return f"transformers {spelling}, {form}"
 
 
+def source_of(folder):
+    return folder / SOURCE if (folder / SOURCE).exists() else folder
+
+
 def flags_for(run, folder, rows, output):
     changes = dict(RUNS[run])
-    family = json.loads((folder / "config.json").read_text())["model_type"]
+    family = json.loads((source_of(folder) / "config.json").read_text())["model_type"]
     if run == "default":
         named = DEFAULT_TARGETS.get(family, ["qkv_proj", "o_proj"] if family == "phi3" else ATTENTION)
         changes["--target_modules"] = ",".join(named)
@@ -179,7 +185,7 @@ def train(run, folder, rows, chosen):
         ours = subprocess.Popen([*chosen.deno, "task", "train", *flags_for(run, folder, rows, mine)], stdout=log,
                                 stderr=subprocess.STDOUT)
         try:
-            reference(chosen.recipe, flags_for(run, folder, rows, theirs))
+            reference(chosen.recipe, flags_for(run, source_of(folder), rows, theirs))
         finally:
             code = ours.wait()
     if code != 0:
@@ -187,7 +193,7 @@ def train(run, folder, rows, chosen):
     worst, wrong = compare.compare_states(theirs, mine)
     if run == "bf16":
         return worst, [f"{key} differs by {worst[key]:.1e}" for key, limit in BF16_LIMITS.items() if not worst[key] <= limit]
-    worst["logits"], more = compare.compare_adapters(folder, theirs, mine)
+    worst["logits"], more = compare.compare_adapters(source_of(folder), theirs, mine)
     return worst, wrong + more
 
 
