@@ -96,10 +96,11 @@ export function specialTokens(
   return found;
 }
 
-/** The tokens with a role and the extra special tokens, in order. */
+/** The tokens with a role, those that a class adds and the extra special tokens, in order. */
 export function namedTokens(
   files: TokenizerFiles,
   defaults: SpecialTokens = {},
+  ofClass: readonly string[] = [],
 ): DeclaredToken[] {
   const sources = sourcesOf(files);
   const named = ROLES.map((role) =>
@@ -112,7 +113,9 @@ export function namedTokens(
     : isJsonObject(extra)
     ? Object.values(extra)
     : [];
-  return [...named, ...extras].map((value) => declaredToken(value, true))
+  return [...named, ...ofClass, ...extras].map((value) =>
+    declaredToken(value, true)
+  )
     .filter((token) => token !== null);
 }
 

@@ -1,14 +1,18 @@
 /**
  * What AutoTokenizer of transformers 5 makes of a tokenizer folder, as the JSON
- * that the tokenizers library reads. A folder that names the Llama class gets
- * that class's own pre-tokenizer and decoder around its vocabulary; any other
- * keeps its tokenizer.json, and so does a byte-level one that names it wrongly,
- * where transformers would lose the text. Plain data, no native code.
+ * that the tokenizers library reads. A folder whose class transformers builds anew
+ * gets that class's own steps around its vocabulary; any other keeps its
+ * tokenizer.json. Plain data, no native code.
  *
  * @module
  */
 
-import { differsFromClass } from "./byte_level_parts.ts";
+import {
+  classNamed,
+  plainName,
+  type RebuiltClass,
+  rebuiltClass,
+} from "./rebuilt_classes.ts";
 import {
   type AddedToken,
   addedTokens,
@@ -31,55 +35,26 @@ export interface TokenizerSpec {
   readonly json: JsonObject;
   /** Tokens by role, such as `bos_token`. */
   readonly special: SpecialTokens;
-  /** Whether the class that the folder names would build another tokenizer than its tokenizer.json. */
-  readonly isMisnamed: boolean;
+  /** Name of the class that built the steps around the vocabulary, null for none. */
+  readonly builtBy: string | null;
   /** Texts of all special tokens, left out of decoded text on demand. */
   readonly specialContents: ReadonlySet<string>;
 }
 
-const LLAMA_DEFAULTS: SpecialTokens = {
-  bos_token: "<s>",
-  eos_token: "</s>",
-  unk_token: "<unk>",
-};
-
-/** Special tokens that `CodeLlamaTokenizer` adds to those of its files. */
-const CODE_LLAMA_TOKENS = [
-  "▁<PRE>",
-  "▁<MID>",
-  "▁<SUF>",
-  "▁<EOT>",
-  "<FILL_ME>",
-];
-
-/**
- * Families for which transformers 5.18 keeps tokenizer.json even where the
- * folder names the Llama class (`models/auto/tokenization_auto.py`: registered
- * with the plain backend, or listed as having an incorrect class).
- */
-const KEEPS_TOKENIZER_JSON: ReadonlySet<unknown> = new Set(
-  ("mistral mixtral ministral ministral3 phi3 phimoe internlm2 minicpm3 " +
-    "granite granitemoe stablelm olmo2 olmo3 glm glm4 persimmon nemotron " +
-    "deepseek_v2 deepseek_v3 ernie4_5 ernie4_5_moe hyperclovax jamba arctic")
-    .split(" "),
-);
-
 /** Decides how a folder's tokenizer is built. */
 export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
-  const name = className(files);
-  const isCode = /^CodeLlamaTokenizer(Fast)?$/.test(name);
-  const isNamedLlama = isCode || /^LlamaTokenizer(Fast)?$/.test(name);
-  const asLlama = isNamedLlama &&
-    !KEEPS_TOKENIZER_JSON.has(files.modelConfig["model_type"]) &&
-    isSentencePieceBpe(files.tokenizer);
-  const defaults = files.partsDefaults ?? (asLlama ? LLAMA_DEFAULTS : {});
-  const base = asLlama ? llamaJson(files, isCode) : files.tokenizer;
-  const extra = asLlama && isCode ? CODE_LLAMA_TOKENS : [];
-  const added = withIds(files, asLlama, defaults, extra);
+  const isParts = files.partsDefaults !== undefined;
+  const rebuilt = isParts ? classNamed(files.partsClass) : rebuiltClass(files);
+  const defaults = files.partsDefaults ?? rebuilt?.defaults ?? {};
+  const added = withIds(files, { rebuilt, defaults });
   const special = specialTokens(files, defaults);
-  const around = files.partsDefaults === undefined
+  const base = isParts || rebuilt === null
+    ? files.tokenizer
+    : rebuiltJson(files, rebuilt, special);
+  const frame = isParts ? files.config : rebuilt?.frame ?? null;
+  const around = frame === null
     ? {}
-    : { post_processor: textFrame(files.config, special, added) };
+    : { post_processor: textFrame(frame, special, added) };
   return {
     // limits of an earlier use that were saved with the file do not apply
     json: {
@@ -90,9 +65,7 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
       padding: null,
     },
     special,
-    isMisnamed: isNamedLlama && !asLlama ||
-      files.partsClass === undefined &&
-        differsFromClass(files.tokenizer, name, files.config),
+    builtBy: rebuilt?.name ?? null,
     specialContents: new Set(
       added.filter((token) => token.special).map((token) => token.content),
     ),
@@ -104,17 +77,16 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
  * config.json, for the same ids; null where it needs no other one.
  */
 export function savedClass(
-  { config, modelConfig, partsClass }: TokenizerFiles,
-  { isMisnamed }: TokenizerSpec,
+  { config, modelConfig }: TokenizerFiles,
+  { builtBy }: TokenizerSpec,
 ): string | null {
-  if (isMisnamed) return "PreTrainedTokenizerFast";
-  if (typeof config["tokenizer_class"] === "string") return null;
-  const named = partsClass ?? modelConfig["tokenizer_class"];
-  return typeof named === "string" ? named : null;
-}
-
-function className({ config, modelConfig }: TokenizerFiles): string {
-  return String(config["tokenizer_class"] ?? modelConfig["tokenizer_class"]);
+  const named = config["tokenizer_class"];
+  if (builtBy !== null) return plainName(named) === builtBy ? null : builtBy;
+  if (classNamed(named) !== null) return "PreTrainedTokenizerFast";
+  if (typeof named === "string") return null;
+  const ofModel = modelConfig["tokenizer_class"];
+  if (classNamed(ofModel) !== null) return "PreTrainedTokenizerFast";
+  return typeof ofModel === "string" ? ofModel : null;
 }
 
 /** The tokens around a text where no tokenizer.json says which, null for none. */
@@ -151,52 +123,17 @@ function textFrame(
   };
 }
 
-function isSentencePieceBpe(tokenizer: JsonObject): boolean {
-  const model = tokenizer["model"];
-  const isBpe = isJsonObject(model) && Array.isArray(model["merges"]);
-  const steps = JSON.stringify([
-    tokenizer["pre_tokenizer"],
-    tokenizer["decoder"],
-  ]);
-  return isBpe && !steps.includes('"ByteLevel"');
-}
-
-/** `__init__` of `LlamaTokenizer` or `CodeLlamaTokenizer` around the file's vocabulary. */
-function llamaJson(
+/** The class's own steps around the file's vocabulary and merges. */
+function rebuiltJson(
   { tokenizer, config }: TokenizerFiles,
-  isCode: boolean,
+  rebuilt: RebuiltClass,
+  special: SpecialTokens,
 ): JsonObject {
-  const addPrefixSpace = (config["add_prefix_space"] ?? true) === true;
-  const isLegacy = config["legacy"] === true && !isCode;
-  const scheme = isLegacy ? "always" : "first";
-  const strip = { type: "Strip", content: " ", start: 1, stop: 0 };
   return {
     ...tokenizer,
-    normalizer: null,
-    pre_tokenizer: {
-      type: "Metaspace",
-      replacement: "▁",
-      prepend_scheme: addPrefixSpace ? scheme : "never",
-      split: false,
-    },
-    decoder: {
-      type: "Sequence",
-      decoders: [
-        { type: "Replace", pattern: { String: "▁" }, content: " " },
-        { type: "ByteFallback" },
-        { type: "Fuse" },
-        ...(addPrefixSpace || isCode ? [strip] : []),
-      ],
-    },
+    ...rebuilt.parts(config),
     model: {
-      type: "BPE",
-      dropout: null,
-      unk_token: null,
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: true,
-      byte_fallback: true,
-      ignore_merges: false,
+      ...rebuilt.model(special),
       vocab: vocabularyOf(tokenizer),
       merges: (tokenizer["model"] as JsonObject)["merges"],
     },
@@ -209,9 +146,10 @@ function llamaJson(
  */
 function withIds(
   files: TokenizerFiles,
-  asLlama: boolean,
-  defaults: SpecialTokens,
-  extra: readonly string[],
+  { rebuilt, defaults }: {
+    readonly rebuilt: RebuiltClass | null;
+    readonly defaults: SpecialTokens;
+  },
 ): AddedToken[] {
   const vocabulary = vocabularyOf(files.tokenizer);
   const tokens = new Map<string, AddedToken>();
@@ -224,19 +162,20 @@ function withIds(
     tokens.set(token.content, { ...token, id: known });
   };
   for (
-    const value of asLlama ? [] : jsonList(files.tokenizer["added_tokens"])
+    const value of rebuilt !== null
+      ? []
+      : jsonList(files.tokenizer["added_tokens"])
   ) {
     const token = declaredToken(value, false);
     if (token) add(token, Number(value["id"]));
   }
   for (const token of addedTokens(files)) add(token);
-  for (
-    const token of [
-      ...namedTokens(files, defaults),
-      ...extra.map((content) => declaredToken(content, true)!),
-    ]
-  ) {
+  const named = namedTokens(files, defaults, rebuilt?.extra);
+  for (const token of named) {
     if (!tokens.has(token.content)) add(token);
+  }
+  if (rebuilt?.plainSpecials) {
+    for (const { content } of named) add(declaredToken(content, true)!);
   }
   return [...tokens.values()];
 }

@@ -170,7 +170,7 @@ function assemble(
     native: tokenizer,
     encoder: tokenizer,
     limits: NO_LIMITS,
-    spec: { json: {}, special, isMisnamed: false, specialContents },
+    spec: { json: {}, special, builtBy: null, specialContents },
   };
 }
 
