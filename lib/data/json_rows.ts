@@ -4,102 +4,150 @@
  * @module
  */
 
-import type { Located, Problem } from "./row_text.ts";
+import {
+  type ArrayElement,
+  arrayElements,
+  isArrayAlone,
+} from "./json_array.ts";
+import {
+  lineBlocks,
+  type Located,
+  type Problem,
+  type Problems,
+} from "./row_text.ts";
+
+/** The longest text that is tried as one object. */
+const LONGEST_OBJECT = 2 ** 26;
 
 /**
- * The values of a JSON array, or else of the lines of `text`, blank ones left out.
- * What is not JSON is added to `problems`.
+ * The values of a JSON array, or else of the lines of a text, blank ones left out.
+ * `pieces` gives the text from its beginning. What is not JSON is added to
+ * `problems`.
  */
-export function jsonRows(text: string, problems: Problem[]): Located[] {
-  const lines = text.split(/\r\n?|\n/);
-  if (isJsonArray(text, lines)) return parseArray(text, problems);
-  const values: Located[] = [];
-  for (const [index, line] of lines.entries()) {
-    if (line.trim() === "") continue;
-    try {
-      values.push({ line: index + 1, value: JSON.parse(line) });
-    } catch (error) {
-      problems.push(syntaxProblem(error, index + 1, line));
+export function* jsonRows(
+  pieces: () => Iterable<string>,
+  problems: Problems,
+): Generator<Located> {
+  const beginning = firstCharacter(pieces());
+  if (beginning === "[" && isArrayAlone(pieces())) {
+    yield* arrayRows(pieces(), problems);
+  } else {
+    yield* lineRows(pieces(), {
+      problems,
+      whole: beginning === "{" ? () => oneObject(pieces()) : () => null,
+    });
+  }
+}
+
+function firstCharacter(pieces: Iterable<string>): string | undefined {
+  for (const piece of pieces) {
+    const text = piece.trimStart();
+    if (text !== "") return text[0];
+  }
+  return undefined;
+}
+
+/** `whole` tells what is wrong with the file as a whole, where that says more. */
+function* lineRows(
+  pieces: Iterable<string>,
+  { problems, whole }: {
+    readonly problems: Problems;
+    readonly whole: () => Problem | null;
+  },
+): Generator<Located> {
+  let isFirst = true;
+  for (const { line: start, lines } of lineBlocks(pieces, problems)) {
+    for (const [index, text] of lines.entries()) {
+      if (problems.areEnough) return;
+      if (text.trim() === "") continue;
+      const line = start + index;
+      const found = parsed(text);
+      if ("value" in found) yield { line, value: found.value };
+      else {
+        const problem = isFirst ? whole() : null;
+        problems.add(problem ?? syntaxProblem(found.error, { line, text }));
+        if (problem !== null) return;
+      }
+      isFirst = false;
     }
   }
-  return problems.length > 0 ? oneObject(text, problems, values) : values;
 }
 
-/** An array, unless the first line is a whole one and others follow. */
-function isJsonArray(text: string, lines: readonly string[]): boolean {
-  if (!text.trimStart().startsWith("[")) return false;
-  const filled = lines.filter((line) => line.trim() !== "");
-  return filled.length === 1 || parsed(filled[0] ?? "") === undefined;
-}
+type Parsed = { readonly value: unknown } | { readonly error: unknown };
 
-function parsed(text: string): unknown {
+function parsed(text: string): Parsed {
   try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
+    return { value: JSON.parse(text) };
+  } catch (error) {
+    return { error };
   }
 }
 
 /** One object spread over lines gets one problem instead of one a line. */
-function oneObject(
-  text: string,
-  problems: Problem[],
-  values: Located[],
-): Located[] {
-  if (parsed(text) === undefined) return values;
-  problems.length = 0;
-  problems.push({
+function oneObject(pieces: Iterable<string>): Problem | null {
+  const all: string[] = [];
+  let length = 0;
+  for (const piece of pieces) {
+    length += piece.length;
+    if (length > LONGEST_OBJECT) return null;
+    all.push(piece);
+  }
+  return "error" in parsed(all.join("")) ? null : {
     line: 1,
     what:
       "the file is one JSON object over several lines, write each row on one line or all rows as a JSON array",
-  });
-  return [];
+  };
 }
 
-function parseArray(text: string, problems: Problem[]): Located[] {
-  try {
-    const values: unknown[] = JSON.parse(text);
-    const lines = elementLines(text);
-    return values.map((value, index) => ({ line: lines[index] ?? 1, value }));
-  } catch (error) {
-    problems.push(syntaxProblem(error, null, text));
-    return [];
+/** The elements of an array up to the first that is not JSON. */
+function* arrayRows(
+  pieces: Iterable<string>,
+  problems: Problems,
+): Generator<Located> {
+  for (const element of arrayElements(pieces, problems)) {
+    if (problems.areEnough) return;
+    const found = parsed(element.text);
+    if ("error" in found || element.end.character === null) {
+      return problems.add(elementProblem(element, found));
+    }
+    yield { line: element.line, value: found.value };
   }
 }
 
-/** Lines on which the elements of a valid JSON array begin. */
-function elementLines(text: string): number[] {
-  const starts: number[] = [];
-  let depth = 0;
-  let line = 1;
-  let awaited = false;
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]!;
-    if (character === "\n") line++;
-    if (character <= " ") continue;
-    if (awaited && character !== "]") starts.push(line);
-    if (character === '"') at = endOfString(text, at);
-    const opens = character === "[" || character === "{";
-    if (opens) depth++;
-    if (character === "]" || character === "}") depth--;
-    awaited = depth === 1 &&
-      (character === "," || (opens && starts.length === 0));
+/** What is wrong with an element, by its place in the file. */
+function elementProblem(
+  { line, column, text, end: { character, ...end } }: ArrayElement,
+  found: Parsed,
+): Problem {
+  if (!("error" in found) || isCutOff(found.error)) {
+    return {
+      ...end,
+      what: `the line is not JSON, unexpected ${
+        character === null ? "end of JSON input" : `token '${character}'`
+      }`,
+    };
   }
-  return starts;
+  const problem = syntaxProblem(found.error, { line: 1, text });
+  const what = problem.what.replace(
+    /unexpected non-whitespace character after JSON$/,
+    "expected ',' or ']' after array element",
+  );
+  return problem.column === undefined ? { line, what } : {
+    line: line + problem.line - 1,
+    column: problem.line === 1 ? column + problem.column - 1 : problem.column,
+    what,
+  };
 }
 
-/** Index of the quote that ends the JSON string that begins at `start`. */
-function endOfString(text: string, start: number): number {
-  let at = start + 1;
-  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
-  return at;
+/** Whether the text is only the beginning of a value. */
+function isCutOff(error: unknown): boolean {
+  return error instanceof Error && error.message.includes("end of JSON");
 }
 
-/** V8 tells the place in some messages; `line` is given for a single line. */
+/** V8 tells the place in some messages, from the line that the text begins on. */
 function syntaxProblem(
   error: unknown,
-  line: number | null,
-  text: string,
+  { line, text }: { readonly line: number; readonly text: string },
 ): Problem {
   const message = error instanceof Error ? error.message : String(error);
   const place = /\(line (\d+) column (\d+)\)/.exec(message);
@@ -108,15 +156,15 @@ function syntaxProblem(
     .replace(/, (?:\.\.\.)?".*is not valid JSON$/s, "");
   const what = `the line is not JSON, ${lowerFirst(reason)}`;
   if (place) {
-    return { line: line ?? Number(place[1]), column: Number(place[2]), what };
+    return {
+      line: line + Number(place[1]) - 1,
+      column: Number(place[2]),
+      what,
+    };
   }
-  const end = text.trimEnd();
-  if (!message.includes("end of JSON")) return { line: line ?? 1, what };
-  return {
-    line: line ?? end.split("\n").length,
-    column: end.length - end.lastIndexOf("\n"),
-    what,
-  };
+  return isCutOff(error)
+    ? { line, column: text.trimEnd().length + 1, what }
+    : { line, what };
 }
 
 function lowerFirst(text: string): string {

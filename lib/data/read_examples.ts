@@ -8,7 +8,7 @@
 import { InputError, quoted } from "../input_error.ts";
 import { csvRows } from "./csv_rows.ts";
 import { jsonRows } from "./json_rows.ts";
-import type { TrainingRow } from "./prompt_format.ts";
+import type { Message, TrainingRow } from "./prompt_format.ts";
 import {
   noRowProblem,
   otherShapeProblem,
@@ -16,7 +16,13 @@ import {
   type RowShape,
   shapeNamed,
 } from "./row_shapes.ts";
-import { type Problem, readText } from "./row_text.ts";
+import {
+  type Located,
+  NotUtf8,
+  notUtf8Lines,
+  Problems,
+  textPieces,
+} from "./row_text.ts";
 import { isJsonRow } from "./row_values.ts";
 
 /** One row of a file: what is said in it, and where it stands. */
@@ -31,8 +37,11 @@ export interface Example extends TrainingRow {
 export interface ReadOptions {
   /** Name of the rows' shape. Default "auto": the keys of the first row tell. */
   readonly shape?: string;
+  /** More rows are refused before they fill the memory. Default 5 million. */
+  readonly mostRows?: number;
 }
 
+const MOST_ROWS = 5_000_000;
 const MOST_SHOWN = 20;
 
 /**
@@ -53,32 +62,30 @@ const MOST_SHOWN = 20;
  */
 export function readExamples(
   path: string,
-  { shape: asked = "auto" }: ReadOptions = {},
+  { shape = "auto", mostRows = MOST_ROWS }: ReadOptions = {},
 ): Example[] {
-  const problems: Problem[] = [];
-  const text = readText(path, problems);
+  const problems = new Problems();
+  const reading: Reading = {
+    examples: [],
+    shape: shape === "auto" ? null : shapeNamed(shape),
+  };
   const isCsv = /\.csv(?:\.gz)?$/i.test(path);
-  const read = isCsv ? csvRows : jsonRows;
-  const values = problems.length > 0 ? [] : read(text, problems);
-  const shape = asked === "auto"
-    ? shapeOf(values[0]?.value)
-    : shapeNamed(asked);
-  const examples: Example[] = [];
-  for (const { line, value } of values) {
-    const found = problemsOf(value, shape);
-    problems.push(...found.map((what) => ({ line, what })));
-    if (found.length > 0 || !isJsonRow(value)) continue;
-    examples.push({
-      ...shape.read(value),
-      line,
-      place: `${path}:${line}`,
-      shape: shape.name,
-    });
+  const rows = isCsv
+    ? csvRows(textPieces(path), problems)
+    : jsonRows(() => textPieces(path), problems);
+  try {
+    readRows(reading, { path, rows, problems, mostRows });
+  } catch (error) {
+    if (!(error instanceof NotUtf8)) throw error;
+    throw new InputError(
+      sentence(path, notUtf8Lines(path), reading.shape),
+      { cause: error },
+    );
   }
-  if (problems.length > 0) {
-    throw new InputError(sentence(path, problems, shape));
+  if (problems.count > 0) {
+    throw new InputError(sentence(path, problems, reading.shape));
   }
-  if (examples.length > 0) return examples;
+  if (reading.examples.length > 0) return reading.examples;
   throw new InputError(
     `Cannot read ${quoted(path)}: it holds no rows, ${
       isCsv
@@ -86,6 +93,59 @@ export function readExamples(
         : "one JSON object per line is"
     } needed`,
   );
+}
+
+/** What is known of a file so far. */
+interface Reading {
+  examples: Example[];
+  shape: RowShape | null;
+}
+
+function readRows(
+  reading: Reading,
+  { path, rows, problems, mostRows }: {
+    readonly path: string;
+    readonly rows: Iterable<Located>;
+    readonly problems: Problems;
+    readonly mostRows: number;
+  },
+): void {
+  const shared = new Map<string, Message>();
+  for (const { line, value } of rows) {
+    const shape = reading.shape ??= shapeOf(value);
+    for (const what of problemsOf(value, shape)) problems.add({ line, what });
+    // what comes then is read only to find all that is wrong
+    if (problems.count > 0) reading.examples = [];
+    if (problems.count > 0 || !isJsonRow(value)) continue;
+    if (reading.examples.length === mostRows) {
+      throw new InputError(
+        `Cannot read ${
+          quoted(path)
+        }: it has more than ${mostRows} rows, split it`,
+      );
+    }
+    reading.examples.push({
+      ...withShared(shape.read(value), shared),
+      line,
+      place: `${path}:${line}`,
+      shape: shape.name,
+    });
+  }
+}
+
+const MOST_SHARED = 1000;
+
+/** `row` with a system message that other rows have too only once in memory. */
+function withShared(
+  row: TrainingRow,
+  shared: Map<string, Message>,
+): TrainingRow {
+  const [first, ...others] = row.messages;
+  if (first?.role !== "system" || Object.keys(first).length > 3) return row;
+  const known = shared.get(first.content);
+  if (known !== undefined) return { ...row, messages: [known, ...others] };
+  if (shared.size < MOST_SHARED) shared.set(first.content, first);
+  return row;
 }
 
 /** The shape of a file whose first row is `row`; instruction rows where none fits. */
@@ -102,19 +162,19 @@ function problemsOf(value: unknown, shape: RowShape): string[] {
 
 function sentence(
   path: string,
-  problems: readonly Problem[],
-  shape: RowShape,
+  problems: Problems,
+  shape: RowShape | null,
 ): string {
-  const ordered = [...problems].sort((a, b) => a.line - b.line);
-  const shown = ordered.slice(0, MOST_SHOWN).map(({ line, column, what }) =>
+  const { needs } = shape ?? shapeNamed("instruction");
+  const { count, areEnough } = problems;
+  const shown = problems.first(MOST_SHOWN).map(({ line, column, what }) =>
     `${path}:${line}:${column === undefined ? "" : `${column}:`} ${what}`
   );
-  const rest = ordered.length - shown.length;
-  const count = ordered.length === 1
-    ? "1 problem"
-    : `${ordered.length} problems`;
+  const rest = count - shown.length;
   return [
-    `Cannot read ${quoted(path)}: ${count}, every row needs ${shape.needs}`,
+    `Cannot read ${quoted(path)}: ${
+      count === 1 ? "1 problem" : `${count} problems`
+    }${areEnough ? " and perhaps more" : ""}, every row needs ${needs}`,
     ...shown,
     ...(rest > 0 ? [`and ${rest} more`] : []),
   ].join("\n");
