@@ -1,152 +1,220 @@
 /**
- * `deno task bench`: times a training step of lorikeet, of plain PyTorch in
- * Python, and of transformers with peft, on this machine, one after the other.
- * Prints ratios; it checks nothing.
+ * `deno task bench`: measures speed and memory of lorikeet and of transformers with
+ * peft side by side on this machine, which must be quiet. What is measured and how:
+ * `side_by_side.ts`, `workloads.ts`.
  *
  * @module
  */
 
-import { deviceName, deviceNamed, ensureLibtorch } from "../lib/tensor/mod.ts";
-import { measureStep, type Shape } from "./step.ts";
+import { HfArgumentParser, InputError } from "../mod.ts";
+import type { SettingsOf, SettingsTable } from "../lib/arguments/mod.ts";
+import { deviceNamed, ensureLibtorch } from "../lib/tensor/mod.ts";
+import { runCommand } from "../tasks/report_error.ts";
+import { compareGeneration } from "./generation.ts";
+import { pictureOf } from "./picture.ts";
+import { comparePlainSteps } from "./plain_step.ts";
+import {
+  describeComparison,
+  describeMachine,
+  keepResult,
+  readResults,
+} from "./results.ts";
+import { compare, type Work } from "./side_by_side.ts";
+import { busyReason, type Machine, watchMachine } from "./watch.ts";
+import {
+  makeModel,
+  makeRows,
+  namesOf,
+  PROFILES,
+  type SizeName,
+  SIZES,
+} from "./workloads.ts";
 
-const ROUNDS = 5;
-
-const SHAPES: Readonly<Record<string, Shape>> = {
-  "tiny (128 wide, 4 layers)": {
-    hidden: 128,
-    layers: 4,
-    heads: 4,
-    kv_heads: 2,
-    intermediate: 384,
-    vocab: 2400,
-    batch: 16,
-    length: 64,
-    rank: 8,
-    steps: 20,
-    threads: 2,
+const SETTINGS = {
+  profile: {
+    kind: "list",
+    default: ["recipe", "mixed", "long"],
+    help: "What is measured: recipe (rows with a shared instruction of 540 " +
+      "tokens), mixed (short and long rows without one), long (2,048 tokens); " +
+      "step (one step against plain PyTorch too), generation, rows " +
+      "(tokenising), load (of a model)",
   },
-  "small (512 wide, 8 layers)": {
-    hidden: 512,
-    layers: 8,
-    heads: 8,
-    kv_heads: 8,
-    intermediate: 1408,
-    vocab: 8192,
-    batch: 4,
-    length: 128,
-    rank: 8,
-    steps: 5,
-    threads: 2,
+  size: {
+    kind: "list",
+    default: ["15M", "135M"],
+    help: "Models: 15M, 135M, 500M, and 7B on a GPU; random weights",
   },
-};
+  precision: {
+    kind: "list",
+    default: ["fp32"],
+    help: "fp32, bf16",
+  },
+  rounds: {
+    kind: "int",
+    default: 3,
+    help: "How often both are measured, in turn; medians are shown",
+  },
+  steps: {
+    kind: "int",
+    default: null,
+    help: "Steps that are timed after the first; none: by size, 2 to 8",
+  },
+  batch: {
+    kind: "int",
+    default: null,
+    help: "Rows of a batch; none: by profile and size, 1 to 16",
+  },
+  busy: {
+    kind: "bool",
+    default: false,
+    help: "Measure although other programs use the processors",
+  },
+  svg: {
+    kind: "bool",
+    default: false,
+    help: "Only draw bench/results.svg from the results",
+  },
+  results: {
+    kind: "str",
+    default: "bench/results.json",
+    isPath: true,
+    help: "Where results are kept, the newest of each kind",
+  },
+} as const satisfies SettingsTable;
 
-/** The sizes of Llama-2-7B with Atom's vocabulary. */
-const SEVEN_BILLION: Shape = {
-  hidden: 4096,
-  layers: 32,
-  heads: 32,
-  kv_heads: 32,
-  intermediate: 11008,
-  vocab: 65000,
-  batch: 4,
-  length: 512,
-  rank: 8,
-  steps: 10,
-  threads: 8,
-};
+type Settings = SettingsOf<typeof SETTINGS>;
 
-/** Duration of the Python script's median step in milliseconds. */
-function measurePython(shape: Shape, through: "plain" | "peft"): number | null {
-  const { success, stdout, stderr } = new Deno.Command("python3", {
-    args: [
-      "bench/baseline_step.py",
-      JSON.stringify(shape),
-      "--through",
-      through,
-    ],
-  }).outputSync();
-  if (!success) {
-    const words = new TextDecoder().decode(stderr).trim().split("\n").at(-1);
-    console.error(`The ${through} baseline did not run: ${words}`);
-    return null;
-  }
-  const text = new TextDecoder().decode(stdout).trim().split("\n").at(-1)!;
-  return JSON.parse(text).median_ms;
+/** Models, rows and caches, kept for the next time. */
+const SCRATCH = ".cache/bench";
+const PRECISIONS = ["fp32", "bf16"] as const;
+const TRAINING = Object.keys(PROFILES) as (keyof typeof PROFILES)[];
+const OTHERS = ["step", "generation", "rows", "load"] as const;
+/** Seconds for which processors are watched, at first and before each run. */
+const WATCHED = { first: 3, again: 1 };
+const NEW_TOKENS = 64;
+
+/** The machine; refuses a busy one, unless the user wants it so. */
+function quietMachine(seconds: number, { busy }: Settings): Machine {
+  const machine = watchMachine(seconds);
+  const reason = busyReason(machine);
+  if (reason === null) return machine;
+  if (!busy) throw new InputError(reason);
+  const share = Math.round(100 * machine.idle);
+  console.log(`The machine is busy: ${share} % of its processors are idle`);
+  return machine;
 }
 
-/** The best of all rounds: other work on the machine can only add time. */
-function best(values: readonly (number | null)[]): number | null {
-  const known = values.filter((value): value is number => value !== null);
-  return known.length === 0 ? null : Math.min(...known);
+/** Every combination that is asked for, smallest models first. */
+function worksOf(settings: Settings): Work[] {
+  const sizes = namesOf(
+    settings.size,
+    Object.keys(SIZES) as SizeName[],
+    "size",
+  );
+  const precisions = namesOf(settings.precision, PRECISIONS, "precision");
+  const profiles = TRAINING.filter((it) => settings.profile.includes(it));
+  return sizes.flatMap((size) =>
+    precisions.flatMap((precision) =>
+      profiles.map((profile) => ({
+        profile,
+        size,
+        precision,
+        batch: settings.batch ?? SIZES[size].batch[profile],
+        steps: settings.steps ?? SIZES[size].steps,
+        rounds: settings.rounds,
+      }))
+    )
+  );
+}
+
+function checkSettings({ rounds, steps, batch, size }: Settings): void {
+  for (const [name, value] of Object.entries({ rounds, steps, batch })) {
+    if (value === null || value >= 1) continue;
+    throw new InputError(
+      `Cannot measure with --${name} ${value}: it must be at least 1`,
+      { exitCode: 2 },
+    );
+  }
+  const needsGpu = Object.entries(SIZES).some(([name, sizes]) =>
+    size.includes(name) && "needsGpu" in sizes
+  );
+  if (!needsGpu || deviceNamed("auto").type !== "cpu") return;
+  throw new InputError(
+    "Cannot measure 7B: there is no CUDA device, and on a CPU a step would " +
+      "take half an hour",
+  );
+}
+
+/** Runs one of the Python scripts that measure both themselves. */
+function runScript(name: string, words: readonly string[]): void {
+  const { success } = new Deno.Command("python3", {
+    args: [`bench/${name}.py`, ...words, "--deno", Deno.execPath()],
+    stdout: "inherit",
+    stderr: "inherit",
+  }).outputSync();
+  if (!success) {
+    throw new InputError(`Cannot measure ${name}: the script failed`);
+  }
+}
+
+async function measureOther(
+  name: typeof OTHERS[number],
+  settings: Settings,
+): Promise<void> {
+  const { rounds } = settings;
+  if (name === "step") return comparePlainSteps(rounds);
+  if (name === "load") {
+    return runScript(name, [`${SCRATCH}/load`, "--repeats", `${rounds}`]);
+  }
+  if (name === "rows") {
+    const rows = await makeRows(SCRATCH, "recipe");
+    const repeats = ["--repeats", `${rounds}`];
+    return runScript(name, [`${SCRATCH}/rows`, rows, ...repeats]);
+  }
+  for (
+    const size of new Set(
+      worksOf({ ...settings, profile: TRAINING }).map((it) => it.size),
+    )
+  ) {
+    const folder = makeModel(SCRATCH, size, "fp32");
+    console.log(`generation, ${size}`);
+    compareGeneration(folder, { rounds, newTokens: NEW_TOKENS });
+  }
 }
 
 async function main(): Promise<void> {
-  const { version, folder } = await ensureLibtorch();
-  console.log(`libtorch ${version} in ${folder}`);
-  for (const [name, shape] of Object.entries(SHAPES)) {
-    const here: number[] = [];
-    const plain: (number | null)[] = [];
-    const peft: (number | null)[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      plain.push(measurePython(shape, "plain"));
-      here.push(measureStep(shape));
-      peft.push(measurePython(shape, "peft"));
-    }
-    report(name, { here: best(here)!, plain: best(plain), peft: best(peft) });
+  const parser = new HfArgumentParser(
+    [{ title: "bench arguments", table: SETTINGS }],
+    { prog: "deno task bench" },
+  );
+  const parsed = parser.parseArgsIntoDataclasses(Deno.args);
+  if ("help" in parsed) return console.log(parsed.help);
+  const [settings] = parsed;
+  if (settings.svg) {
+    const picture = pictureOf(readResults(settings.results));
+    return Deno.writeTextFileSync("bench/results.svg", picture);
   }
-  benchDevice();
-}
-
-/** A step of a model with the sizes of a 7B in bfloat16, if there is a CUDA device. */
-function benchDevice(): void {
-  const device = deviceNamed("auto");
-  if (device.type === "cpu") {
-    console.log("7B: not measured, there is no CUDA device");
-    return;
-  }
-  for (const checkpointing of [false, true]) {
-    let memory = "";
-    const milliseconds = measureStep(SEVEN_BILLION, {
-      device,
-      checkpointing,
-      dtype: "bfloat16",
-      onDone: () => memory = deviceMemory(),
+  const asked = namesOf(settings.profile, [...TRAINING, ...OTHERS], "profile");
+  const works = worksOf(settings);
+  const { version } = await ensureLibtorch();
+  checkSettings(settings);
+  const machine = describeMachine(quietMachine(WATCHED.first, settings));
+  console.log(`${machine}; libtorch ${version}`);
+  Deno.mkdirSync(SCRATCH, { recursive: true });
+  for (const work of works) {
+    const comparison = await compare(work, SCRATCH, () => {
+      quietMachine(WATCHED.again, settings);
     });
-    const { batch, length } = SEVEN_BILLION;
-    const speed = Math.round(batch * length / milliseconds * 1000);
-    console.log(
-      `7B in bfloat16 on ${
-        deviceName(device)
-      }, checkpointing ${checkpointing}: ` +
-        `${
-          milliseconds.toFixed(0)
-        } ms a step, ${speed} tokens/s, memory ${memory}`,
-    );
+    console.log(describeComparison(comparison));
+    const date = new Date().toISOString().slice(0, 10);
+    keepResult(settings.results, {
+      ...comparison,
+      ...{ date, machine, libtorch: version },
+    });
+  }
+  for (const name of OTHERS.filter((it) => asked.includes(it))) {
+    await measureOther(name, settings);
   }
 }
 
-/**
- * GPU memory in use by all processes, as the driver reports it; libtorch's
- * cache keeps the peak.
- */
-function deviceMemory(): string {
-  const { stdout } = new Deno.Command("nvidia-smi", {
-    args: ["--query-gpu=memory.used", "--format=csv,noheader"],
-  }).outputSync();
-  return new TextDecoder().decode(stdout).trim();
-}
-
-function report(
-  name: string,
-  times: { here: number; plain: number | null; peft: number | null },
-): void {
-  const against = (other: number | null): string =>
-    other === null
-      ? "not measured"
-      : `${other.toFixed(1)} ms, ratio ${(times.here / other).toFixed(2)}`;
-  console.log(`${name}: lorikeet ${times.here.toFixed(1)} ms a step`);
-  console.log(`  plain PyTorch:       ${against(times.plain)}`);
-  console.log(`  transformers + peft: ${against(times.peft)}`);
-}
-
-if (import.meta.main) main();
+if (import.meta.main) runCommand(main);

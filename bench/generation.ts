@@ -1,8 +1,9 @@
 /**
  * Tokens a second of greedy generation, of lorikeet and of transformers' `generate`
- * in turn, on the model folder that is named; medians of the rounds:
- * `deno run -A bench/generation.ts FOLDER [ROUNDS] [NEW_TOKENS]`. Also tells how
- * many tokens of the answers agree before the first that differs.
+ * in turn, on the model folder that is named; medians of the rounds. Also tells how
+ * many tokens of the answers agree before the first that differs. Either
+ * `deno task bench --profile generation --size 135M`, or on any model
+ * `deno run -A bench/generation.ts FOLDER [ROUNDS] [NEW_TOKENS]`.
  *
  * @module
  */
@@ -10,6 +11,7 @@
 import { AutoModelForCausalLM } from "../lib/architectures/mod.ts";
 import { generateBatch } from "../lib/generation/mod.ts";
 import { ensureLibtorch, setThreads } from "../lib/tensor/mod.ts";
+import { median } from "./side_by_side.ts";
 
 const PROMPT_TOKENS = 64;
 const BATCHES = [1, 8] as const;
@@ -52,10 +54,6 @@ function measurePython(task: Task): Result {
   return JSON.parse(text);
 }
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
-}
-
 /** How many tokens agree before the first that differs, in all rows together. */
 function agreement(ours: Result, theirs: Result): number {
   return ours.ids.reduce((count, row, at) => {
@@ -82,13 +80,11 @@ function compare(task: Task, rounds: number): void {
   );
 }
 
-async function main(
-  [folder, rounds = "3", tokens = "64"]: readonly string[],
-): Promise<void> {
-  if (folder === undefined) {
-    throw new Error("Cannot measure: name the folder of a model");
-  }
-  await ensureLibtorch();
+/** Compares both types and both batches on the model in `folder`, and prints the results. */
+export function compareGeneration(
+  folder: string,
+  { rounds, newTokens }: { rounds: number; newTokens: number },
+): void {
   const threads = navigator.hardwareConcurrency;
   setThreads(threads);
   for (const dtype of DTYPES) {
@@ -99,9 +95,20 @@ async function main(
           (_, at) => 100 + 37 * at + 11 * row,
         ));
       const task = { folder, dtype, prompts, threads };
-      compare({ ...task, new_tokens: Number(tokens) }, Number(rounds));
+      compare({ ...task, new_tokens: newTokens }, rounds);
     }
   }
+}
+
+async function main(
+  [folder, rounds = "3", tokens = "64"]: readonly string[],
+): Promise<void> {
+  if (folder === undefined) {
+    throw new Error("Cannot measure: name the folder of a model");
+  }
+  await ensureLibtorch();
+  const chosen = { rounds: Number(rounds), newTokens: Number(tokens) };
+  compareGeneration(folder, chosen);
 }
 
 if (import.meta.main) main(Deno.args);

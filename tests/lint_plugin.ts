@@ -23,7 +23,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ["lib/generation"],
   ["lib/training"],
   ["mod.ts"],
-  ["tasks", "bench"],
+  ["tasks"],
+  ["bench"],
 ];
 
 /** Places above `lib/tensor` in the table that must not see `ffi` either. */

@@ -21,6 +21,11 @@ export const ENVIRONMENT = {
   LIBTORCH: libraries().folder,
 };
 
+/** The file that `deno task NAME` runs. */
+function fileOf(name: string): string {
+  return name === "bench" ? "bench/bench.ts" : `tasks/${name}.ts`;
+}
+
 /** The task `name` with `flags`, and `env` over {@linkcode ENVIRONMENT}. */
 export function taskCommand(
   name: string,
@@ -29,7 +34,7 @@ export function taskCommand(
 ): Deno.Command {
   return new Deno.Command(Deno.execPath(), {
     args: [
-      ...["run", "-q", `-P=${name}`, "--no-prompt", `tasks/${name}.ts`],
+      ...["run", "-q", `-P=${name}`, "--no-prompt", fileOf(name)],
       ...flags,
     ],
     env: { ...ENVIRONMENT, ...env },
