@@ -67,7 +67,8 @@ const SETTINGS = {
   busy: {
     kind: "bool",
     default: false,
-    help: "Measure although other programs use the processors",
+    help: "Measure although other programs use the processors, and do not " +
+      "keep the results",
   },
   svg: {
     kind: "bool",
@@ -202,10 +203,12 @@ async function main(): Promise<void> {
   console.log(`${machine}; libtorch ${version}`);
   Deno.mkdirSync(SCRATCH, { recursive: true });
   for (const work of works) {
-    const comparison = await compare(work, SCRATCH, () => {
+    const comparison = await compare(work, SCRATCH, (who) => {
       quietMachine(WATCHED.again, settings);
+      console.log(`${work.profile} ${work.size} ${work.precision}: ${who}`);
     });
     console.log(describeComparison(comparison));
+    if (settings.busy) continue;
     const date = new Date().toISOString().slice(0, 10);
     keepResult(settings.results, {
       ...comparison,

@@ -204,27 +204,28 @@ function checkLosses(work: Work, files: Files): number {
 }
 
 /**
- * Measures both, in turn, after `beforeEach` of every run.
+ * Measures both, in turn, and calls `beforeEach` before every run.
  *
  * @throws {InputError} when a program fails, or losses without dropout differ.
  */
 export async function compare(
   work: Work,
   scratch: string,
-  beforeEach: () => void,
+  beforeEach: (who: string) => void,
 ): Promise<Comparison> {
   const files = {
     model: makeModel(scratch, work.size, work.precision),
     rows: await makeRows(scratch, work.profile),
     scratch,
   };
+  beforeEach("are losses without dropout equal");
   const difference = checkLosses(work, files);
   const timed = { files, steps: 1 + work.steps, dropout: 0.1 };
   const { batch } = work;
   const rounds = Array.from({ length: work.rounds }, () => {
-    beforeEach();
+    beforeEach("transformers + peft");
     const { run, tokens } = runOnce("reference", work, timed);
-    beforeEach();
+    beforeEach("lorikeet");
     const ours = runOnce("lorikeet", work, timed);
     return {
       reference: measuresOf(run, { batch, tokens }),
