@@ -32,7 +32,7 @@ export function readResults(path: string): Result[] {
 }
 
 /** `results` with `fresh` in the place of an older one of its kind, or at the end. */
-export function withResult(
+function withResult(
   results: readonly Result[],
   fresh: Result,
 ): Result[] {

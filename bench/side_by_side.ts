@@ -66,7 +66,7 @@ interface Files {
 }
 
 /** The measures of several runs: the median of each. */
-export function medianMeasures(rounds: readonly Measures[]): Measures {
+function medianMeasures(rounds: readonly Measures[]): Measures {
   const of = (name: keyof Measures): number =>
     median(rounds.map((each) => each[name]));
   return {
