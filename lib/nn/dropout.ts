@@ -33,8 +33,8 @@ export function dropout(input: Tensor, p: number): Dropped {
 }
 
 /**
- * What {@linkcode dropout} multiplies an input of `shape` with on a CPU: a `bool`
- * for each element.
+ * What {@linkcode dropout} multiplies an input of `shape` with on a CPU: 0 or 1 for
+ * each element, as bytes.
  */
 export function dropoutMask(
   shape: readonly number[],
@@ -49,6 +49,9 @@ export function dropoutMask(
   );
   const lanes = aten.slice(aten.viewDtype(draws, "int16"), 0, 0, size);
   const threshold = tensor(dropped - LEVELS / 2, { dtype: "int16" });
-  const mask = aten.view(aten.ge(lanes, threshold), [...shape]);
+  const kept = aten.view(aten.ge(lanes, threshold), [...shape]);
+  // A product with bytes is 2 to 3 times as fast as one with `bool`, which PyTorch
+  // first makes 0 or 1 element by element.
+  const mask = aten.viewDtype(kept, "uint8");
   return { mask, scale: LEVELS / (LEVELS - dropped) };
 }
