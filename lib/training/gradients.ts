@@ -29,8 +29,19 @@ import {
 } from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
 
-/** How many logits are made at a time unless asked otherwise: 64 MiB of float32. */
-export const MAX_LOGITS = 2 ** 24;
+/** How many logits are made at a time unless asked otherwise: 16 MiB of float32. */
+const MAX_LOGITS = 2 ** 22;
+
+/** Products with fewer rows take longer, because the head is read again for each part. */
+const LEAST_ROWS = 64;
+
+/** The number of trained tokens whose logits are made at a time. */
+export function logitRows(
+  vocabSize: number,
+  maxLogits: number = Math.max(MAX_LOGITS, LEAST_ROWS * vocabSize),
+): number {
+  return Math.max(1, Math.floor(maxLogits / vocabSize));
+}
 
 /** Options of {@linkcode accumulateGradients}. */
 export interface GradientOptions {
@@ -40,8 +51,8 @@ export interface GradientOptions {
   readonly checkpointing: boolean;
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
-  /** How many logits are made at a time. Default 2²⁴, 64 MiB of float32. */
-  readonly maxLogits?: number;
+  /** How many logits are made at a time. Default {@linkcode logitRows}'s. */
+  readonly maxLogits?: number | undefined;
   /** Seeds dropout; the same numbers give the same masks. */
   readonly seed: readonly number[];
 }
@@ -111,8 +122,7 @@ function lossAndGradient(
   // A leaf: each part adds its gradient to those of the trained rows.
   const trained = aten.detach(aten.indexSelect(hidden, 0, rows))
     .requireGrad(hidden.isRecorded);
-  const { maxLogits = MAX_LOGITS } = options;
-  const size = Math.max(1, Math.floor(maxLogits / model.config.vocabSize));
+  const size = logitRows(model.config.vocabSize, options.maxLogits);
   let loss = 0;
   for (let start = 0; start < labels.size; start += size) {
     using _part = tensorScope();

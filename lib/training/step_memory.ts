@@ -10,7 +10,7 @@
 import type { CausalLm, DecoderLayer } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import { type DType, DTYPE_BYTES } from "../formats/dtype.ts";
-import { MAX_LOGITS } from "./gradients.ts";
+import { logitRows } from "./gradients.ts";
 import {
   type HeadSizes,
   MixtureMlp,
@@ -113,7 +113,7 @@ export function stepMemory(
   const { finalLogitSoftcapping: cap } = config as {
     readonly finalLogitSoftcapping?: number | null;
   };
-  const most = Math.max(Math.floor(MAX_LOGITS / config.vocabSize), 1);
+  const most = logitRows(config.vocabSize);
   const table = Math.min(batch.trained, most) * config.vocabSize *
     DTYPE_BYTES.float32;
   const logits = heap((cap ? 7 : 4) * table, table);

@@ -179,7 +179,7 @@ Deno.test("accumulateGradients() adds to what the gradients hold", () => {
 for (const lora of [{ r: 2, target_modules: ["lm_head", "q_proj"] }, null]) {
   const trained = lora === null ? "the whole model" : "adapters";
   Deno.test(`accumulateGradients() of ${trained} is the same however many logits are made at a time`, () => {
-    const made = [100, 300, 2 ** 24].map((maxLogits) => {
+    const made = [100, 300, undefined].map((maxLogits) => {
       const { loss, gradients } = gradientsOf(`${MODELS}/llama_tied`, {
         adapter: lora,
         compute: (model) =>

@@ -24,14 +24,17 @@ import {
   stepMemory,
 } from "../../lib/training/mod.ts";
 
-const TREE = new LlamaForCausalLm(llamaConfig("tiny", {
-  hidden_size: 64,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  intermediate_size: 96,
-  vocab_size: 1000,
-}));
+const treeWithVocabulary = (vocab_size: number): LlamaForCausalLm =>
+  new LlamaForCausalLm(llamaConfig("tiny", {
+    hidden_size: 64,
+    num_hidden_layers: 2,
+    num_attention_heads: 4,
+    num_key_value_heads: 2,
+    intermediate_size: 96,
+    vocab_size,
+  }));
+const TREE = treeWithVocabulary(1000);
+const WIDE_HEAD = treeWithVocabulary(200_000);
 const BATCH = { tokens: 100, trained: 40, length: null };
 const ALL = targetTree(TREE).linearPaths.filter((path) => /_proj$/.test(path));
 const FORM: StepForm = {
@@ -96,9 +99,11 @@ Deno.test("stepMemory() counts scores twice where a cap keeps them, the norms af
 Deno.test("stepMemory() counts four tables of logits of one part of the trained tokens", () => {
   assert.equal(stepMemory(TREE, BATCH, FORM).logits, HEAP * 4 * 40 * 1000 * 4);
   const many = { ...BATCH, trained: 1e5 };
-  const most = Math.floor(2 ** 24 / 1000);
-  // large tables lie beside the heap, without holes
-  assert.equal(stepMemory(TREE, many, FORM).logits, 4 * most * 1000 * 4);
+  const most = Math.floor(2 ** 22 / 1000);
+  assert.equal(stepMemory(TREE, many, FORM).logits, HEAP * 4 * most * 1000 * 4);
+  // at least 64 rows; large tables lie beside the heap, without holes
+  const table = 64 * WIDE_HEAD.config.vocabSize * 4;
+  assert.equal(stepMemory(WIDE_HEAD, many, FORM).logits, 4 * table);
 });
 
 Deno.test("stepMemory() counts half the bytes in bfloat16, and more than that with autocast", () => {
@@ -119,7 +124,7 @@ Deno.test("stepMemory() takes no holes into account for tensors that are mapped 
   const { layer } = stepMemory(TREE, many, FORM);
   assert.equal(layer / many.tokens / 4, ALWAYS);
   // what is mapped beside the heap comes on top of what the heap needs
-  const large = stepMemory(TREE, { ...BATCH, trained: 1e5 }, FORM);
+  const large = stepMemory(WIDE_HEAD, { ...BATCH, trained: 1e5 }, FORM);
   assert.equal(
     Math.round(large.kept),
     Math.round(2 * large.layer + large.logits + large.working),
