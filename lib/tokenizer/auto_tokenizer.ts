@@ -23,6 +23,7 @@ import {
   type NativeEncoding,
   type NativeTokenizer,
   openNativeTokenizer,
+  truncatedIds,
   withoutSpecialTokens,
 } from "./native_tokenizer.ts";
 import { PrefixCutter } from "./shared_prefix.ts";
@@ -203,12 +204,25 @@ export class AutoTokenizer {
     texts: readonly string[],
     options: EncodeOptions = {},
   ): Promise<number[][]> {
-    const maxLength = options.maxLength ?? Infinity;
-    return await this.#encodeAll(
-      texts,
-      options.addSpecialTokens ?? true,
-      (encoding) => this.#truncate(encoding, maxLength),
+    const { maxLength = Infinity, addSpecialTokens = true } = options;
+    const encode = (some: readonly string[]): Promise<number[][]> =>
+      this.#encodeAll(
+        some,
+        addSpecialTokens,
+        (encoding) =>
+          truncatedIds(encoding, { maxLength, left: this.#truncatesLeft }),
+      );
+    const beginnings = this.#truncatesLeft
+      ? texts
+      : texts.map((text) => this.#cutter?.beginning(text, maxLength) ?? text);
+    const ids = await encode(beginnings);
+    // a beginning with too few ids does not tell those of the text
+    const few = [...texts.keys()].filter((at) =>
+      beginnings[at]!.length < texts[at]!.length && ids[at]!.length < maxLength
     );
+    const whole = await encode(few.map((at) => texts[at]!));
+    whole.forEach((each, index) => ids[few[index]!] = each);
+    return ids;
   }
 
   /** Ids of many texts and where in its text each stands; no special tokens are added. */
@@ -351,21 +365,6 @@ export class AutoTokenizer {
   #idOf(role: SpecialRole): number | null {
     const token = this.#spec.special[role];
     return token === undefined ? null : this.#native.tokenToId(token);
-  }
-
-  /** Cuts the text, not the special tokens around it, as the library does. */
-  #truncate(encoding: NativeEncoding, maxLength: number): number[] {
-    const ids = encoding.getIds();
-    if (ids.length <= maxLength) return ids;
-    const mask = encoding.getSpecialTokensMask();
-    const start = mask.findIndex((flag) => flag === 0);
-    const end = mask.lastIndexOf(0) + 1;
-    if (start < 0) return ids;
-    const room = Math.max(0, maxLength - (ids.length - (end - start)));
-    const kept = this.#truncatesLeft
-      ? ids.slice(Math.max(start, end - room), end)
-      : ids.slice(start, Math.min(end, start + room));
-    return [...ids.slice(0, start), ...kept, ...ids.slice(end)];
   }
 }
 

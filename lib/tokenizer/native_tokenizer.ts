@@ -79,3 +79,21 @@ export async function withoutSpecialTokens(
       })),
   };
 }
+
+/** At most `maxLength` ids: cuts the text, not the special tokens around it, as the library does. */
+export function truncatedIds(
+  encoding: NativeEncoding,
+  { maxLength, left }: { readonly maxLength: number; readonly left: boolean },
+): number[] {
+  const ids = encoding.getIds();
+  if (ids.length <= maxLength) return ids;
+  const mask = encoding.getSpecialTokensMask();
+  const start = mask.findIndex((flag) => flag === 0);
+  const end = mask.lastIndexOf(0) + 1;
+  if (start < 0) return ids;
+  const room = Math.max(0, maxLength - (ids.length - (end - start)));
+  const kept = left
+    ? ids.slice(Math.max(start, end - room), end)
+    : ids.slice(start, Math.min(end, start + room));
+  return [...ids.slice(0, start), ...kept, ...ids.slice(end)];
+}

@@ -18,6 +18,11 @@ type IsCut = (left: string, right: string) => boolean;
 /** Shorter ones are not worth the two texts that they cost. */
 const SHORTEST = 48;
 const FEWEST_TEXTS = 8;
+/** Where there is no place to cut in so many characters, there is hardly one farther back. */
+const FARTHEST_BACK = 4096;
+/** Ids that are cut off need not be made: a text this long mostly has more than are kept. */
+const ENOUGH_CHARACTERS = 8192;
+const CHARACTERS_PER_ID = 16;
 
 /** Cuts texts for one tokenizer. */
 export class PrefixCutter {
@@ -77,6 +82,19 @@ export class PrefixCutter {
       start: rest[0]!.getSpecialTokensMask().indexOf(0),
     };
     return rest.map((encoding) => new JoinedEncoding(shared, encoding));
+  }
+
+  /**
+   * A beginning of `text` that probably has more than `maxLength` ids, which begin
+   * those of `text`; `text` itself where it is short or cannot be cut.
+   */
+  beginning(text: string, maxLength: number): string {
+    const most = Math.max(ENOUGH_CHARACTERS, CHARACTERS_PER_ID * maxLength);
+    if (text.length <= most) return text;
+    for (let at = most; at > most - FARTHEST_BACK; at--) {
+      if (this.#isCut(text[at - 1]!, text[at]!)) return text.slice(0, at);
+    }
+    return text;
   }
 
   /** Length of the longest beginning that `texts` share and that can be cut off; 0 where there is none. */

@@ -87,6 +87,64 @@ for (const folder of FOLDERS) {
   });
 }
 
+for (const folder of ["models/tiny-atom", "tests/fixtures/tokenizers/llama3"]) {
+  Deno.test(`encodeBatch() makes of a long text only the ids that are kept, ${folder}`, async () => {
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    const random = seeded(4);
+    const parts = [
+      ...BEGINNINGS,
+      "a, b",
+      "词。",
+      " ".repeat(600),
+      "🙂\n",
+      "'s",
+    ];
+    const texts = Array.from({ length: 6 }, () => {
+      let text = "";
+      while (text.length < 60_000) {
+        text += parts[Math.floor(random() * parts.length)];
+      }
+      return text;
+    });
+    // few ids for many characters: a beginning would not have enough
+    texts.push("<|start_header_id|>".repeat(588) + "a, ".repeat(3000));
+    texts.push("-".repeat(60_000));
+    for (const addSpecialTokens of [true, false]) {
+      const whole = await tokenizer.encodeBatch(texts, { addSpecialTokens });
+      for (const maxLength of [40, 700]) {
+        const kept = await tokenizer.encodeBatch(texts, {
+          maxLength,
+          addSpecialTokens,
+        });
+        assert.deepEqual(kept, whole.map((ids) => ids.slice(0, maxLength)));
+      }
+    }
+  });
+}
+
+Deno.test("encodeBatch() takes the end of a text where the tokenizer is cut on the left", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const tokenizer = await AutoTokenizer.fromPretrained("models/tiny-atom");
+    tokenizer.savePretrained(folder);
+    const path = `${folder}/tokenizer_config.json`;
+    const config = JSON.parse(Deno.readTextFileSync(path));
+    Deno.writeTextFileSync(
+      path,
+      JSON.stringify({ ...config, truncation_side: "left" }),
+    );
+    const left = await AutoTokenizer.fromPretrained(folder);
+    const text = "词, a, ".repeat(9000);
+    const options = { addSpecialTokens: false };
+    assert.deepEqual(
+      await left.encode(text, { ...options, maxLength: 30 }),
+      (await tokenizer.encode(text, options)).slice(-30),
+    );
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
 const read = (folder: string): JsonObject =>
   JSON.parse(Deno.readTextFileSync(`${folder}/tokenizer.json`));
 
