@@ -27,6 +27,7 @@ const COMPARED = [
   "r",
   "lora_alpha",
   "use_rslora",
+  "use_dora",
   "rank_pattern",
   "alpha_pattern",
 ] as const;

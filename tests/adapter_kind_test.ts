@@ -1,17 +1,12 @@
 /**
- * Kinds of adapter that a script adds in one file: they load, compute and train as
- * peft does, are saved, resumed, counted and taken out again.
+ * Kinds of adapter that a script adds in one file: they compute and train, are saved,
+ * resumed, counted, merged and taken out again.
  *
  * @module
  */
 
 import { strict as assert } from "node:assert";
 import { readSafetensors } from "../lib/formats/safetensors.ts";
-import {
-  accumulateGradients,
-  FlatParameters,
-  listCheckpoints,
-} from "../lib/training/mod.ts";
 import {
   type AdapterKind,
   AutoModelForCausalLM,
@@ -22,113 +17,50 @@ import {
   noGrad,
   PeftModel,
   registerAdapterKind,
+  tensor,
   tensorScope,
 } from "../mod.ts";
 import type { TargetReport } from "../lib/peft/mod.ts";
-import { CPU, fromData, liveTensors, toData } from "../lib/tensor/mod.ts";
-import { DORA, MODULES_TO_SAVE } from "./adapter_kinds.ts";
+import { liveTensors, toData } from "../lib/tensor/mod.ts";
+import { FACTORS, WHOLE_WEIGHTS } from "./adapter_kinds.ts";
 import { assertClose } from "./closeness.ts";
 import { errorOf } from "./formats/temporary.ts";
-import {
-  GOLDEN,
-  goldenBatch,
-  inFolder,
-  MODELS,
-  numbersOf,
-  train,
-} from "./training/tiny_run.ts";
+import { inFolder, MODELS, train } from "./training/tiny_run.ts";
+import { trainsToTheSameBytes } from "./training/same_bytes.ts";
 
 const BASE = `${MODELS}/llama_gqa`;
-const PEFT = `${GOLDEN}/dora`;
-/** What the adapter of tests/fixtures/make_peft.py was made of. */
-const CONFIG = {
+const FACTORED = {
   r: 4,
-  lora_alpha: 8,
   target_modules: ["q_proj", "down_proj"],
-  use_dora: true,
-};
-const SAVED: Partial<LoraConfig> = {
+  use_factors: true,
+} as Partial<LoraConfig>;
+const WHOLE = {
   r: 2,
   lora_dropout: 0.1,
   target_modules: ["q_proj"],
-  modules_to_save: ["lm_head", "norm"],
-};
+  trained_weights: ["lm_head", "norm"],
+} as Partial<LoraConfig>;
 
 function logitsOf(base: CausalLm): Float64Array {
   using _scope = tensorScope();
   using _frozen = noGrad();
-  const ids = readSafetensors(`${PEFT}/golden.safetensors`).get("ids")!;
-  return base.forward(fromData(ids)).toArray();
+  return base.forward(tensor([[1, 5, 6, 9]], { dtype: "int64" })).toArray();
 }
 
 Deno.test("registerAdapterKind() makes its fields known while it is registered, and its name once", () => {
   using base = AutoModelForCausalLM.fromPretrained(BASE);
-  const message = /not supported yet: use_dora true$/;
   {
-    using _kind = registerAdapterKind(DORA);
-    for (const kind of [DORA, { ...DORA, name: "LoRA" }]) {
+    using _kind = registerAdapterKind(FACTORS);
+    for (const kind of [FACTORS, { ...FACTORS, name: "LoRA" }]) {
       assert.throws(() => registerAdapterKind(kind), TypeError);
     }
-    using model = getPeftModel(base, CONFIG);
-    assert.equal(model.config.use_dora, true);
+    using model = getPeftModel(base, FACTORED);
+    assert.deepEqual(model.config, { ...model.config, ...FACTORED });
   }
-  assert.match(errorOf(() => getPeftModel(base, CONFIG)), message);
-  assert.match(errorOf(() => PeftModel.fromPretrained(base, PEFT)), message);
-});
-
-Deno.test("a kind of one file starts from peft's numbers and computes its logits and gradients", () => {
-  using _kind = registerAdapterKind(DORA);
-  const golden = readSafetensors(`${PEFT}/golden.safetensors`);
-  const stored = readSafetensors(`${PEFT}/adapter_model.safetensors`);
-  {
-    using base = AutoModelForCausalLM.fromPretrained(BASE);
-    using model = getPeftModel(base, CONFIG, { seed: 42 });
-    for (const [name, tensor] of model.stateDict()) {
-      // B was filled in the fixture, so that its logits show it.
-      if (name.includes("lora_B")) continue;
-      assertClose(tensor.toArray(), numbersOf(stored.get(name)!), {
-        limit: name.includes("lora_A") ? 0 : 2e-7,
-        what: name,
-      });
-    }
-  }
-  for (const checkpointing of [false, true]) {
-    using base = AutoModelForCausalLM.fromPretrained(BASE);
-    using model = PeftModel.fromPretrained(base, PEFT);
-    assertClose(logitsOf(base), numbersOf(golden.get("logits")!), {
-      limit: 2e-6,
-    });
-    const batch = goldenBatch(golden);
-    using flat = new FlatParameters(model.trainedParameters(), CPU);
-    accumulateGradients(base, batch, {
-      checkpointing,
-      autocast: null,
-      seed: [1],
-      factor: 1 / batch.targets.labels.length,
-    });
-    assert.equal(flat.entries.length, 12);
-    for (const { path, view } of flat.entries) {
-      const expected = numbersOf(golden.get(`base_model.model.${path}`)!);
-      assertClose(view.grad!.toArray(), expected, { limit: 1e-5, what: path });
-    }
-  }
-});
-
-Deno.test("a kind of one file is saved as peft saves it, byte for byte", async () => {
-  using _kind = registerAdapterKind(DORA);
-  using base = AutoModelForCausalLM.fromPretrained(BASE);
-  using model = PeftModel.fromPretrained(base, PEFT);
-  await inFolder((folder) => {
-    model.savePretrained(folder);
-    for (const file of ["adapter_config.json", "adapter_model.safetensors"]) {
-      assert.deepEqual(
-        Deno.readFileSync(`${folder}/${file}`),
-        Deno.readFileSync(`${PEFT}/${file}`),
-        file,
-      );
-    }
-    return Promise.resolve();
-  });
+  assert.match(
+    errorOf(() => getPeftModel(base, FACTORED)),
+    /not supported yet: use_factors true$/,
+  );
 });
 
 const KINDS: readonly {
@@ -137,15 +69,11 @@ const KINDS: readonly {
   /** Trained numbers of the config on the fixture model. */
   readonly count: number;
 }[] = [
+  // the outputs of q and down, two layers
+  { kind: FACTORS, config: FACTORED, count: 2 * (32 + 32) },
   {
-    kind: DORA,
-    config: { ...CONFIG, lora_dropout: 0.1 },
-    // A, B and m of q (32 → 32) and down (48 → 32), two layers.
-    count: 2 * (4 * (64 + 80) + 64),
-  },
-  {
-    kind: MODULES_TO_SAVE,
-    config: SAVED,
+    kind: WHOLE_WEIGHTS,
+    config: WHOLE,
     // A and B of q, two layers; the head and the last norm.
     count: 2 * 2 * 64 + 96 * 32 + 32,
   },
@@ -156,44 +84,7 @@ for (const { kind, config, count } of KINDS) {
 
   Deno.test(`${name} in one file trains to the same bytes with recomputation, and from every checkpoint`, async () => {
     using _kind = registerAdapterKind(kind);
-    await inFolder(async (folder) => {
-      const args = {
-        max_steps: 4,
-        save_strategy: "steps",
-        save_steps: 1,
-      } as const;
-      const run = { lora: config, folder } as const;
-      const recomputed = { ...args, gradient_checkpointing: true } as const;
-      const whole = await train({ ...run, args: recomputed });
-      const read = (path: string): Uint8Array =>
-        Deno.readFileSync(`${path}/adapter_model.safetensors`);
-      const expected = read(folder);
-      const losses = whole.history.map(({ loss }) => loss);
-      for (const checkpoint of listCheckpoints(folder).slice(0, -1)) {
-        await inFolder(async (other) => {
-          const resumed = await train({
-            ...run,
-            folder: other,
-            args: recomputed,
-            train: { resumeFromCheckpoint: checkpoint },
-          });
-          assert.deepEqual(resumed.history.map(({ loss }) => loss), losses);
-          assert.deepEqual(read(other), expected, checkpoint);
-        });
-      }
-      await inFolder(async (other) => {
-        const plain = await train({
-          ...run,
-          folder: other,
-          args: { max_steps: 4 },
-        });
-        for (const [index, { loss }] of plain.history.entries()) {
-          if (loss === undefined) continue;
-          assertClose([loss!], [losses[index]!], { limit: 1e-6 });
-        }
-        assert.notEqual(losses[3], losses[0]);
-      });
-    });
+    await trainsToTheSameBytes(config);
   });
 
   Deno.test(`${name} in one file is counted, loaded, used to generate and taken out again`, async () => {
@@ -229,20 +120,34 @@ for (const { kind, config, count } of KINDS) {
   });
 }
 
+for (const { kind, config } of KINDS) {
+  Deno.test(`${kind.name} in one file is merged into the weights`, async () => {
+    using _kind = registerAdapterKind(kind);
+    await inFolder(async (folder) => {
+      await train({ folder, lora: config, args: { max_steps: 2 } });
+      using base = AutoModelForCausalLM.fromPretrained(BASE);
+      const model = PeftModel.fromPretrained(base, folder);
+      const adapted = logitsOf(base);
+      model.mergeAndUnload();
+      assertClose(logitsOf(base), adapted, { limit: 1e-5 });
+    });
+  });
+}
+
 Deno.test("kinds of adapter stand together in one model", () => {
-  using _dora = registerAdapterKind(DORA);
-  using _saved = registerAdapterKind(MODULES_TO_SAVE);
+  using _factors = registerAdapterKind(FACTORS);
+  using _saved = registerAdapterKind(WHOLE_WEIGHTS);
   using base = AutoModelForCausalLM.fromPretrained(BASE);
   const bare = logitsOf(base);
   {
-    using model = getPeftModel(base, { ...SAVED, use_dora: true }, { seed: 1 });
-    const q = "self_attn.q_proj.lora_";
+    using model = getPeftModel(base, {
+      ...WHOLE,
+      ...FACTORED,
+      target_modules: ["q_proj"],
+    }, { seed: 1 });
     assert.deepEqual(model.trainedParameters().map(({ path }) => path), [
-      ...[0, 1].flatMap((layer) =>
-        ["A.weight", "B.weight", "magnitude_vector"].map((name) =>
-          `model.layers.${layer}.${q}${name}`
-        )
-      ),
+      "model.layers.0.self_attn.q_proj.factors",
+      "model.layers.1.self_attn.q_proj.factors",
       "model.norm.weight",
       "lm_head.weight",
     ]);

@@ -1,125 +1,115 @@
 /**
- * Two kinds of adapter as a script would write them, with nothing but `mod.ts`:
- * DoRA wraps linear layers and trains a third parameter; `modules_to_save` trains
- * a whole copy of a module and wraps nothing.
+ * Two kinds of adapter as a script would write them, with nothing but what the package
+ * exports: one wraps linear layers and trains a factor for each of their outputs, the
+ * other trains a whole copy of a module's weight and wraps nothing.
  *
  * @module
  */
 
-import {
-  type AdapterKind,
-  aten,
-  type Device,
-  noGrad,
-  type Tensor,
-  tensor,
-  tensorScope,
-} from "../mod.ts";
-import { Linear, type Module } from "../lib/nn/mod.ts";
-import {
-  type AdapterParameter,
-  type AdapterPlace,
-  LoraLinear,
-  type LoraLinearOptions,
-  loraLinearOptions,
+import { type AdapterKind, aten, type Device, type Tensor } from "../mod.ts";
+import { type Module, Projection } from "../lib/nn/mod.ts";
+import type {
+  AdapterLayer,
+  AdapterParameter,
+  AdapterPlace,
+  WeightMerge,
 } from "../lib/peft/mod.ts";
+import { DetachedScope, full } from "../lib/tensor/mod.ts";
 
-/** DoRA (Liu et al., arXiv:2402.09353): what `use_dora` asks for. */
-export const DORA: AdapterKind = {
-  name: "DoRA",
+/** (IA)³ (Liu et al., arXiv:2205.05638), for linear layers: `y = l ∘ (W x + b)`. */
+export const FACTORS: AdapterKind = {
+  name: "factors",
   fields: {
-    use_dora: { kind: "bool", default: false, help: "Train magnitudes too" },
+    use_factors: { kind: "bool", default: false, help: "Train factors" },
   },
   attach: (place) => {
     const { module, config } = place;
-    const isMine = place.targeted && config.use_dora === true;
-    if (!isMine || !(module instanceof Linear)) return null;
-    const layer = new DoraLinear(module, loraLinearOptions(place));
+    const isMine = place.targeted && "use_factors" in config &&
+      config.use_factors === true;
+    if (!isMine || !(module instanceof Projection)) return null;
+    const layer = new Factors(module);
     place.replace(layer);
     return layer;
   },
 };
 
-/** `y = m · (W₀ + s B A) x / ‖W₀ + s B A‖ + b`, the norm one per row and without a gradient. */
-class DoraLinear extends LoraLinear {
-  /** m, `[out]` */
-  declare lora_magnitude_vector: Tensor;
-  readonly #linear: Linear;
+class Factors extends Projection implements AdapterLayer {
+  override readonly inFeatures: number;
+  override readonly outFeatures: number;
+  readonly base_layer: Projection;
+  /** l, `[out]` */
+  declare factors: Tensor;
 
-  constructor(linear: Linear, options: LoraLinearOptions) {
-    super(linear, options);
-    this.#linear = linear;
+  constructor(base: Projection) {
+    super();
+    this.base_layer = base;
+    this.inFeatures = base.inFeatures;
+    this.outFeatures = base.outFeatures;
   }
 
-  override trainedParameters(): readonly AdapterParameter[] {
-    const magnitude: AdapterParameter = {
-      name: "lora_magnitude_vector",
+  trainedParameters(): readonly AdapterParameter[] {
+    return [{
+      name: "factors",
       owner: this,
-      field: "lora_magnitude_vector",
+      field: "factors",
       shape: [this.outFeatures],
-    };
-    return [...super.trainedParameters(), magnitude];
+    }];
   }
 
-  override initialize(device: Device): void {
-    super.initialize(device);
-    this.lora_magnitude_vector = this.#norm();
+  initialize(device: Device): void {
+    using scope = new DetachedScope();
+    this.factors = scope.keep(full([this.outFeatures], { value: 1, device }));
   }
 
   override forward(input: Tensor, residual: Tensor | null = null): Tensor {
-    const kept = this.training && this.dropout > 0
-      ? aten.dropout(input, this.dropout, true)
-      : input;
-    const base = this.#linear.forward(input, residual);
-    const whole = aten.linear(kept, this.#linear.weight);
-    const low = aten.linear(
-      aten.linear(kept, this.lora_A.weight),
-      this.lora_B.weight,
-    );
-    const share = aten.div(this.lora_magnitude_vector, this.#norm());
-    const less = share.add(tensor(-1));
-    const scaled = aten.mul(low, tensor(this.scaling));
-    return base.add(aten.mul(whole, less)).add(aten.mul(scaled, share));
+    const scaled = aten.mul(this.base_layer.forward(input), this.factors);
+    return residual === null ? scaled : residual.add(scaled);
   }
 
-  /** Norms of the rows of `W₀ + s B A`, `[out]`. */
-  #norm(): Tensor {
-    using scope = tensorScope();
-    using _frozen = noGrad();
-    const product = aten.mm(this.lora_B.weight, this.lora_A.weight);
-    const weight = this.#linear.weight
-      .add(aten.mul(product, tensor(this.scaling)));
-    return scope.keep(
-      aten.sqrt(aten.sumDim(aten.mul(weight, weight), [1])),
-    );
+  attach(place: AdapterPlace): void {
+    place.replace(this);
   }
 
-  override [Symbol.dispose](): void {
-    this.lora_magnitude_vector?.[Symbol.dispose]();
-    super[Symbol.dispose]();
+  detach(place: AdapterPlace): void {
+    place.replace(this.base_layer);
+  }
+
+  merges(): readonly WeightMerge[] {
+    return [{
+      name: "weight",
+      merged: (weight) => aten.mul(weight, aten.unsqueeze(this.factors, 1)),
+    }];
+  }
+
+  [Symbol.dispose](): void {
+    this.factors?.[Symbol.dispose]();
   }
 }
 
-/** What `modules_to_save` asks for, for modules with one weight: a copy that is trained whole. */
-export const MODULES_TO_SAVE: AdapterKind = {
-  name: "modules_to_save",
+/** Trains a copy of the weights of the modules with certain names. */
+export const WHOLE_WEIGHTS: AdapterKind = {
+  name: "whole weights",
   fields: {
-    modules_to_save: {
+    trained_weights: {
       kind: "list",
       default: null,
-      help: "Modules that are trained whole",
+      help: "Modules whose weight is trained",
     },
   },
   attach: (place) => {
-    const names = [place.config.modules_to_save ?? []].flat();
+    const { config } = place;
+    const names = "trained_weights" in config ? config.trained_weights : null;
     const name = place.path.split(".").at(-1)!;
-    return names.includes(name) ? new SavedModule(place) : null;
+    return Array.isArray(names) && names.includes(name)
+      ? new SavedModule(place)
+      : null;
   },
 };
 
-class SavedModule {
+class SavedModule implements AdapterLayer {
   readonly #module: Module & { weight: Tensor };
   readonly #original: Tensor;
+  #own: Tensor | null = null;
 
   constructor(place: AdapterPlace) {
     this.#module = place.module as Module & { weight: Tensor };
@@ -139,10 +129,22 @@ class SavedModule {
     this.#module.weight = aten.clone(this.#original);
   }
 
-  remove(): void {
-    if (this.#module.weight !== this.#original) {
-      this.#module.weight[Symbol.dispose]();
-    }
+  attach(): void {
+    if (this.#own !== null) this.#module.weight = this.#own;
+  }
+
+  detach(): void {
+    const { weight } = this.#module;
+    this.#own = weight === this.#original ? null : weight;
     this.#module.weight = this.#original;
+  }
+
+  merges(): readonly WeightMerge[] {
+    const own = this.#own ?? this.#module.weight;
+    return [{ name: "weight", merged: () => aten.clone(own) }];
+  }
+
+  [Symbol.dispose](): void {
+    this.#own?.[Symbol.dispose]();
   }
 }

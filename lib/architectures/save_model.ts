@@ -21,7 +21,8 @@ export interface SaveModelOptions {
 /**
  * Writes `config.json` and `model.safetensors` of `model` into `folder`, which is
  * made if it does not exist, one tensor at a time. A head that is tied to the
- * embedding is left out, as in transformers.
+ * embedding is left out, as in transformers; `config.json` says where an adapter
+ * that was merged has made two matrices of it.
  *
  * @example
  * ```ts
@@ -57,7 +58,12 @@ export function saveModel(
     ) => [path, stream.tensor(tensor, options.dtype)]),
     { metadata: { format: "pt" } },
   );
-  const config = { ...model.config.source, dtype } as PythonJson;
+  const untied = model.config.tieWordEmbeddings && tied === null;
+  const config = {
+    ...model.config.source,
+    dtype,
+    ...(untied && { tie_word_embeddings: false }),
+  } as PythonJson;
   writePythonJson(`${folder}/config.json`, config, { trailingNewline: true });
 }
 

@@ -52,11 +52,16 @@ function neededParameters(model: CausalLm): NamedParameterSpec[] {
   return [...model.namedParameterSpecs()].filter(({ path }) => path !== tied);
 }
 
-/** The name of the head's matrix when it is tied to the embedding, or `null`. */
+/**
+ * The name of the head's matrix when it is tied to the embedding, or `null`. A model
+ * whose config ties them has two matrices after an adapter of one was merged.
+ */
 export function tiedName(model: CausalLm): string | null {
-  return model.config.tieWordEmbeddings
-    ? `${model.outputEmbeddingsPath}.weight`
-    : null;
+  if (!model.config.tieWordEmbeddings) return null;
+  const head = moduleAt(model, model.outputEmbeddingsPath).parameter("weight");
+  const isTied = head === undefined ||
+    head === model.inputEmbeddings().parameter("weight");
+  return isTied ? `${model.outputEmbeddingsPath}.weight` : null;
 }
 
 /** The embedding's parameter. */

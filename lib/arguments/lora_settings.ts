@@ -129,6 +129,13 @@ export const LORA_SETTINGS = {
     nullIsDefault: true,
     help: "Scale by lora_alpha / sqrt(lora_rank) instead",
   },
+  /** Trains the length of each row too (Liu et al., arXiv:2402.09353). */
+  use_dora: {
+    kind: "bool",
+    default: false,
+    nullIsDefault: true,
+    help: "DoRA: train the length of each row of a weight too",
+  },
   /** `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero. */
   init_lora_weights: {
     kind: "choice",
@@ -202,8 +209,6 @@ export const LORA_SETTINGS = {
     ...refused,
     reason: "the modules of the base model are not trained",
   },
-  /** Weight-decomposed adaptation (Liu et al., arXiv:2402.09353). */
-  use_dora: { ...off, reason: "no magnitudes are trained in addition to LoRA" },
   lora_bias: { ...off, reason: "matrix B has no bias" },
   trainable_token_indices: {
     kind: "ints",

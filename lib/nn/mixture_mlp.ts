@@ -33,6 +33,16 @@ export type Additions = Readonly<
   Partial<Record<string, (matrix: number) => Addition>>
 >;
 
+/** Rows of a matrix that a file holds as a tensor of their own. */
+export interface MatrixPart {
+  /** The tensor's name, relative to the layer. */
+  readonly name: string;
+  /** The first row. */
+  readonly start: number;
+  /** One past the last row. */
+  readonly end: number;
+}
+
 /** One or more matrices of one shape, which transformers holds as one parameter. */
 export interface MatrixStack {
   /** The parameter's name in transformers, such as `gate_up_proj`. */
@@ -43,6 +53,8 @@ export interface MatrixStack {
   readonly inFeatures: number;
   /** Width of their output. */
   readonly outFeatures: number;
+  /** The tensors that hold one of them, in the order of its rows. */
+  parts(matrix: number): readonly MatrixPart[];
 }
 
 /** What a {@linkcode ParameterLayer} computes with, besides its input. */
@@ -129,14 +141,30 @@ class Experts extends ParameterLayer {
     super();
     const { experts: count, hiddenSize, expertSize } = options;
     this.#items = Array.from({ length: count }, () => new Expert(options));
-    const [inFeatures, outFeatures] = [hiddenSize, 2 * expertSize];
+    const outFeatures = 2 * expertSize;
     this.stacks = [
-      { name: "gate_up_proj", count, inFeatures, outFeatures },
+      {
+        name: "gate_up_proj",
+        count,
+        inFeatures: hiddenSize,
+        outFeatures,
+        parts: (matrix) => [
+          { name: `${matrix}.gate_proj.weight`, start: 0, end: expertSize },
+          {
+            name: `${matrix}.up_proj.weight`,
+            start: expertSize,
+            end: outFeatures,
+          },
+        ],
+      },
       {
         name: "down_proj",
         count,
         inFeatures: expertSize,
         outFeatures: hiddenSize,
+        parts: (matrix) => [
+          { name: `${matrix}.down_proj.weight`, start: 0, end: hiddenSize },
+        ],
       },
     ];
   }
@@ -173,7 +201,13 @@ class Router extends ParameterLayer {
     super();
     this.#shape = [experts, hiddenSize];
     const [inFeatures, outFeatures] = [hiddenSize, experts];
-    this.stacks = [{ name: "weight", count: 1, inFeatures, outFeatures }];
+    this.stacks = [{
+      name: "weight",
+      count: 1,
+      inFeatures,
+      outFeatures,
+      parts: () => [{ name: "weight", start: 0, end: experts }],
+    }];
   }
 
   /** The weight. */

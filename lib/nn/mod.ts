@@ -43,6 +43,7 @@ export {
 export {
   type Addition,
   type Additions,
+  type MatrixPart,
   type MatrixStack,
   MixtureMlp,
   type MixtureOptions,

@@ -9,7 +9,7 @@
 
 import type { CausalLm } from "../architectures/mod.ts";
 import { type Module, moduleAt } from "../nn/mod.ts";
-import type { Device } from "../tensor/mod.ts";
+import type { Device, Tensor } from "../tensor/mod.ts";
 import type { ExpertParts } from "./expert_adapters.ts";
 import type { LoraConfig, LoraTable } from "../arguments/lora_settings.ts";
 
@@ -36,8 +36,16 @@ export interface PlacedParameter extends AdapterParameter {
   readonly path: string;
 }
 
+/** How a layer changes one weight of the base model when it is merged into it. */
+export interface WeightMerge {
+  /** Name of the weight, relative to the path of the adapted module, such as `weight`. */
+  readonly name: string;
+  /** The merged weight in float32, from the base model's in float32. */
+  merged(weight: Tensor): Tensor;
+}
+
 /** The layer that a kind of adapter adds at one place of the base model. */
-export interface AdapterLayer {
+export interface AdapterLayer extends Disposable {
   /** The trained parameters, in the order in which peft lists them. */
   trainedParameters(): readonly AdapterParameter[];
   /**
@@ -48,8 +56,19 @@ export interface AdapterLayer {
   initialize(device: Device): void;
   /** Whether its numbers are drawn after those of all other layers. Default no. */
   readonly isDrawnLast?: boolean;
-  /** Restores the base model at `place`, and frees the layer's tensors. */
-  remove(place: AdapterPlace): void;
+  /** Puts the layer into the base model at `place` again, after {@linkcode AdapterLayer.detach}. */
+  attach(place: AdapterPlace): void;
+  /** Restores the base model at `place`; the layer keeps its tensors. */
+  detach(place: AdapterPlace): void;
+  /**
+   * The weights of the base model that compute what the layer does, when they are
+   * changed so.
+   *
+   * @throws {InputError} when the base model has no weights for it.
+   */
+  merges(): readonly WeightMerge[];
+  /** Frees the layer's tensors; it must have been detached. */
+  [Symbol.dispose](): void;
 }
 
 /** A module of the base model, with what the adapter's configuration says about it. */
@@ -133,7 +152,7 @@ export interface AdapterKind {
 }
 
 const KINDS: AdapterKind[] = [];
-const BUILT_IN = ["LoRA", "LoRA on parameters"];
+const BUILT_IN = ["DoRA", "LoRA", "LoRA on parameters"];
 
 /**
  * Adds a kind of adapter to the table. Disposing the result removes it again.

@@ -20,6 +20,7 @@ import type {
   AdapterLayer,
   AdapterParameter,
   AdapterPlace,
+  WeightMerge,
 } from "./adapter_kinds.ts";
 import { rankAt, scalingAt } from "./lora_config.ts";
 import {
@@ -57,8 +58,9 @@ export interface LoraLinearOptions {
 export const LORA: AdapterKind = {
   name: "LoRA",
   attach: (place) => {
-    const { module } = place;
-    if (!place.targeted || !(module instanceof Projection)) return null;
+    const { module, config } = place;
+    const isMine = place.targeted && !config.use_dora;
+    if (!isMine || !(module instanceof Projection)) return null;
     const layer = new LoraLinear(module, loraLinearOptions(place));
     place.replace(layer);
     return layer;
@@ -293,10 +295,27 @@ export class LoraLinear extends Projection implements AdapterLayer {
     return this.#scale.tensor;
   }
 
-  /** Puts the wrapped layer back into its place and frees the matrices. */
-  remove(place: AdapterPlace): void {
-    if (place.module === this) place.replace(this.base_layer);
-    this[Symbol.dispose]();
+  /** Puts the layer around the wrapped one. */
+  attach(place: AdapterPlace): void {
+    place.replace(this);
+  }
+
+  /** Puts the wrapped layer back into its place. */
+  detach(place: AdapterPlace): void {
+    place.replace(this.base_layer);
+  }
+
+  /** `W₀ + s B A` */
+  merges(): readonly WeightMerge[] {
+    return [{
+      name: "weight",
+      merged: (weight) => weight.add(this.delta(), this.scaling),
+    }];
+  }
+
+  /** `B A`, `[out, in]`. */
+  protected delta(): Tensor {
+    return aten.mm(this.lora_B.weight, this.lora_A.weight);
   }
 
   /** Frees the matrices. */

@@ -18,6 +18,7 @@ import type {
   AdapterLayer,
   AdapterParameter,
   AdapterPlace,
+  WeightMerge,
 } from "./adapter_kinds.ts";
 import { rankAt, scalingAt } from "./lora_config.ts";
 import { drawMatrices, LoraMatrix } from "./lora_linear.ts";
@@ -171,11 +172,55 @@ class LoraParameter extends ParameterLayer implements AdapterLayer {
     };
   }
 
-  /** Puts the frozen layer back into its place and frees the matrices. */
-  remove(place: AdapterPlace): void {
+  /** Puts the layer, and those of other parameters in it, around the frozen one. */
+  attach(place: AdapterPlace): void {
+    place.replace(this);
+  }
+
+  /** Puts the frozen layer back into its place. */
+  detach(place: AdapterPlace): void {
+    place.replace(this.#frozen());
+  }
+
+  /** The layer below all wrappers. */
+  #frozen(): ParameterLayer {
     const inner = this.#inner();
-    if (place.module === this) place.replace(this.base_layer);
-    inner?.remove(place);
+    return inner === null ? this.base_layer : inner.#frozen();
+  }
+
+  /** `Wₑ + s Bₑ Aₑ` for each matrix, in the parts in which files hold it. */
+  merges(): readonly WeightMerge[] {
+    const { stack, rank, scaling } = this.#options;
+    const matrices = Array.from({ length: stack.count }, (_, each) => each);
+    const own = matrices.flatMap((matrix) =>
+      stack.parts(matrix).map(({ name, start, end }): WeightMerge => ({
+        name,
+        merged: (weight) => {
+          const down = aten.slice(
+            this.lora_A.weight,
+            0,
+            matrix * rank,
+            (matrix + 1) * rank,
+          );
+          // columns of one matrix lie `count` apart
+          const up = aten.slice(
+            this.lora_B.weight,
+            1,
+            matrix,
+            rank * stack.count,
+            stack.count,
+          );
+          const rows = aten.slice(up, 0, start, end);
+          return weight.add(aten.mm(rows, down), scaling);
+        },
+      }))
+    );
+    return [...this.#inner()?.merges() ?? [], ...own];
+  }
+
+  /** Frees the matrices, and those of other parameters. */
+  [Symbol.dispose](): void {
+    this.#inner()?.[Symbol.dispose]();
     this.lora_A.weight?.[Symbol.dispose]();
     this.lora_B.weight?.[Symbol.dispose]();
   }

@@ -10,6 +10,7 @@ export {
   type AdapterParameter,
   AdapterPlace,
   registerAdapterKind,
+  type WeightMerge,
 } from "./adapter_kinds.ts";
 export {
   ADAPTER_PREFIX,
@@ -25,12 +26,12 @@ export {
   type LoraMatrix,
 } from "./lora_linear.ts";
 export {
-  getPeftModel,
-  type ParameterCount,
-  PeftModel,
+  type InjectedAdapter,
   type PeftOptions,
   type PlacedLayer,
-} from "./peft_model.ts";
+} from "./inject.ts";
+export { weightMerges } from "./merge.ts";
+export { getPeftModel, type ParameterCount, PeftModel } from "./peft_model.ts";
 export { withParameterTargets } from "./parameter_targets.ts";
 export { type TargetTree, targetTree } from "./target_tree.ts";
 export { describeTargets, matchTargets, type TargetReport } from "./targets.ts";

@@ -4,28 +4,28 @@
  * @module
  */
 
-import { type CausalLm, defaultTargets } from "../architectures/mod.ts";
+import type { CausalLm } from "../architectures/mod.ts";
 import { InputError, quoted } from "../input_error.ts";
-import { joinPath, type NamedParameter } from "../nn/mod.ts";
-import { manualSeed, type Tensor } from "../tensor/mod.ts";
+import type { NamedParameter } from "../nn/mod.ts";
+import type { Tensor } from "../tensor/mod.ts";
 import {
   ADAPTER_PREFIX,
-  loadAdapterTensors,
   readAdapterConfig,
   writeAdapter,
 } from "./adapter_files.ts";
 import {
-  type AdapterLayer,
-  AdapterPlace,
-  type PlacedParameter,
-  registeredKinds,
-} from "./adapter_kinds.ts";
-import { type LoraConfig, loraConfig } from "./lora_config.ts";
-import { LORA } from "./lora_linear.ts";
-import { LORA_PARAMETERS } from "./lora_parameter.ts";
-import { withParameterTargets } from "./parameter_targets.ts";
-import { adaptableModules, targetTree } from "./target_tree.ts";
-import { matchTargets, type TargetReport } from "./targets.ts";
+  detachLayers,
+  disposeLayers,
+  type InjectedAdapter,
+  newAdapter,
+  type PeftOptions,
+  type PlacedLayer,
+  placedParameters,
+  storedAdapter,
+} from "./inject.ts";
+import type { LoraConfig } from "./lora_config.ts";
+import { mergeLayers } from "./merge.ts";
+import type { TargetReport } from "./targets.ts";
 
 /** Numbers of parameters, as `print_trainable_parameters` counts them. */
 export interface ParameterCount {
@@ -33,26 +33,6 @@ export interface ParameterCount {
   readonly trainable: number;
   /** Number of parameters in the whole model, the adapter included. */
   readonly all: number;
-}
-
-/** An adapter layer and its place. */
-export interface PlacedLayer {
-  /** Its place in the base model. */
-  readonly place: AdapterPlace;
-  /** The adapter's layer. */
-  readonly layer: AdapterLayer;
-}
-
-/** The parts of a {@linkcode PeftModel}. */
-export interface PeftModelParts {
-  /** The base model, with the adapter's layers in it. */
-  readonly base: CausalLm;
-  /** The adapter's configuration. */
-  readonly config: LoraConfig;
-  /** Which modules are adapted and which names matched nothing. */
-  readonly report: TargetReport;
-  /** The adapter's layers and their places, in the order of the tree. */
-  readonly layers: readonly PlacedLayer[];
 }
 
 /**
@@ -71,19 +51,27 @@ export interface PeftModelParts {
 export class PeftModel implements Disposable {
   /** The base model, with the adapter's layers in it. */
   readonly base: CausalLm;
-  /** The adapter's configuration. */
-  readonly config: LoraConfig;
-  /** Which modules are adapted and which names matched nothing. */
-  readonly report: TargetReport;
-  /** The adapter's layers and their places, in the order of the tree. */
-  readonly layers: readonly PlacedLayer[];
+  #adapter: InjectedAdapter;
 
   /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
-  constructor(parts: PeftModelParts) {
-    this.base = parts.base;
-    this.config = parts.config;
-    this.report = parts.report;
-    this.layers = parts.layers;
+  constructor(base: CausalLm, adapter: InjectedAdapter) {
+    this.base = base;
+    this.#adapter = adapter;
+  }
+
+  /** The adapter's configuration. */
+  get config(): LoraConfig {
+    return this.#adapter.config;
+  }
+
+  /** Which modules are adapted and which names matched nothing. */
+  get report(): TargetReport {
+    return this.#adapter.report;
+  }
+
+  /** The adapter's layers and their places, in the order of the tree. */
+  get layers(): readonly PlacedLayer[] {
+    return this.#adapter.layers;
   }
 
   /**
@@ -118,16 +106,8 @@ export class PeftModel implements Disposable {
     path: string,
     options: Pick<PeftOptions, "report"> = {},
   ): PeftModel {
-    const config = readAdapterConfig(path);
-    const model = injected(base, { config, ...options });
-    try {
-      const wanted = model.#placed();
-      loadAdapterTensors(path, { wanted, device: base.device });
-    } catch (error) {
-      model[Symbol.dispose]();
-      throw error;
-    }
-    return model;
+    checkBare(base);
+    return adapted(base, storedAdapter(base, path, options));
   }
 
   /**
@@ -154,19 +134,10 @@ export class PeftModel implements Disposable {
    * in `adapter_model.safetensors` without peft's prefix.
    */
   trainedParameters(): NamedParameter[] {
-    return this.#placed().map(({ path, owner, field }) => {
+    return placedParameters(this.#adapter).map(({ path, owner, field }) => {
       const fields = owner as unknown as Record<string, Tensor>;
       return { path, owner, field, tensor: fields[field]! };
     });
-  }
-
-  #placed(): PlacedParameter[] {
-    return this.layers.flatMap(({ place, layer }) =>
-      layer.trainedParameters().map((each) => ({
-        ...each,
-        path: joinPath(place.path, each.name),
-      }))
-    );
   }
 
   /**
@@ -228,11 +199,69 @@ export class PeftModel implements Disposable {
     });
   }
 
+  /**
+   * Merges the adapter into the weights of the base model, and returns that model
+   * without the adapter, as `merge_and_unload()` of peft. Each weight is computed in
+   * float32 and rounded once to the type it had. The PeftModel is disposed then.
+   *
+   * @throws {InputError} when a merged weight would not be finite, or the base model
+   *   has no weights for what the adapter does; nothing is changed then.
+   *
+   * @example
+   * ```ts
+   * import { AutoModelForCausalLM, PeftModel, saveModel } from "@lorikeet/lorikeet";
+   *
+   * const folder = Deno.makeTempDirSync();
+   * using base = AutoModelForCausalLM.fromPretrained(
+   *   "tests/fixtures/models/llama_gqa",
+   * );
+   * const model = PeftModel.fromPretrained(base, "tests/fixtures/peft/trained");
+   * saveModel(model.mergeAndUnload(), folder);
+   * Deno.removeSync(folder, { recursive: true });
+   * ```
+   */
+  mergeAndUnload(): CausalLm {
+    this.#checkInUse();
+    mergeLayers(this.base, this.layers);
+    ADAPTED.delete(this.base);
+    disposeLayers(this.layers);
+    return this.base;
+  }
+
+  /**
+   * Removes the adapter and returns the base model with the weights it had, as
+   * `unload()` of peft. The PeftModel is disposed then.
+   *
+   * @example
+   * ```ts
+   * import { AutoModelForCausalLM, getPeftModel } from "@lorikeet/lorikeet";
+   *
+   * using base = AutoModelForCausalLM.fromPretrained("models/tiny-atom");
+   * const model = getPeftModel(base, { r: 2 });
+   * if (model.unload() !== base) throw new Error("another model");
+   * ```
+   */
+  unload(): CausalLm {
+    this.#checkInUse();
+    this[Symbol.dispose]();
+    return this.base;
+  }
+
+  #checkInUse(): void {
+    if (ADAPTED.get(this.base) === this) return;
+    throw new InputError(
+      `Cannot use the adapter of ${
+        quoted(this.base.config.path)
+      }: it has been disposed`,
+    );
+  }
+
   /** Frees the adapter and removes it from the base model, which stays usable. */
   [Symbol.dispose](): void {
     if (ADAPTED.get(this.base) !== this) return;
     ADAPTED.delete(this.base);
-    removeLayers(this.layers);
+    detachLayers(this.layers);
+    disposeLayers(this.layers);
   }
 }
 
@@ -241,17 +270,6 @@ export class PeftModel implements Disposable {
  * be saved.
  */
 const ADAPTED = new WeakMap<CausalLm, PeftModel>();
-
-/** Options of {@linkcode getPeftModel}. */
-export interface PeftOptions {
-  /** Seeds PyTorch's random numbers before the matrices are drawn. Default: not seeded. */
-  readonly seed?: number;
-  /**
-   * The result of {@linkcode matchTargets}, where it is known already. Default:
-   * targets are matched.
-   */
-  readonly report?: TargetReport;
-}
 
 /**
  * Adds a new adapter to the targeted layers of `base`. It is drawn from PyTorch's
@@ -278,110 +296,22 @@ export function getPeftModel(
   given: Partial<LoraConfig> = {},
   options: PeftOptions = {},
 ): PeftModel {
-  const config = loraConfig({
-    base_model_name_or_path: base.config.path,
-    ...given,
-    target_modules: given.target_modules ?? familyTargets(base, given),
-  });
-  const { report } = options;
-  const model = injected(base, { config, ...(report && { report }) });
-  if (options.seed !== undefined) manualSeed(options.seed);
-  // peft adds the adapters of parameters after all others.
-  const last = ({ layer }: PlacedLayer): boolean => layer.isDrawnLast ?? false;
-  const { layers } = model;
-  const ordered = [
-    ...layers.filter((each) => !last(each)),
-    ...layers.filter(last),
-  ];
-  for (const { layer } of ordered) layer.initialize(base.device);
-  return model;
+  checkBare(base);
+  return adapted(base, newAdapter(base, given, options));
 }
 
-/** peft's targets for the family of `base`. */
-function familyTargets(base: CausalLm, given: Partial<LoraConfig>): string[] {
-  const targets = defaultTargets(base.config);
-  if (targets !== undefined) return [...targets];
-  if (given.target_parameters?.length) return [];
-  const { path, modelType } = base.config;
-  const { linearPaths, outputPath } = targetTree(base);
-  const names = linearPaths.filter((each) => each !== outputPath)
-    .map((each) => each.split(".").at(-1)!);
-  throw new InputError(
-    `Cannot inject LoRA into ${quoted(path)}: models of type ${
-      quoted(modelType)
-    } have no default target_modules, name some of ${
-      [...new Set(names)].join(", ")
-    }, or all-linear`,
-  );
-}
-
-/**
- * `base` with the layers that `config` asks for; they have no tensors yet.
- *
- * @throws {InputError} when it has an adapter already, because only one of the
- *   two could be saved.
- */
-function injected(
-  base: CausalLm,
-  plan: { config: LoraConfig; report?: TargetReport },
-): PeftModel {
-  const tree = targetTree(base);
-  const config = withParameterTargets(tree, plan.config);
-  const earlier = ADAPTED.get(base);
-  if (earlier !== undefined) {
-    throw new InputError(
-      `Cannot inject LoRA into "${base.config.path}": ${
-        quoted(earlier.report.targeted[0])
-      } has an adapter already, dispose the earlier PeftModel first`,
-    );
-  }
-  const report = plan.report ?? matchTargets(tree, config);
-  const layers = attachLayers(base, { config, report });
-  const model = new PeftModel({ base, config, report, layers });
+function adapted(base: CausalLm, adapter: InjectedAdapter): PeftModel {
+  const model = new PeftModel(base, adapter);
   ADAPTED.set(base, model);
   return model;
 }
 
-function attachLayers(
-  base: CausalLm,
-  plan: { config: LoraConfig; report: TargetReport },
-): PlacedLayer[] {
-  const { config, report } = plan;
-  const targets = new Set(report.targeted);
-  const kinds = [...registeredKinds(), LORA, LORA_PARAMETERS];
-  const layers: PlacedLayer[] = [];
-  const paths = adaptableModules(base).map(([path]) => path);
-  try {
-    for (const path of paths) {
-      const targeted = targets.has(path);
-      const parameters = report.parameters
-        .filter((each) => each.startsWith(`${path}.`))
-        .map((each) => each.slice(path.length + 1))
-        .filter((name) => !name.includes("."));
-      const place = new AdapterPlace(base, {
-        path,
-        targeted,
-        parameters,
-        config,
-      });
-      for (const kind of kinds) {
-        const layer = kind.attach(place);
-        if (layer !== null) layers.push({ place, layer });
-      }
-      if (place.targeted || place.parameters.length > 0) {
-        throw new InputError(
-          `Cannot inject LoRA into ${quoted(path)}: no kind of adapter fits it`,
-        );
-      }
-    }
-  } catch (error) {
-    removeLayers(layers);
-    throw error;
-  }
-  return layers;
-}
-
-/** Removes the last layer first, because it may wrap an earlier one. */
-function removeLayers(layers: readonly PlacedLayer[]): void {
-  for (const { place, layer } of layers.toReversed()) layer.remove(place);
+function checkBare(base: CausalLm): void {
+  const earlier = ADAPTED.get(base);
+  if (earlier === undefined) return;
+  throw new InputError(
+    `Cannot inject LoRA into "${base.config.path}": ${
+      quoted(earlier.report.targeted[0])
+    } has an adapter already, dispose the earlier PeftModel first`,
+  );
 }

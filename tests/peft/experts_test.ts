@@ -174,6 +174,20 @@ Deno.test("PeftModel.fromPretrained() joins the experts of an adapter made with 
   assert.deepEqual(logitsOf(base), bare);
 });
 
+Deno.test("mergeAndUnload() puts adapters of experts and routers into each expert's own weights", () => {
+  const before = liveTensors();
+  {
+    using base = AutoModelForCausalLM.fromPretrained(BASE);
+    const model = PeftModel.fromPretrained(base, `${GOLDEN}/four`);
+    assert.equal(model.mergeAndUnload(), base);
+    const golden = readSafetensors(`${GOLDEN}/four/golden.safetensors`);
+    assertClose(logitsOf(base), numbersOf(golden.get("logits")!), {
+      limit: 1e-5,
+    });
+  }
+  assert.equal(liveTensors(), before);
+});
+
 Deno.test("PeftModel.fromPretrained() names the experts that an adapter of transformers 4 lacks", () => {
   inFolder((folder) => {
     const config = `${GOLDEN}/four/adapter_config.json`;

@@ -43,6 +43,7 @@ Deno.test("loraConfig() has peft's defaults", () => {
     target_parameters: null,
     exclude_modules: null,
     use_rslora: false,
+    use_dora: false,
     init_lora_weights: true,
     layers_to_transform: null,
     layers_pattern: null,
@@ -138,10 +139,10 @@ Deno.test("loraConfigFromJson() takes what peft takes: fractions of alpha, singl
 });
 
 Deno.test("loraConfigFromJson() says all that is wrong at once", () => {
-  const wrong = { r: "8", lora_alpha: [], use_dora: true };
+  const wrong = { r: "8", lora_alpha: [], use_qalora: true };
   assert.equal(
     errorOf(() => loraConfigFromJson({ ...golden("trained"), ...wrong }, "F")),
-    'Cannot use adapter "F": not supported yet: use_dora true; ' +
+    'Cannot use adapter "F": not supported yet: use_qalora true; ' +
       '"lora_alpha" is [], expected a number; "r" is "8", expected a whole number',
   );
 });
@@ -196,7 +197,7 @@ Deno.test("loraConfigFromJson() takes field names of JavaScript's own objects fo
 
 Deno.test("loraConfigFromJson() names every field that is not computed here", () => {
   const refused = {
-    use_dora: true,
+    use_qalora: true,
     bias: "all",
     modules_to_save: ["lm_head"],
     lora_bias: true,
