@@ -29,12 +29,7 @@ import type { CausalLm } from "../../mod.ts";
 import { trainsToTheSameBytes } from "../training/same_bytes.ts";
 import { assertClose } from "../closeness.ts";
 import { inFolder } from "../formats/temporary.ts";
-import {
-  goldenBatch,
-  MODELS,
-  numbersOf,
-  tinyArguments,
-} from "../training/tiny_run.ts";
+import { goldenBatch, numbersOf, tinyArguments } from "../training/tiny_run.ts";
 
 /** What tests/fixtures/make_peft_kinds.py made. */
 const KINDS = "tests/fixtures/peft_kinds";
