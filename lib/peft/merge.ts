@@ -17,10 +17,8 @@ import {
   tensorScope,
   to,
 } from "../tensor/mod.ts";
+import type { WeightMerge } from "./adapter_kinds.ts";
 import { attachLayers, detachLayers, type PlacedLayer } from "./inject.ts";
-
-/** A function from a weight to the merged weight, both in float32. */
-type Merging = (weight: Tensor) => Tensor;
 
 /**
  * What `layers` change in the base model, by the paths of its weights.
@@ -29,8 +27,8 @@ type Merging = (weight: Tensor) => Tensor;
  */
 export function weightMerges(
   layers: readonly PlacedLayer[],
-): ReadonlyMap<string, readonly Merging[]> {
-  const found = new Map<string, Merging[]>();
+): ReadonlyMap<string, readonly WeightMerge["merged"][]> {
+  const found = new Map<string, WeightMerge["merged"][]>();
   for (const { place, layer } of layers) {
     for (const merge of layer.merges()) {
       const path = joinPath(place.path, merge.name);
@@ -74,7 +72,10 @@ export function mergeLayers(
 }
 
 /** `weight` after `steps`, in the type it has; it belongs to no scope. */
-function mergedWeight(weight: Tensor, steps: readonly Merging[]): Tensor {
+function mergedWeight(
+  weight: Tensor,
+  steps: readonly WeightMerge["merged"][],
+): Tensor {
   using scope = new DetachedScope();
   using _frozen = noGrad();
   const wide = to(weight, { dtype: "float32" });
