@@ -11,6 +11,7 @@ import type { SettingsOf, SettingsTable } from "../lib/arguments/mod.ts";
 import { deviceNamed, ensureLibtorch } from "../lib/tensor/mod.ts";
 import { runCommand } from "../tasks/report_error.ts";
 import { compareGeneration } from "./generation.ts";
+import { describeLimits, machineLimits } from "./machine_limits.ts";
 import { pictureOf } from "./picture.ts";
 import { comparePlainSteps } from "./plain_step.ts";
 import {
@@ -20,6 +21,7 @@ import {
   readResults,
 } from "./results.ts";
 import { compare, type Work } from "./side_by_side.ts";
+import { printParts } from "./step_breakdown.ts";
 import { busyReason, type Machine, watchMachine } from "./watch.ts";
 import {
   makeModel,
@@ -36,8 +38,9 @@ const SETTINGS = {
     default: ["recipe", "mixed", "long"],
     help: "What is measured: recipe (rows with a shared instruction of 540 " +
       "tokens), mixed (short and long rows without one), long (2,048 tokens); " +
-      "step (one step against plain PyTorch too), generation, rows " +
-      "(tokenising), load (of a model)",
+      "parts (of a step of lorikeet, beside the machine's limits), step (one " +
+      "step against plain PyTorch too), generation, rows (tokenising), load " +
+      "(of a model)",
   },
   size: {
     kind: "list",
@@ -89,7 +92,7 @@ type Settings = SettingsOf<typeof SETTINGS>;
 const SCRATCH = ".cache/bench";
 const PRECISIONS = ["fp32", "bf16"] as const;
 const TRAINING = Object.keys(PROFILES) as (keyof typeof PROFILES)[];
-const OTHERS = ["step", "generation", "rows", "load"] as const;
+const OTHERS = ["parts", "step", "generation", "rows", "load"] as const;
 /** Seconds for which processors are watched, at first and before each run. */
 const WATCHED = { first: 3, again: 1 };
 const NEW_TOKENS = 64;
@@ -172,15 +175,35 @@ async function measureOther(
     const repeats = ["--repeats", `${rounds}`];
     return runScript(name, [`${SCRATCH}/rows`, rows, ...repeats]);
   }
-  for (
-    const size of new Set(
-      worksOf({ ...settings, profile: TRAINING }).map((it) => it.size),
-    )
-  ) {
+  const works = worksOf({ ...settings, profile: TRAINING });
+  if (name === "parts") {
+    for (const work of works) await showParts(work);
+    return;
+  }
+  for (const size of new Set(works.map((work) => work.size))) {
     const folder = makeModel(SCRATCH, size, "fp32");
     console.log(`generation, ${size}`);
     compareGeneration(folder, { rounds, newTokens: NEW_TOKENS });
   }
+}
+
+/** Prints where the time of a step goes, and what the machine could do. */
+async function showParts(
+  { profile, size, precision, batch, steps }: Work,
+): Promise<void> {
+  const length = PROFILES[profile].maxSeqLength;
+  console.log(`${profile} ${size} ${precision}, batch ${batch}, on the CPU`);
+  const tokens = await printParts(
+    makeModel(SCRATCH, size, precision),
+    await makeRows(SCRATCH, profile),
+    {
+      ...{ batch, steps, length, dropout: 0.1, top: 0 },
+      bf16: precision === "bf16" ? 1 : 0,
+    },
+  );
+  const shape = { ...SIZES[size], tokens, length };
+  const dtype = precision === "bf16" ? "bfloat16" : "float32";
+  console.log(describeLimits(machineLimits(shape, dtype), shape));
 }
 
 async function main(): Promise<void> {

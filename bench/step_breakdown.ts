@@ -4,8 +4,9 @@
  * element, the head with the loss, the optimizer, and what is left, TypeScript and the
  * border to libtorch.
  *
- * `deno run -A bench/step_breakdown.ts MODEL ROWS.jsonl [batch=4] [steps=3]
- * [dropout=0.1] [threads=1] [bf16=1] [top=1]` prints the parts of a LoRA step on
+ * `deno task bench --profile parts` prints them for the models and rows of the
+ * bench; `deno run -A bench/step_breakdown.ts MODEL ROWS.jsonl [batch=4] [steps=3]
+ * [dropout=0.1] [threads=1] [bf16=1] [length=768] [top=1]` prints the parts of a LoRA step on
  * rows of that file; `top=1` adds the operators that take longest.
  *
  * @module
@@ -185,26 +186,45 @@ export function describeBreakdown(
 
 const PROJECTIONS = ["q", "k", "v", "o", "gate", "up", "down"];
 
-async function main(words: readonly string[]): Promise<void> {
-  const [folder = "", file = "", ...rest] = words;
-  const options = {
-    batch: 4,
-    steps: 3,
-    dropout: 0.1,
-    threads: 1,
-    bf16: 0,
-    top: 0,
-    ...Object.fromEntries(
-      rest.map((each) => each.split("=")).map(([k, v]) => [k, Number(v)]),
-    ),
-  };
-  await ensureLibtorch();
-  setThreads(options.threads);
+/** How the step is measured. */
+export interface PartsOptions {
+  /** Rows of a batch. Default 4. */
+  readonly batch: number;
+  /** Steps that are shown, after the first. Default 3. */
+  readonly steps: number;
+  /** Dropout of the adapter. Default 0.1. */
+  readonly dropout: number;
+  /** 1: compute in bfloat16. Default 0. */
+  readonly bf16: number;
+  /** 1: show the operators that take longest. Default 0. */
+  readonly top: number;
+  /** Rows are cut to this many tokens. Default 768. */
+  readonly length: number;
+}
+
+const DEFAULTS: PartsOptions = {
+  batch: 4,
+  steps: 3,
+  dropout: 0.1,
+  bf16: 0,
+  top: 0,
+  length: 768,
+};
+
+/**
+ * Trains the model in `folder` on the rows of `file` for some steps, prints the
+ * parts of each, and returns the number of tokens of the last batch.
+ */
+export async function printParts(
+  folder: string,
+  file: string,
+  options: PartsOptions,
+): Promise<number> {
   const tokenizer = await AutoTokenizer.fromPretrained(folder);
   const { features } = await loadDataset(file, {
     tokenizer,
     config: { eos_token_id: tokenizer.eosTokenId ?? 2 },
-    maxSeqLength: 768,
+    maxSeqLength: options.length,
     promptFormat: "recipe",
   });
   using model = AutoModelForCausalLM.fromPretrained(folder);
@@ -219,10 +239,12 @@ async function main(words: readonly string[]): Promise<void> {
     trainableModel(peft),
     trainingArguments({ bf16: options.bf16 === 1 }),
   );
+  let tokens = 0;
   for (let step = 0; step <= options.steps; step++) {
     const batch = sharedRows(
       features.slice(step * options.batch, (step + 1) * options.batch),
     );
+    tokens = batch.inputIds.length;
     const run = (): void => {
       const input = { learningRate: 1e-4, seed: [0, step] };
       engine.step([batch], { ...input, loss: "tokens" });
@@ -230,10 +252,22 @@ async function main(words: readonly string[]): Promise<void> {
     if (step === 0) run(); // the first step warms up
     else {
       const found = breakDown(model, run);
-      console.log(`step ${step}: ${batch.inputIds.length} tokens`);
+      console.log(`step ${step}: ${tokens} tokens`);
       console.log(describeBreakdown(found, 20 * options.top));
     }
   }
+  return tokens;
+}
+
+async function main(
+  [folder = "", file = "", ...rest]: readonly string[],
+): Promise<void> {
+  const { threads = 1, ...given } = Object.fromEntries(
+    rest.map((each) => each.split("=")).map(([k, v]) => [k, Number(v)]),
+  );
+  await ensureLibtorch();
+  setThreads(threads);
+  await printParts(folder, file, { ...DEFAULTS, ...given });
 }
 
 if (import.meta.main) main(Deno.args);

@@ -7,6 +7,11 @@
  */
 
 import { strict as assert } from "node:assert";
+import {
+  describeLimits,
+  machineLimits,
+  productFlops,
+} from "../../bench/machine_limits.ts";
 import { pictureOf } from "../../bench/picture.ts";
 import {
   describeComparison,
@@ -21,6 +26,7 @@ import {
 } from "../../bench/side_by_side.ts";
 import { busyReason, type WatchedRun } from "../../bench/watch.ts";
 import { benchRows, namesOf, PROFILES } from "../../bench/workloads.ts";
+import { liveTensors } from "../../lib/tensor/mod.ts";
 import { AutoTokenizer } from "../../mod.ts";
 import { taskCommand } from "../tasks/task_process.ts";
 import { inFolder } from "../training/tiny_run.ts";
@@ -184,6 +190,32 @@ Deno.test("namesOf() names all that it does not know", () => {
     message: 'Cannot measure profile "x", "y": there are a, b',
     exitCode: 2,
   });
+});
+
+const LAYER = {
+  hidden: 64,
+  layers: 3,
+  heads: 4,
+  keyHeads: 2,
+  intermediate: 96,
+  tokens: 10,
+  length: 32,
+};
+
+Deno.test("productFlops() counts each projection forward and for its input's gradient", () => {
+  const weights = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 96;
+  assert.equal(productFlops(LAYER), 3 * 10 * weights * 2 * 2);
+});
+
+Deno.test("machineLimits() measures rates and leaves no tensor", () => {
+  const before = liveTensors();
+  const limits = machineLimits(LAYER, "float32");
+  for (const rate of Object.values(limits)) assert.ok(rate > 0 && rate < 1e6);
+  assert.equal(liveTensors(), before);
+  assert.match(
+    describeLimits({ ...limits, productGflops: 1e-3 }, LAYER),
+    /a step of 10 tokens take 3686 ms$/,
+  );
 });
 
 Deno.test("deno task bench refuses sizes, profiles and numbers that it cannot measure", async () => {
