@@ -6,8 +6,14 @@
  * @module
  */
 
-import { describePreflight, type Feature, InputError } from "../mod.ts";
 import {
+  type CausalLm,
+  describePreflight,
+  type Feature,
+  InputError,
+} from "../mod.ts";
+import {
+  type FinetuneArguments,
   type InspectReading,
   parseInspectArguments,
 } from "../lib/arguments/mod.ts";
@@ -196,7 +202,7 @@ function showLengths({ run }: InspectReading, { whole }: Rows): void {
 
 function describeSteps(
   { run }: InspectReading,
-  { dataset }: CheckedRun,
+  { dataset, tree }: CheckedRun,
 ): string[] {
   const { training } = run;
   const { preflight, features } = dataset;
@@ -218,7 +224,24 @@ function describeSteps(
     `${counted(preflight.tokens)} tokens an epoch, ${
       counted(preflight.trainedTokens)
     } of them trained`,
+    describeBatches(run.finetune, tree),
   ];
+}
+
+/** Whether batches are padded, and why. */
+function describeBatches(
+  { shared_prefix, device }: FinetuneArguments,
+  { paddingReason }: CausalLm,
+): string {
+  const reason = device.startsWith("cuda")
+    ? "the device is not a CPU"
+    : paddingReason;
+  if (!shared_prefix) {
+    return "rows are padded to one length, as --shared_prefix false asks";
+  }
+  return reason === null
+    ? "rows are not padded on a CPU, and what rows of a batch have in common is computed once"
+    : `rows are padded to one length, since ${reason}`;
 }
 
 function ofWhat(count: number, what: string): string {

@@ -50,7 +50,7 @@ export function wrapped(
     let line = before;
     for (const word of wordsOf(text, room)) {
       const width = columnsOf(word);
-      if (used > 0 && used + width > room) {
+      if (used + width > room) {
         line += feed;
         used = 0;
         if (word === " ") continue;

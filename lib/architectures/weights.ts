@@ -168,9 +168,7 @@ function checkedWeights(model: CausalLm): WeightMap {
     ignores: (name) => name === tied || DERIVED.test(name),
   });
   if (problems.length > 0) {
-    const scale = [...stored.keys()].find((name) =>
-      QUANTIZED.test(name) && !needed.some((each) => each.name === name)
-    );
+    const scale = [...stored.keys()].find((name) => QUANTIZED.test(name));
     const reason = scale === undefined
       ? listProblems(problems)
       : `${quoted(scale)} belongs to quantised weights, ` +

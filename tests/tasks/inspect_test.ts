@@ -218,6 +218,79 @@ Deno.test("inspect says which rows skip_overlength leaves out, and numbers rows 
   assert.match(inspect(...flags).out, /^ {2}2: 49 tokens, cut to 45$/m);
 });
 
+Deno.test("inspect shows the text of a row behind rows that skip_overlength leaves out", async () => {
+  const { features } = await loadDataset(ROWS, {
+    tokenizer: await AutoTokenizer.fromPretrained(MODEL),
+    config: { eos_token_id: 2 },
+    maxSeqLength: 256,
+  });
+  const fits = features.flatMap(({ input_ids }, at) =>
+    input_ids.length <= 45 ? [String(at + 1)] : []
+  );
+  assert.ok(fits.length > 1 && Number(fits.at(-1)) > 2 * fits.length);
+  const rowsOf = (...flags: string[]): string[] =>
+    [
+      ...inspect("--row_numbers", ...fits, ...flags).out.matchAll(
+        /^ {2}\d+: \d+ tokens\n {4}.*$/gm,
+      ),
+    ].map(([text]) => text);
+  const whole = rowsOf();
+  assert.equal(whole.length, fits.length);
+  assert.deepEqual(
+    rowsOf("--max_seq_length", "45", "--skip_overlength"),
+    whole,
+  );
+});
+
+Deno.test("inspect says whether rows are padded, and why", async () => {
+  const said = (...flags: string[]): string | undefined =>
+    inspect(...flags, "--rows", "0").out.match(/^ {2}rows are .*padded.*$/m)
+      ?.[0]
+      .trim();
+  assert.equal(
+    said(),
+    "rows are not padded on a CPU, and what rows of a batch have in common is computed once",
+  );
+  assert.equal(
+    said("--shared_prefix", "false"),
+    "rows are padded to one length, as --shared_prefix false asks",
+  );
+  assert.equal(
+    said("--device", "cuda"),
+    "rows are padded to one length, since the device is not a CPU",
+  );
+  await inFolder((folder) => {
+    const flags = withoutWeights(folder);
+    const config = JSON.parse(Deno.readTextFileSync(`${folder}/config.json`));
+    config.attention_dropout = 0.1;
+    Deno.writeTextFileSync(`${folder}/config.json`, JSON.stringify(config));
+    assert.equal(
+      said(...flags),
+      "rows are padded to one length, since the model drops attention weights",
+    );
+    return Promise.resolve();
+  });
+});
+
+Deno.test("inspect warns of flags that the adapter of --checkpoint overrules, as train does", async () => {
+  await inFolder((folder) => {
+    using base = AutoModelForCausalLM.fromPretrained(MODEL);
+    using model = getPeftModel(base, { r: 4, target_modules: "all-linear" });
+    model.savePretrained(`${folder}/adapter`);
+    const { error, code, out } = inspect(
+      ...["--rows", "0", "--continue_training", "--lora_rank", "8"],
+      ...["--checkpoint", `${folder}/adapter`],
+    );
+    assert.equal(code, 0, error);
+    assert.match(
+      error,
+      /--lora_rank 8 has no effect: the adapter in ".*adapter" has 4/,
+    );
+    assert.ok(out.includes(model.trainableParametersLine()), out);
+    return Promise.resolve();
+  });
+});
+
 Deno.test("inspect gives train's own sentences for wrong flags, folders, rows and targets", async () => {
   await inFolder((folder) => {
     Deno.writeTextFileSync(

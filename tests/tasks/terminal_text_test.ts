@@ -35,6 +35,11 @@ Deno.test("wrapped() breaks lines between words, keeps every character but the s
     wrapped([{ text: "alpha beta gamma" }], { columns: 14, indent: 2 }),
     /^alpha beta ?\n {2}gamma$/,
   );
+  // the line is full before the space
+  assert.equal(
+    wrapped([{ text: "alpha beta gamma" }], { columns: 12, indent: 2 }),
+    "alpha beta\n  gamma",
+  );
 });
 
 Deno.test("wrapped() goes on in the same line from part to part, and counts no column for styles", () => {

@@ -181,6 +181,26 @@ Deno.test("Trainer.train() warns when what fixes the order of rows has changed s
   });
 });
 
+Deno.test("Trainer.train() warns when a checkpoint's rows shared prefixes and the resumed run pads them", async () => {
+  await inFolder(async (folder) => {
+    const args = {
+      max_steps: 2,
+      save_strategy: "steps",
+      save_steps: 1,
+    } as const;
+    await train({ folder, args });
+    const { warnings } = await train({
+      folder,
+      args: { ...args, resume_from_checkpoint: `${folder}/checkpoint-1` },
+      options: { sharedPrefix: false },
+    });
+    assert.match(
+      warnings.join("\n"),
+      /^Resuming from .* gives other results than the interrupted run would have: shared_prefix true → false$/,
+    );
+  });
+});
+
 Deno.test("resolveCheckpoint() refuses what cannot be resumed from, by name", async () => {
   await inFolder(async (folder) => {
     assert.equal(
