@@ -21,6 +21,7 @@ import {
   type TrainOutput,
 } from "../mod.ts";
 import {
+  type FinetuneArguments,
   type HelpRequest,
   loraFields,
   trainingArgsJson,
@@ -30,6 +31,7 @@ import { promptFormatNames } from "../lib/data/mod.ts";
 import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 import { describeTargets } from "../lib/peft/mod.ts";
 import {
+  type LoraPlus,
   optimizerNames,
   OutputLock,
   scheduleNames,
@@ -82,6 +84,7 @@ async function main(args: readonly string[]): Promise<void> {
     trainDataset: dataset.features,
     loss: finetune.loss,
     sharedPrefix: finetune.shared_prefix,
+    ...loraPlusOf(finetune),
     callbacks: [progressCallback({ bar: showsBar(training) })],
     argsJson: trainingArgsJson({
       training: parsed.training,
@@ -104,6 +107,18 @@ async function main(args: readonly string[]): Promise<void> {
     }
   }
   printTrained(output, training.output_dir);
+}
+
+function loraPlusOf(
+  { loraplus_lr_ratio, loraplus_lr_embedding }: FinetuneArguments,
+): { loraPlus?: LoraPlus } {
+  if (loraplus_lr_ratio === null) return {};
+  return {
+    loraPlus: {
+      lrRatio: loraplus_lr_ratio,
+      lrEmbedding: loraplus_lr_embedding,
+    },
+  };
 }
 
 function printLoaded(base: CausalLm): void {

@@ -119,17 +119,17 @@ Deno.test("an optimizer or schedule that is not there is answered with those tha
   assert.ok(!("help" in parsed));
   assert.equal(parsed.training.optim, "sgd_momentum");
   const expected = [
-    /^Cannot use --optim "lion": .*expected one of .*"adamw_torch".*"sgd_momentum"/m,
+    /^Cannot use --optim "sophia": .*expected one of .*"adamw_torch".*"sgd_momentum"/m,
     /^Cannot use --lr_scheduler_type "sine": .*expected one of "linear".*"sawtooth"/m,
   ];
-  const flags = ["--optim", "lion", "--lr_scheduler_type", "sine"];
+  const flags = ["--optim", "sophia", "--lr_scheduler_type", "sine"];
   const told = errorOf(() => parseTrainArguments(flags, names));
   for (const each of expected) assert.match(told, each);
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
   using model = getPeftModel(base, {}, { seed: 1 });
   for (
     const [index, values] of [
-      { optim: "lion" },
+      { optim: "sophia" },
       { lr_scheduler_type: "sine" },
     ].entries()
   ) {

@@ -64,6 +64,16 @@ export const FINETUNE = {
   },
   ...MODEL_SETTINGS,
   ...LORA_FLAGS,
+  loraplus_lr_ratio: {
+    kind: "float",
+    default: null,
+    help: "LoRA+: B learns at this many times the rate of A, such as 16",
+  },
+  loraplus_lr_embedding: {
+    kind: "float",
+    default: 1e-6,
+    help: "LoRA+: learning rate of adapters of embeddings",
+  },
   max_seq_length: {
     kind: "int",
     default: 256,

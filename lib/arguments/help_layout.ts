@@ -121,6 +121,7 @@ function metavarOf(setting: Setting): string {
     paths: "PATH",
     targets: "NAME",
     numbers: "JSON",
+    fields: "JSON",
   } as const;
   return metavars[setting.kind];
 }

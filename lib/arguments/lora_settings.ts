@@ -19,7 +19,7 @@ export interface Bounds {
 /** One field of LoraConfig. */
 export interface LoraSetting extends Setting {
   /** How the value is read; no field of LoraConfig is a path or a list of numbers. */
-  readonly kind: Exclude<Setting["kind"], "floats" | "paths">;
+  readonly kind: Exclude<Setting["kind"], "floats" | "paths" | "fields">;
   /** The flag's name, where it differs from the field's; `null` where there is no flag. */
   readonly flag?: string | null;
   /** The flag's default, where it differs from peft's: that of the recipe. */

@@ -19,19 +19,11 @@ const NO_HUB = "nothing is uploaded: upload the output folder with the Hub's " +
   "own tool";
 const ONE_DEVICE = "a run uses one device";
 const ORDER = "rows are drawn in random order, as by default";
-const ADAMW = "the optimizer is AdamW with the adam_ settings";
+const NO_PROJECTION = "no optimizer here projects gradients";
 
 /** Fields of transformers 5.18 that are refused, each with the reason. */
 export const TRAINING_REFUSED = {
-  lr_scheduler_kwargs: {
-    kind: "any",
-    default: null,
-    help: refused.help,
-    accepts: [null, "", "{}", {}],
-    reason: "the schedules here have no settings of their own",
-  },
-  optim_args: { ...text, reason: ADAMW },
-  optim_target_modules: { ...text, reason: ADAMW },
+  optim_target_modules: { ...text, reason: NO_PROJECTION },
   label_smoothing_factor: {
     kind: "float",
     default: 0,
@@ -88,7 +80,6 @@ export const TRAINING_REMOVED = {
   evaluation_strategy: { ...text, default: "no", reason: NO_EVALUATION },
   group_by_length: { ...off, reason: ORDER },
   use_mps_device: { ...off, reason: "a run uses a CPU or a CUDA device" },
-  adafactor: { ...off, reason: ADAMW },
 } as const satisfies SettingsTable;
 
 const idle = {
@@ -225,6 +216,13 @@ export const TRAINING_MOVED = {
     default: null,
     help: "Old name of --per_device_train_batch_size",
     today: "per_device_train_batch_size",
+  },
+  adafactor: {
+    kind: "bool",
+    default: false,
+    help: "Old name of --optim adafactor",
+    today: "optim",
+    todayValue: "adafactor",
   },
   no_cuda: {
     kind: "bool",

@@ -31,6 +31,8 @@ export interface SettingKinds {
   readonly targets: string | readonly string[];
   /** A JSON object from names (or patterns) to whole numbers. */
   readonly numbers: Readonly<Record<string, number>>;
+  /** A JSON object from names to numbers or text. */
+  readonly fields: Readonly<Record<string, number | string>>;
   /** Any text on the command line, any value in a file; for settings that are not used. */
   readonly any: unknown;
 }
@@ -59,6 +61,8 @@ export interface Setting {
    * value other than the default is refused by name.
    */
   readonly accepts?: "default" | readonly unknown[];
+  /** Values that are read as another one, which is told to the user. */
+  readonly synonyms?: Readonly<Record<string, string>>;
   /** Why a value is refused: the end of the sentence "not supported yet, …". */
   readonly reason?: string;
   /**
@@ -68,6 +72,8 @@ export interface Setting {
   readonly noEffect?: true | "on a CPU";
   /** The name in transformers 5, for a flag of transformers 4. */
   readonly today?: string;
+  /** The value there of a flag that was a switch. */
+  readonly todayValue?: string;
 }
 
 /** Settings by their snake_case names. */

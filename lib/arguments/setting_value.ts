@@ -60,7 +60,9 @@ export function readStrings(
     case "targets":
       return single && isPattern(first) ? { value: first } : readNames(strings);
     case "numbers":
-      return readNumbers(first);
+      return readObject({ kind: "numbers", example: '{"q_proj": 16}' }, first);
+    case "fields":
+      return readObject({ kind: "fields", example: '{"min_lr": 1e-6}' }, first);
   }
 }
 
@@ -159,9 +161,15 @@ function readNumberList(
   return { value: values };
 }
 
-function readNumbers(text: string): Reading {
+function readObject(
+  { kind, example }: {
+    readonly kind: "numbers" | "fields";
+    readonly example: string;
+  },
+  text: string,
+): Reading {
   try {
-    const reading = readJson({ kind: "numbers", default: {}, help: "" }, {
+    const reading = readJson({ kind, default: {}, help: "" }, {
       value: JSON.parse(text),
     });
     if ("value" in reading) return reading;
@@ -170,7 +178,7 @@ function readNumbers(text: string): Reading {
   }
   return {
     problem: `invalid value: ${quote(text)} ` +
-      '(expected a JSON object such as {"q_proj": 16})',
+      `(expected a JSON object such as ${example})`,
   };
 }
 
@@ -214,7 +222,8 @@ export function readJson(
   }
   if (fits(setting, value)) {
     // parsers give their objects different prototypes
-    return { value: setting.kind === "numbers" ? { ...Object(value) } : value };
+    const isObject = setting.kind === "numbers" || setting.kind === "fields";
+    return { value: isObject ? { ...Object(value) } : value };
   }
   return { problem: `is ${quoted(value)}, expected ${expectation(setting)}` };
 }
@@ -245,10 +254,18 @@ function fits(setting: Setting, value: unknown): boolean {
     case "floats":
       return isListOf(value, (item) => typeof item === "number");
     case "numbers":
-      return typeof value === "object" && value !== null &&
-        !Array.isArray(value) &&
-        Object.values(value).every(Number.isSafeInteger);
+      return isObjectOf(value, Number.isSafeInteger);
+    case "fields":
+      return isObjectOf(
+        value,
+        (item) => typeof item === "string" || Number.isFinite(item),
+      );
   }
+}
+
+function isObjectOf(value: unknown, fit: (item: unknown) => boolean): boolean {
+  return typeof value === "object" && value !== null &&
+    !Array.isArray(value) && Object.values(value).every(fit);
 }
 
 function isListOf(value: unknown, fit: (item: unknown) => boolean): boolean {
@@ -270,6 +287,7 @@ function expectation(setting: Setting): string {
     paths: "a path or a list of paths",
     targets: "a list of names or one regular expression",
     numbers: "an object from names to whole numbers",
+    fields: "an object from names to numbers or text",
     any: "any value",
   }[setting.kind];
   return isNullable(setting) ? `${wanted}, or null` : wanted;
@@ -283,7 +301,8 @@ export function refusal(
   setting: Setting,
   given: { readonly name: string; readonly value: unknown },
 ): string | undefined {
-  const { accepts, reason } = setting;
+  const { accepts, reason, synonyms = {} } = setting;
+  if (typeof given.value === "string" && given.value in synonyms) return;
   if (accepts === undefined || isSame(given.value, setting.default)) return;
   if (accepts !== "default") {
     if (accepts.some((value) => isSame(value, given.value))) return;

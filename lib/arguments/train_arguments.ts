@@ -11,6 +11,7 @@ import {
   HfArgumentParser,
   throwProblems,
 } from "./hf_argument_parser.ts";
+import { OPTIMIZER_SYNONYMS } from "./optimizer_names.ts";
 import { OTHER_TRAIN_NAMES } from "./other_names.ts";
 import type { Setting } from "./setting.ts";
 import {
@@ -193,14 +194,16 @@ function translate(
   reading: ArgumentsReading<typeof GROUPS>,
 ): TrainArguments & { readonly problems: readonly string[] } {
   const [finetune, training, moved] = reading.dataclasses;
-  const { warmup_ratio, no_cuda, per_gpu_train_batch_size } = moved;
+  const { warmup_ratio } = moved;
+  const optim = OPTIMIZER_SYNONYMS[training.optim];
   const problems = [...reading.problems];
   const given = new Set(reading.given.keys());
   const renamed: string[] = [];
   const overruled = new Set<MovedName>();
   const isFlag = (name: string): boolean =>
     reading.given.get(name)?.startsWith("--") === true;
-  for (const [old, { today }] of MOVED_NAMES) {
+  for (const [old, row] of MOVED_NAMES) {
+    const { today, todayValue }: Setting & { today: typeof row.today } = row;
     if (!given.delete(old) || moved[old] === TRAINING_MOVED[old].default) {
       continue;
     }
@@ -215,7 +218,9 @@ function translate(
       );
     }
     given.add(today);
-    renamed.push(`--${old} is --${today}`);
+    renamed.push(
+      `--${old} is --${today}${todayValue ? ` ${todayValue}` : ""}`,
+    );
   }
   if (!(warmup_ratio >= 0 && warmup_ratio < 1)) {
     problems.push(
@@ -223,19 +228,13 @@ function translate(
         "less than 1",
     );
   }
-  const counts = (old: MovedName): boolean => !overruled.has(old);
-  const changed: Partial<TrainingArguments> = {
-    ...(counts("warmup_ratio") && warmup_ratio > 0 && warmup_ratio < 1 &&
-      { warmup_steps: warmup_ratio }),
-    ...(counts("no_cuda") && no_cuda && { use_cpu: true }),
-    ...(counts("per_gpu_train_batch_size") &&
-      per_gpu_train_batch_size !== null &&
-      { per_device_train_batch_size: per_gpu_train_batch_size }),
-    ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
-  };
+  const changed = readAsToday(reading, (old) => !overruled.has(old));
   const { idle, onlyOnCpu } = withoutEffect(reading);
   const notes = [
     ...listNote("Names of transformers 4", renamed),
+    ...optim === undefined
+      ? []
+      : [`Optimizer: --optim ${training.optim} is computed as ${optim}`],
     ...listNote("Without effect here", idle),
   ];
   return {
@@ -245,6 +244,26 @@ function translate(
     notes,
     onlyOnCpu,
     problems,
+  };
+}
+
+/** The settings that are given by names of before or names of other tools. */
+function readAsToday(
+  { dataclasses: [finetune, training, moved] }: ArgumentsReading<typeof GROUPS>,
+  counts: (old: MovedName) => boolean,
+): Partial<TrainingArguments> {
+  const { warmup_ratio, no_cuda, per_gpu_train_batch_size, adafactor } = moved;
+  const optim = OPTIMIZER_SYNONYMS[training.optim];
+  return {
+    ...(counts("warmup_ratio") && warmup_ratio > 0 && warmup_ratio < 1 &&
+      { warmup_steps: warmup_ratio }),
+    ...(counts("no_cuda") && no_cuda && { use_cpu: true }),
+    ...(counts("per_gpu_train_batch_size") &&
+      per_gpu_train_batch_size !== null &&
+      { per_device_train_batch_size: per_gpu_train_batch_size }),
+    ...(counts("adafactor") && adafactor && { optim: "adafactor" }),
+    ...(optim !== undefined && { optim }),
+    ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
   };
 }
 
@@ -296,7 +315,8 @@ export function trainingArguments(
   ] as const;
   const [finetune, training] = new HfArgumentParser(groups).parseDict(values);
   throwProblems(trainProblems(finetune, training));
-  return training;
+  const optim = OPTIMIZER_SYNONYMS[training.optim] ?? training.optim;
+  return { ...training, optim };
 }
 
 /**

@@ -75,6 +75,8 @@ const SEED: Range = {
 
 const FINETUNE_RANGES = {
   max_seq_length: AT_LEAST_ONE,
+  loraplus_lr_ratio: NOT_NEGATIVE,
+  loraplus_lr_embedding: NOT_NEGATIVE,
 } satisfies Partial<Record<keyof FinetuneArguments, Range>>;
 
 const TRAINING_RANGES = {

@@ -61,13 +61,17 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
     names: [
       "learning_rate",
       "lr_scheduler_type",
+      "lr_scheduler_kwargs",
       "warmup_steps",
       "optim",
+      "optim_args",
       "weight_decay",
       "adam_beta1",
       "adam_beta2",
       "adam_epsilon",
       "max_grad_norm",
+      "loraplus_lr_ratio",
+      "loraplus_lr_embedding",
     ],
   },
   {

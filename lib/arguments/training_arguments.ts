@@ -5,6 +5,7 @@
  *
  * @module
  */
+import { OPTIMIZER_SYNONYMS } from "./optimizer_names.ts";
 import type { SettingsOf, SettingsTable } from "./setting.ts";
 
 const STEPS_OR_EPOCH = ["no", "steps", "epoch"] as const;
@@ -57,6 +58,11 @@ export const TRAINING = {
     default: "linear",
     help: "How the learning rate falls",
   },
+  lr_scheduler_kwargs: {
+    kind: "fields",
+    default: null,
+    help: "Settings of the schedule, as JSON: num_cycles, min_lr, …",
+  },
   warmup_steps: {
     kind: "float",
     default: 0,
@@ -65,7 +71,13 @@ export const TRAINING = {
   optim: {
     kind: "str",
     default: "adamw_torch_fused",
+    synonyms: OPTIMIZER_SYNONYMS,
     help: "Optimizer",
+  },
+  optim_args: {
+    kind: "str",
+    default: null,
+    help: "Settings of the optimizer, such as momentum=0.9,nesterov=true",
   },
   weight_decay: {
     kind: "float",

@@ -151,6 +151,7 @@ export function readCheckpoint(
   target.check(reading);
   using _scope = tensorScope();
   const { parameters, optimizer } = engine;
+  optimizer.train?.(false);
   const values = parameters.entries.map((entry) => ({
     name: entry.path,
     tensor: viewOf(parameters.values, entry),

@@ -38,10 +38,12 @@ export function viewOf(
   return aten.view(aten.slice(flat, 0, start, end), [...shape]);
 }
 
-/** Elements with the same weight decay. */
+/** Elements with the same weight decay and learning rate. */
 export interface FlatGroup {
   /** Whether weight decay applies to them. */
   readonly decays: boolean;
+  /** The factor of the learning rate, 1 but for LoRA+. */
+  readonly rate: number;
   /** First element in the flat tensors. */
   readonly start: number;
   /** One past the last element. */
@@ -61,7 +63,7 @@ export class FlatParameters implements Disposable {
    * order of the tree.
    */
   readonly entries: readonly FlatEntry[];
-  /** One or two groups, as transformers' Trainer makes them. */
+  /** One or two groups, as transformers' Trainer makes them; more with LoRA+. */
   readonly groups: readonly FlatGroup[];
   readonly #places: (readonly NamedParameter[])[];
   readonly #gradientViews: Tensor[] = [];
@@ -69,15 +71,16 @@ export class FlatParameters implements Disposable {
   /**
    * Copies `parameters` into new flat tensors on `device`, and replaces them by
    * views whose gradients are recorded. A tensor with several places in the tree
-   * is moved once.
+   * is moved once. `rateOf` gives the factor of a parameter's learning rate.
    */
-  constructor(parameters: readonly NamedParameter[], device: Device) {
+  constructor(
+    parameters: readonly NamedParameter[],
+    device: Device,
+    rateOf: (parameter: NamedParameter) => number = () => 1,
+  ) {
     using scope = new DetachedScope();
-    const places = groupByTensor(parameters);
-    const ordered = [
-      ...places.filter(([first]) => !NO_DECAY.test(first!.path)),
-      ...places.filter(([first]) => NO_DECAY.test(first!.path)),
-    ];
+    const grouped = groupBySettings(groupByTensor(parameters), rateOf);
+    const ordered = grouped.flatMap(({ places }) => places);
     const size = ordered.reduce((sum, [first]) => sum + first!.tensor.size, 0);
     this.#places = ordered;
     this.values = scope.keep(zeros([size], { device }));
@@ -88,7 +91,12 @@ export class FlatParameters implements Disposable {
       start = entry.end;
       return entry;
     });
-    this.groups = groupsOf(this.entries);
+    let from = 0;
+    this.groups = grouped.map(({ places, decays, rate }) => {
+      const first = from;
+      from += places.reduce((sum, [one]) => sum + one!.tensor.size, 0);
+      return { decays, rate, start: first, end: from };
+    });
   }
 
   #move(same: readonly NamedParameter[], start: number): FlatEntry {
@@ -142,12 +150,26 @@ function groupByTensor(
   return [...places.values()];
 }
 
-function groupsOf(entries: readonly FlatEntry[]): FlatGroup[] {
-  const border = entries.find((entry) => NO_DECAY.test(entry.path))?.start;
-  const end = entries.at(-1)?.end ?? 0;
-  if (border === undefined) return [{ decays: true, start: 0, end }];
-  return [
-    { decays: true, start: 0, end: border },
-    { decays: false, start: border, end },
-  ].filter((group) => group.end > group.start);
+type Places = readonly NamedParameter[];
+
+/** Groups in order: first those with weight decay, then by first appearance. */
+function groupBySettings(
+  places: readonly Places[],
+  rateOf: (parameter: NamedParameter) => number,
+): { places: Places[]; decays: boolean; rate: number }[] {
+  const groups = new Map<
+    string,
+    { places: Places[]; decays: boolean; rate: number }
+  >();
+  for (const place of places) {
+    const decays = !NO_DECAY.test(place[0]!.path);
+    const rate = rateOf(place[0]!);
+    const key = `${decays} ${rate}`;
+    const group = groups.get(key) ?? { places: [], decays, rate };
+    groups.set(key, group);
+    group.places.push(place);
+  }
+  return [...groups.values()].toSorted((one, other) =>
+    Number(other.decays) - Number(one.decays)
+  );
 }

@@ -4,7 +4,6 @@
  * @module
  */
 
-export { AdamW, type AdamWOptions } from "./adamw.ts";
 export { resolveCheckpoint } from "./find_checkpoint.ts";
 export {
   type FlatEntry,
@@ -13,14 +12,20 @@ export {
   viewOf,
 } from "./flat_parameters.ts";
 export { accumulateGradients, type GradientOptions } from "./gradients.ts";
+export { type LoraPlus, loraPlusRates } from "./lora_plus.ts";
 export {
+  type OptimArgument,
   type Optimizer,
   type OptimizerDefinition,
+  type OptimizerSetting,
+  optimSettings,
+} from "./optimizer.ts";
+export {
   optimizerNamed,
   optimizerNames,
-  type OptimizerSetting,
   registerOptimizer,
 } from "./optimizers.ts";
+export { AdamW, type AdamWOptions } from "./optimizers/adamw.ts";
 export {
   checkOutputFolder,
   listCheckpoints,
@@ -29,12 +34,17 @@ export {
 export { type PlanArguments, planTraining, type TrainingPlan } from "./plan.ts";
 export { epochBatches, type SamplerOptions } from "./sampler.ts";
 export {
+  type ScheduleDefinition,
+  type ScheduleFormula,
+  type ScheduleSetting,
+  type ScheduleSpan,
+} from "./schedule_formulas.ts";
+export {
   registerSchedule,
   type Schedule,
   scheduleFactor,
-  type ScheduleFormula,
   scheduleNames,
-  type ScheduleSpan,
+  scheduleOf,
 } from "./schedules.ts";
 export type { Precision, StepResult } from "./step_engine.ts";
 export {

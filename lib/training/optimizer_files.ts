@@ -15,9 +15,13 @@ import type { LazyTensor } from "../formats/tensor_source.ts";
 import { TorchArchive, writeTorchObject } from "../formats/torch_archive.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { tensorScope, toData } from "../tensor/mod.ts";
-import type { FlatEntry, FlatParameters } from "./flat_parameters.ts";
+import type {
+  FlatEntry,
+  FlatGroup,
+  FlatParameters,
+} from "./flat_parameters.ts";
 import { GRAD_SCALER, type LossScalerState } from "./gradient_scaling.ts";
-import type { Optimizer } from "./optimizers.ts";
+import type { Optimizer } from "./optimizer.ts";
 import { mixSeed } from "./sampler.ts";
 
 /** transformers' names of the files. */
@@ -67,24 +71,31 @@ function optimizerObject(content: OptimizerContent): TorchValue {
       ...lazyState(optimizer, entry),
     ]),
   ]);
-  const group = (decays: boolean): TorchValue => {
-    const own = groups.find((each) => each.decays === decays);
+  const none = { start: 0, end: 0, rate: 1 };
+  const group = (own: FlatGroup): TorchValue => {
+    const { decays, rate } = own;
     const isOwn = ({ start }: FlatEntry): boolean =>
-      own !== undefined && start >= own.start && start < own.end;
+      start >= own.start && start < own.end;
     return new Map<string, TorchValue>([
-      ["lr", new PyFloat(nextRate)],
+      ["lr", new PyFloat(nextRate * rate)],
       ...Object.entries({ ...optimizer.settings, ...scalars }).map(
         ([name, value]): [string, TorchValue] => [name, settingValue(value)],
       ),
       ["weight_decay", new PyFloat(decays ? optimizer.weightDecay : 0)],
-      ["initial_lr", new PyFloat(baseRate)],
+      ["initial_lr", new PyFloat(baseRate * rate)],
       ["params", [...entries.keys()].filter((at) => isOwn(entries[at]!))],
     ]);
   };
   return new Map<string, TorchValue>([
     ["state", new Map(step === 0 ? [] : states)],
-    // transformers makes both groups, even if one of them is empty
-    ["param_groups", [group(true), group(false)]],
+    // transformers makes a group with decay and one without, even if it is empty
+    [
+      "param_groups",
+      [true, false].flatMap((decays) => {
+        const own = groups.filter((each) => each.decays === decays);
+        return own.length > 0 ? own.map(group) : [group({ ...none, decays })];
+      }),
+    ],
   ]);
 }
 

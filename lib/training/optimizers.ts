@@ -1,68 +1,24 @@
 /**
- * The optimizers by name. Each declares its update, the state that a checkpoint
- * holds, and its settings by PyTorch's names. A script adds one of its own with
- * {@linkcode registerOptimizer}.
+ * The optimizers by name; each is one file in `optimizers/`. A script adds one of
+ * its own with {@linkcode registerOptimizer}.
  *
  * @module
  */
 
-import type { TrainingArguments } from "../arguments/settings.ts";
 import { InputError } from "../input_error.ts";
-import type { Tensor } from "../tensor/mod.ts";
-import { AdamW } from "./adamw.ts";
-import type { FlatEntry, FlatParameters } from "./flat_parameters.ts";
-
-/** A value in PyTorch's `param_groups`. */
-export type OptimizerSetting =
-  | null
-  | boolean
-  | number
-  | readonly [number, number];
-
-/** Updates trained parameters from their gradients. */
-export interface Optimizer extends Disposable {
-  /**
-   * The numbers in its state, saved in a checkpoint and set again on resume.
-   * `step` is the number of updates so far.
-   */
-  readonly scalars: { step: number; [name: string]: number };
-  /**
-   * The content of `param_groups` in `optimizer.pt`, except `lr`,
-   * `weight_decay` and `params`.
-   */
-  readonly settings: Readonly<Record<string, OptimizerSetting>>;
-  /** `weight_decay` of the parameters that have weight decay. */
-  readonly weightDecay: number;
-  /**
-   * The tensors in its state that belong to `parameter`, by PyTorch's names.
-   * Checkpoints copy from them, and resuming copies into them, so they must be
-   * the state itself or views of it. All parameters have the same names.
-   */
-  stateOf(parameter: FlatEntry): Readonly<Record<string, Tensor>>;
-  /** Takes one step with the present gradients. */
-  step(learningRate: number): void;
-}
-
-/** An optimizer that can be chosen by name. */
-export interface OptimizerDefinition {
-  /** The values of `--optim` that choose it: its name, and synonyms. */
-  readonly names: readonly [string, ...string[]];
-  /** Makes the optimizer of `parameters`, in its state before the first step. */
-  create(parameters: FlatParameters, args: TrainingArguments): Optimizer;
-}
-
-const ADAMW: OptimizerDefinition = {
-  names: ["adamw_torch_fused", "adamw_torch"],
-  create: (parameters, args) =>
-    new AdamW(parameters, {
-      betas: [args.adam_beta1, args.adam_beta2],
-      eps: args.adam_epsilon,
-      weightDecay: args.weight_decay,
-    }),
-};
+import type { OptimizerDefinition } from "./optimizer.ts";
+import { ADAFACTOR } from "./optimizers/adafactor.ts";
+import { ADAGRAD } from "./optimizers/adagrad.ts";
+import { ADAMW } from "./optimizers/adamw.ts";
+import { LION } from "./optimizers/lion.ts";
+import { MUON } from "./optimizers/muon.ts";
+import { RMSPROP } from "./optimizers/rmsprop.ts";
+import { SCHEDULE_FREE_ADAMW } from "./optimizers/schedule_free_adamw.ts";
+import { SGD } from "./optimizers/sgd.ts";
 
 const table = new Map<string, OptimizerDefinition>(
-  ADAMW.names.map((name) => [name, ADAMW]),
+  [ADAMW, SGD, ADAGRAD, RMSPROP, ADAFACTOR, LION, SCHEDULE_FREE_ADAMW, MUON]
+    .flatMap((each) => each.names.map((name) => [name, each])),
 );
 
 /**

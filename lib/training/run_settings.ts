@@ -6,12 +6,13 @@
  */
 
 import { createHash } from "node:crypto";
+import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Feature } from "../data/batch.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { aten, type Tensor, tensorScope, toData } from "../tensor/mod.ts";
 import { optimizerNamed } from "./optimizers.ts";
 import type { TrainingPlan } from "./plan.ts";
-import { scheduleNamed } from "./schedules.ts";
+import { scheduleFactor, scheduleOf } from "./schedules.ts";
 import type { RunSettings, TrainableModel } from "./trainable_model.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 import type { TrainerState } from "./trainer_state.ts";
@@ -45,11 +46,12 @@ export function runSettings(source: SettingsSource): RunSettings {
   const { args, trainDataset, loss = "tokens", sharedPrefix = true } = options;
   return {
     ...Object.fromEntries(FROM_ARGUMENTS.map((name) => [name, args[name]])),
-    ...scheduleSettings(args.lr_scheduler_type, plan),
+    ...scheduleSettings(args, plan),
     ...trainable.settings,
     optim: optimizerNamed(args.optim).names[0],
     data_seed: args.data_seed ?? args.seed,
     loss,
+    ...options.loraPlus && { lora_plus: JSON.stringify(options.loraPlus) },
     shared_prefix: sharedPrefix,
     device: trainable.model.device.type,
     rows: trainDataset.length,
@@ -60,17 +62,21 @@ export function runSettings(source: SettingsSource): RunSettings {
 
 /** `max_steps` matters only where the learning rate depends on it. */
 function scheduleSettings(
-  name: string,
+  args: TrainingArguments,
   { warmupSteps, maxSteps }: TrainingPlan,
 ): RunSettings {
-  const formula = scheduleNamed(name);
+  const schedule = scheduleOf(args, { warmupSteps, maxSteps });
+  const longer = { ...schedule, maxSteps: 2 * maxSteps };
   const isBound = [0.25, 0.5, 0.75, 1].some((share) => {
     const step = warmupSteps + Math.ceil(share * maxSteps);
-    return formula(step, { warmupSteps, maxSteps }) !==
-      formula(step, { warmupSteps, maxSteps: 2 * maxSteps });
+    return scheduleFactor(schedule, step) !== scheduleFactor(longer, step);
   });
+  const { lr_scheduler_type, lr_scheduler_kwargs, optim_args } = args;
   return {
-    lr_scheduler_type: name,
+    lr_scheduler_type,
+    ...lr_scheduler_kwargs &&
+      { lr_scheduler_kwargs: JSON.stringify(lr_scheduler_kwargs) },
+    ...optim_args && { optim_args },
     warmup_steps: warmupSteps,
     ...isBound && { max_steps: maxSteps },
   };
@@ -145,7 +151,7 @@ export interface ResumeCheck {
  * run that was interrupted.
  *
  * @throws {InputError} when the checkpoint has more steps than the run, or
- *   another optimizer.
+ *   another optimizer or another LoRA+.
  */
 export function checkResume(
   folder: string,
@@ -162,6 +168,17 @@ export function checkResume(
   if (resume.settings.optim !== settings.optim) {
     throw new InputError(
       `${start}it was trained with --optim ${resume.settings.optim}, whose state cannot be used with --optim ${settings.optim}`,
+    );
+  }
+  const loraPlus = (each: Readonly<Record<string, unknown>>): string =>
+    each.lora_plus === undefined
+      ? "without LoRA+"
+      : `with LoRA+ ${each.lora_plus}`;
+  if (loraPlus(resume.settings) !== loraPlus(settings)) {
+    throw new InputError(
+      `${start}it was trained ${
+        loraPlus(resume.settings)
+      }, whose groups of parameters cannot be used ${loraPlus(settings)}`,
     );
   }
   const changed = changedSettings(resume.settings, settings);

@@ -1,20 +1,21 @@
 /**
- * Learning-rate schedules by name, each a pure function of the step, with the
- * formulas of `transformers.optimization`. A script adds one of its own with
- * {@linkcode registerSchedule}.
+ * Learning-rate schedules by name, each a pure function of the step. The
+ * formulas of transformers are in `schedule_formulas.ts`; a script adds one of
+ * its own with {@linkcode registerSchedule}.
  *
  * @module
  */
 
+import type { TrainingArguments } from "../arguments/settings.ts";
+import { InputError } from "../input_error.ts";
 import { unknownName } from "./optimizers.ts";
-
-/** What a schedule depends on besides the step. */
-export interface ScheduleSpan {
-  /** Number of steps in which the rate rises from 0. */
-  readonly warmupSteps: number;
-  /** Number of steps of the whole run. */
-  readonly maxSteps: number;
-}
+import {
+  type ScheduleDefinition,
+  type ScheduleFormula,
+  SCHEDULES,
+  type ScheduleSetting,
+  type ScheduleSpan,
+} from "./schedule_formulas.ts";
 
 /** The schedule of a run. */
 export interface Schedule extends ScheduleSpan {
@@ -22,43 +23,12 @@ export interface Schedule extends ScheduleSpan {
   readonly name: string;
 }
 
-/** The factor of the learning rate at optimizer step `step`, counted from 0. */
-export type ScheduleFormula = (step: number, span: ScheduleSpan) => number;
-
-/** Rises to 1 in the warm-up, and follows `rest` after it. */
-function afterWarmup(rest: ScheduleFormula): ScheduleFormula {
-  return (step, span) =>
-    step < span.warmupSteps
-      ? step / Math.max(1, span.warmupSteps)
-      : rest(step, span);
-}
-
-/** Number of steps from the end of the warm-up to the end of the run. */
-function stepsAfterWarmup({ maxSteps, warmupSteps }: ScheduleSpan): number {
-  return Math.max(1, maxSteps - warmupSteps);
-}
-
-const table = new Map<string, ScheduleFormula>([
-  [
-    "linear",
-    afterWarmup((step, span) =>
-      Math.max(0, (span.maxSteps - step) / stepsAfterWarmup(span))
-    ),
-  ],
-  [
-    "cosine",
-    afterWarmup((step, span) => {
-      const progress = (step - span.warmupSteps) / stepsAfterWarmup(span);
-      return Math.max(0, 0.5 * (1 + Math.cos(Math.PI * progress)));
-    }),
-  ],
-  ["constant", () => 1],
-  ["constant_with_warmup", afterWarmup(() => 1)],
-]);
+const table = new Map<string, ScheduleDefinition>(Object.entries(SCHEDULES));
 
 /**
- * Adds a schedule that `lr_scheduler_type` can then name. It replaces one of the
- * same name.
+ * Adds a schedule that `lr_scheduler_type` can then name: a formula, or a
+ * definition with settings for `lr_scheduler_kwargs`. It replaces one of the same
+ * name.
  *
  * @example
  * ```ts
@@ -70,8 +40,12 @@ const table = new Map<string, ScheduleFormula>([
  * if (scheduleFactor(schedule, 3) !== 0.125) throw new Error("unexpected factor");
  * ```
  */
-export function registerSchedule(name: string, formula: ScheduleFormula): void {
-  table.set(name, formula);
+export function registerSchedule(
+  name: string,
+  schedule: ScheduleFormula | ScheduleDefinition,
+): void {
+  const isFormula = typeof schedule === "function";
+  table.set(name, isFormula ? { factor: schedule } : schedule);
 }
 
 /** The names that `lr_scheduler_type` may have. */
@@ -79,15 +53,68 @@ export function scheduleNames(): string[] {
   return [...table.keys()];
 }
 
-/**
- * The formula of the schedule called `name`.
- *
- * @throws {InputError} with the known names and exit code 2.
- */
-export function scheduleNamed(name: string): ScheduleFormula {
+function scheduleNamed(name: string): ScheduleDefinition {
   const found = table.get(name);
   if (found !== undefined) return found;
   throw unknownName("lr_scheduler_type", { name, names: scheduleNames() });
+}
+
+/**
+ * The schedule that `args` ask for, its settings filled in and checked.
+ *
+ * @throws {InputError} with exit code 2 when there is no such schedule, it has no
+ *   such setting, or it cannot run with these settings.
+ *
+ * @example
+ * ```ts
+ * import { trainingArguments } from "@lorikeet/lorikeet";
+ * import { scheduleFactor, scheduleOf } from "@lorikeet/lorikeet/training";
+ *
+ * const schedule = scheduleOf(
+ *   trainingArguments({
+ *     lr_scheduler_type: "cosine_with_min_lr",
+ *     lr_scheduler_kwargs: { min_lr_rate: 0.5 },
+ *   }),
+ *   { warmupSteps: 0, maxSteps: 10 },
+ * );
+ * if (scheduleFactor(schedule, 10) !== 0.5) throw new Error("unexpected factor");
+ * ```
+ */
+export function scheduleOf(
+  args: TrainingArguments,
+  { warmupSteps, maxSteps }: Pick<ScheduleSpan, "warmupSteps" | "maxSteps">,
+): Schedule {
+  const name = args.lr_scheduler_type;
+  const { settings: usual = {}, problem } = scheduleNamed(name);
+  const given = args.lr_scheduler_kwargs ?? {};
+  const refused = (why: string): InputError =>
+    new InputError(`Cannot use --lr_scheduler_type "${name}": ${why}`, {
+      exitCode: 2,
+    });
+  for (const [key, value] of Object.entries(given)) {
+    if (!Object.hasOwn(usual, key)) {
+      const names = Object.keys(usual).join(", ");
+      throw refused(
+        `it has no setting "${key}" in --lr_scheduler_kwargs, expected ` +
+          (names === "" ? "none" : `some of ${names}`),
+      );
+    }
+    if (typeof usual[key] === "string" !== (typeof value === "string")) {
+      const wanted = typeof usual[key] === "string" ? "text" : "a number";
+      throw refused(
+        `"${key}" is ${JSON.stringify(value)}, expected ${wanted}`,
+      );
+    }
+  }
+  const span = {
+    warmupSteps,
+    maxSteps,
+    learningRate: args.learning_rate,
+    settings: { ...usual, ...given },
+  };
+  const why = problem?.(span);
+  if (why !== undefined) throw refused(why);
+  return { name, ...span };
 }
 
 /**
@@ -105,5 +132,10 @@ export function scheduleNamed(name: string): ScheduleFormula {
  * ```
  */
 export function scheduleFactor(schedule: Schedule, step: number): number {
-  return scheduleNamed(schedule.name)(step, schedule);
+  const { factor, settings: usual } = scheduleNamed(schedule.name);
+  const settings: Readonly<Record<string, ScheduleSetting>> = {
+    ...usual,
+    ...schedule.settings,
+  };
+  return factor(step, { ...schedule, settings });
 }

@@ -18,7 +18,9 @@ import {
   type LossScalerState,
   scaleGradients,
 } from "./gradient_scaling.ts";
-import { type Optimizer, optimizerNamed } from "./optimizers.ts";
+import { type LoraPlus, rateFactors } from "./lora_plus.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { optimizerNamed } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable_model.ts";
 
 /** The result of one step. */
@@ -51,6 +53,14 @@ export interface Precision {
   readonly lossScaling: boolean;
 }
 
+/** Options of a {@linkcode StepEngine}. */
+export interface EngineOptions {
+  /** Default: what the arguments ask for. */
+  readonly precision?: Precision;
+  /** Other learning rates for `B`. Default: one rate for all. */
+  readonly loraPlus?: LoraPlus;
+}
+
 /** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
 function precisionOf(args: TrainingArguments, device: Device): Precision {
   const fp16 = args.fp16 && device.type === "cuda";
@@ -76,13 +86,18 @@ export class StepEngine implements Disposable {
   constructor(
     trainable: TrainableModel,
     args: TrainingArguments,
-    precision: Precision = precisionOf(args, trainable.model.device),
+    options: EngineOptions = {},
   ) {
     const { model } = trainable;
+    const { precision = precisionOf(args, model.device), loraPlus } = options;
     const definition = optimizerNamed(args.optim);
     this.#model = model;
     this.#args = args;
-    this.parameters = new FlatParameters(trainable.parameters, model.device);
+    this.parameters = new FlatParameters(
+      trainable.parameters,
+      model.device,
+      rateFactors(loraPlus, args.learning_rate),
+    );
     this.optimizer = definition.create(this.parameters, args);
     this.autocast = precision.autocast;
     if (precision.lossScaling) this.#scaler = new LossScaler();
@@ -101,6 +116,7 @@ export class StepEngine implements Disposable {
 
   /** Trains on the micro-batches of one accumulation window. */
   step(batches: readonly Batch[], input: StepInput): StepResult {
+    this.optimizer.train?.(true);
     this.parameters.zeroGradients();
     const scale = this.#scaler?.scale ?? 1;
     let loss = 0;
@@ -146,6 +162,7 @@ export class StepEngine implements Disposable {
 
   /** Frees gradients and moments; the model keeps its weights. */
   [Symbol.dispose](): void {
+    this.optimizer.train?.(false);
     this.optimizer[Symbol.dispose]();
     this.parameters[Symbol.dispose]();
   }

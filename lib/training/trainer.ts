@@ -26,7 +26,7 @@ import {
 import { logsAt, planTraining, savesAt, type TrainingPlan } from "./plan.ts";
 import { endRow, LossLog, lossRow } from "./run_log.ts";
 import { checkResume, runSettings } from "./run_settings.ts";
-import { scheduleFactor, scheduleNamed } from "./schedules.ts";
+import { type Schedule, scheduleFactor, scheduleOf } from "./schedules.ts";
 import { StepEngine } from "./step_engine.ts";
 import {
   type RunSettings,
@@ -83,6 +83,7 @@ export class Trainer implements Disposable {
   /** The number of steps, epochs and intervals. */
   readonly plan: TrainingPlan;
   readonly #options: TrainerOptions;
+  readonly #schedule: Schedule;
   readonly #trainable: TrainableModel;
   readonly #engine: StepEngine;
   readonly #batches: TrainingBatches;
@@ -103,11 +104,14 @@ export class Trainer implements Disposable {
     this.#options = options;
     this.#callbacks = new Callbacks(options.callbacks);
     this.plan = planTraining(options.trainDataset.length, options.args);
-    scheduleNamed(options.args.lr_scheduler_type);
+    this.#schedule = scheduleOf(options.args, this.plan);
     this.#trainable = trainableModel(options.model);
     const { model } = this.#trainable;
     this.#batches = new TrainingBatches(options, { plan: this.plan, model });
-    this.#engine = new StepEngine(this.#trainable, options.args);
+    this.#engine = new StepEngine(this.#trainable, {
+      ...options.args,
+      warmup_steps: this.plan.warmupSteps,
+    }, { ...options.loraPlus && { loraPlus: options.loraPlus } });
   }
 
   /**
@@ -132,6 +136,7 @@ export class Trainer implements Disposable {
       if (interruptedAt !== null) return this.#output(interruptedAt);
     } finally {
       this.#trainable.model.train(false);
+      this.#engine.optimizer.train?.(false);
       this.#callbacks.notify((each) => each.onTrainEnd?.());
     }
     this.#addRow(endRow({
@@ -293,11 +298,8 @@ export class Trainer implements Disposable {
 
   /** The learning rate after `updates` updates. */
   #rateAfter(updates: number): number {
-    const { args } = this.#options;
-    const { warmupSteps, maxSteps } = this.plan;
-    const name = args.lr_scheduler_type;
-    return args.learning_rate *
-      scheduleFactor({ name, warmupSteps, maxSteps }, updates);
+    return this.#options.args.learning_rate *
+      scheduleFactor(this.#schedule, updates);
   }
 
   /** Ends a run that has failed too often; this session has made `updates` updates. */
@@ -348,6 +350,7 @@ export class Trainer implements Disposable {
     const step = this.state.globalStep;
     this.#refuseNonFinite(`${args.output_dir}/checkpoint-${step}`);
     const { optimizer } = this.#engine;
+    optimizer.train?.(false);
     const folder = writeCheckpoint(args.output_dir, {
       step,
       engine: this.#engine,

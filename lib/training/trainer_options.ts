@@ -9,6 +9,7 @@ import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch, Feature } from "../data/batch.ts";
 import type { PadTokens } from "../data/collator.ts";
 import type { PeftModel } from "../peft/mod.ts";
+import type { LoraPlus } from "./lora_plus.ts";
 import type { OutputLock } from "./output_folder.ts";
 import type { TrainingPlan } from "./plan.ts";
 import type { StepResult } from "./step_engine.ts";
@@ -45,6 +46,8 @@ export interface TrainerOptions {
    * Default `tokens`.
    */
   readonly loss?: "tokens" | "reference";
+  /** A higher learning rate for `B` than for `A`. Default: one rate for all. */
+  readonly loraPlus?: LoraPlus;
   /** Follow the run. */
   readonly callbacks?: readonly TrainerCallback[];
   /** The content of `training_args.json`. Default `args`. */

@@ -65,6 +65,8 @@ function otherValue(setting: Setting): { words: string[]; value: unknown } {
       return { words: ["one,two"], value: ["one", "two"] };
     case "numbers":
       return { words: ['{"one": 2}'], value: { one: 2 } };
+    case "fields":
+      return { words: ['{"a": 0.5, "b": "c"}'], value: { a: 0.5, b: "c" } };
     default:
       return { words: ["other"], value: "other" };
   }

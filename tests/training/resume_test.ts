@@ -21,7 +21,7 @@ import {
 } from "../../lib/training/mod.ts";
 import { StepEngine } from "../../lib/training/step_engine.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
-import { AdamW } from "../../lib/training/adamw.ts";
+import { AdamW } from "../../lib/training/optimizers/adamw.ts";
 import {
   readCheckpoint,
   writeCheckpoint,
@@ -266,7 +266,7 @@ Deno.test("readCheckpoint() restores the loss scale: the next step overflows or 
     using model = getPeftModel(base, TINY_LORA, { seed: 1 });
     const trainable = trainableModel(model);
     {
-      using engine = new StepEngine(trainable, args, precision);
+      using engine = new StepEngine(trainable, args, { precision });
       engine.lossScaler = { scale: 2 ** 20, goodSteps: 5 };
       writeCheckpoint(folder, {
         engine,
@@ -293,7 +293,9 @@ Deno.test("readCheckpoint() restores the loss scale: the next step overflows or 
         saveModel: (path) => trainable.save(path),
       });
     }
-    using engine = new StepEngine(trainableModel(model), args, precision);
+    using engine = new StepEngine(trainableModel(model), args, {
+      precision,
+    });
     readCheckpoint(`${folder}/checkpoint-3`, {
       engine,
       weights: trainable.read,

@@ -229,7 +229,7 @@ Deno.test("StepEngine.step() takes gradients that overflow for a matter of the l
     using engine = new StepEngine(
       trainableModel(model),
       tinyArguments(),
-      { autocast: null, lossScaling: true },
+      { precision: { autocast: null, lossScaling: true } },
     );
     engine.lossScaler = { scale, goodSteps: 0 };
     const result = engine.step(batches, input);
@@ -254,7 +254,7 @@ for (const max_grad_norm of [0, 0.25]) {
       using engine = new StepEngine(
         trainableModel(model),
         tinyArguments({ max_grad_norm }),
-        { autocast: null, lossScaling },
+        { precision: { autocast: null, lossScaling } },
       );
       if (scale !== undefined) engine.lossScaler = { scale, goodSteps: 3 };
       const batches = [dataCollator(tinyRows(2), PAD)];

@@ -12,13 +12,31 @@ import {
   type Tensor,
   tensorScope,
   zeros,
-} from "../tensor/mod.ts";
+} from "../../tensor/mod.ts";
 import {
   type FlatEntry,
   type FlatParameters,
   viewOf,
-} from "./flat_parameters.ts";
-import type { Optimizer, OptimizerSetting } from "./optimizers.ts";
+} from "../flat_parameters.ts";
+import {
+  type Optimizer,
+  type OptimizerDefinition,
+  type OptimizerSetting,
+  optimSettings,
+} from "../optimizer.ts";
+
+/** `--optim adamw_torch_fused`, the default. */
+export const ADAMW: OptimizerDefinition = {
+  names: ["adamw_torch_fused", "adamw_torch"],
+  create: (parameters, args) => {
+    optimSettings({}, args);
+    return new AdamW(parameters, {
+      betas: [args.adam_beta1, args.adam_beta2],
+      eps: args.adam_epsilon,
+      weightDecay: args.weight_decay,
+    });
+  },
+};
 
 /** Options of {@linkcode AdamW}, with PyTorch's names and defaults. */
 export interface AdamWOptions {
@@ -81,7 +99,7 @@ export class AdamW implements Optimizer {
     const { groups, values, gradients } = this.#parameters;
     this.scalars.step++;
     this.#stepTensor.fill(this.scalars.step);
-    for (const { decays, start, end } of groups) {
+    for (const { decays, rate, start, end } of groups) {
       const part = (flat: Tensor): [Tensor] => [
         aten.slice(flat, 0, start, end),
       ];
@@ -92,7 +110,7 @@ export class AdamW implements Optimizer {
         part(this.#secondMoments),
         [],
         [this.#stepTensor],
-        learningRate,
+        learningRate * rate,
         this.#betas[0],
         this.#betas[1],
         decays ? this.weightDecay : 0,
