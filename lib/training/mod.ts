@@ -18,6 +18,7 @@ export {
   type Optimizer,
   type OptimizerDefinition,
   type OptimizerSetting,
+  type OptimSettings,
   optimSettings,
 } from "./optimizer.ts";
 export {

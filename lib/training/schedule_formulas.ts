@@ -25,6 +25,7 @@ export type ScheduleFormula = (step: number, span: ScheduleSpan) => number;
 
 /** A schedule that can be chosen by name. */
 export interface ScheduleDefinition {
+  /** Its formula. */
   readonly factor: ScheduleFormula;
   /** Its settings with their defaults. Default: it has none. */
   readonly settings?: Readonly<Record<string, ScheduleSetting>>;
