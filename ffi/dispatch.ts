@@ -67,6 +67,17 @@ export function dtypeCode(dtype: DType): number {
   return libraries().torch[`aoti_torch_dtype_${dtype}`]();
 }
 
+/** Another handle of the tensor that `handle` refers to. */
+export function newHandle(handle: TensorHandle): TensorHandle {
+  stackSlots();
+  const status = libraries().torch.aoti_torch_new_tensor_handle(
+    handle,
+    scratchPointer,
+  );
+  check(status, "aoti_torch_new_tensor_handle");
+  return scratch[0]! as TensorHandle;
+}
+
 type Write = (slot: number, value: unknown) => void;
 
 const WRITERS: Record<ArgumentSpec["type"], Write> = {
@@ -78,14 +89,11 @@ const WRITERS: Record<ArgumentSpec["type"], Write> = {
     check(status, "aoti_torch_new_tensor_handle");
   },
   "Tensor[]": (slot, value) => {
-    writeList(slot, value as readonly HandleOwner[], (owner) => {
-      const status = libraries().torch.aoti_torch_new_tensor_handle(
-        owner.unsafeHandle,
-        scratchPointer,
-      );
-      check(status, "aoti_torch_new_tensor_handle");
-      return scratch[0]!;
-    });
+    writeList(
+      slot,
+      value as readonly HandleOwner[],
+      (owner) => newHandle(owner.unsafeHandle),
+    );
   },
   "int": writeInt,
   "int[]": (slot, value) => {

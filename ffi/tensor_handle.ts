@@ -7,7 +7,7 @@
 
 import type { DType } from "../lib/formats/dtype.ts";
 import { DTYPE_BYTES } from "../lib/formats/dtype.ts";
-import { check, dtypeCode, outInt, outValue } from "./dispatch.ts";
+import { check, dtypeCode, newHandle, outInt, outValue } from "./dispatch.ts";
 import { libraries } from "./library.ts";
 import type { DeviceCode, TensorHandle } from "./schema.ts";
 
@@ -244,12 +244,7 @@ export function gradientOf(handle: TensorHandle): TensorHandle | null {
     (out) => torch.aoti_torch_is_defined(slot, out),
   ) & 1;
   if (defined === 0) return null;
-  const out = new BigUint64Array(1);
-  check(
-    torch.aoti_torch_new_tensor_handle(slot, Deno.UnsafePointer.of(out)),
-    "aoti_torch_new_tensor_handle",
-  );
-  return out[0]! as TensorHandle;
+  return newHandle(slot as TensorHandle);
 }
 
 /** Makes autograd add this leaf's gradients into `gradient`. */
