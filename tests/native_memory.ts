@@ -10,16 +10,15 @@ const FIELDS = 10;
 /** Place of `uordblks` in `struct mallinfo2`. */
 const IN_USE = 7;
 
-/** Whether this system has the function that {@linkcode bytesInUse} calls. */
-export const CAN_COUNT_BYTES: boolean = hasMallinfo();
+const SYMBOLS = {
+  mallinfo2: {
+    parameters: [],
+    result: { struct: Array<"usize">(FIELDS).fill("usize") },
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
 
-function open() {
-  return Deno.dlopen("libc.so.6", {
-    mallinfo2: {
-      parameters: [],
-      result: { struct: Array<"usize">(FIELDS).fill("usize") },
-    },
-  });
+function open(): Deno.DynamicLibrary<typeof SYMBOLS> {
+  return Deno.dlopen("libc.so.6", SYMBOLS);
 }
 
 function hasMallinfo(): boolean {
@@ -39,3 +38,6 @@ export function bytesInUse(): number {
   libc.close();
   return Number(new BigUint64Array(info.slice().buffer)[IN_USE]!);
 }
+
+/** Whether this system has the function that {@linkcode bytesInUse} calls. */
+export const CAN_COUNT_BYTES: boolean = hasMallinfo();

@@ -120,7 +120,7 @@ Deno.test({
   name:
     "Tensor asks libtorch for a gradient, shape and type without memory that waits for the garbage collector",
   ignore: !CAN_COUNT_BYTES,
-  fn() {
+  fn(): void {
     using x = tensor([1, 2]).requireGrad();
     using gradient = tensor([3, 4]);
     x.setGrad(gradient);
