@@ -26,16 +26,15 @@ import {
   truncatedIds,
   withoutSpecialTokens,
 } from "./native_tokenizer.ts";
+import { saveTokenizer } from "./saved_files.ts";
 import { PrefixCutter } from "./shared_prefix.ts";
 import type { SpecialRole } from "./special_tokens.ts";
+import type { ConvertedFiles } from "./sentencepiece_json.ts";
 import {
   chatTemplateOf,
-  copyTokenizerFiles,
   type JsonObject,
   readTokenizerFiles,
   type TokenizerFiles,
-  writeClass,
-  writeTokenizerFiles,
 } from "./tokenizer_files.ts";
 import {
   type CheckedTokenizerJson,
@@ -48,11 +47,7 @@ import {
   settingsProblems,
   splitsSpecialTokens,
 } from "./tokenizer_settings.ts";
-import {
-  savedClass,
-  type TokenizerSpec,
-  tokenizerSpec,
-} from "./tokenizer_spec.ts";
+import { type TokenizerSpec, tokenizerSpec } from "./tokenizer_spec.ts";
 import { vocabularyTokenizer } from "./vocabulary_folder.ts";
 
 const CHUNK = 256;
@@ -84,6 +79,7 @@ export class AutoTokenizer {
   readonly #cleansUp: boolean;
   readonly #templateFile: string;
   readonly #truncatesLeft: boolean;
+  readonly #converted: () => ConvertedFiles | null;
   /** The Jinja template of the folder, null when it has none. */
   readonly chatTemplate: string | null;
 
@@ -95,6 +91,7 @@ export class AutoTokenizer {
       );
     }
     const { native, encoder, spec, files, limits } = parts.all;
+    this.#converted = parts.all.converted ?? (() => null);
     this.#native = native;
     this.#encoder = encoder;
     this.#cutter = files.vocabulary === null
@@ -325,15 +322,12 @@ export class AutoTokenizer {
   /**
    * Copies the tokenizer's files to `directory`, where others load them to the
    * same ids: byte for byte, but for a class that is right beside the model's
-   * config.json only. A GGUF file's are written as such files.
+   * config.json only. A GGUF file's are written as such files. Beside a lone
+   * tokenizer.model stands the tokenizer.json that gives its ids, where there is one.
    */
   savePretrained(directory: string): void {
-    if (this.#files.isMade) return writeTokenizerFiles(this.#files, directory);
-    copyTokenizerFiles(this.#files.directory, directory);
-    const isOwn = Deno.realPathSync(directory) ===
-      Deno.realPathSync(this.#files.directory);
-    const name = savedClass(this.#files, this.#spec);
-    if (name !== null && !isOwn) writeClass(this.#files, directory, name);
+    const saved = { files: this.#files, spec: this.#spec };
+    saveTokenizer({ ...saved, converted: this.#converted }, directory);
   }
 
   /** A pattern of tokenizer.json could end the process on a longer text. */
@@ -377,6 +371,7 @@ class Parts {
       readonly spec: TokenizerSpec;
       readonly files: TokenizerFiles;
       readonly limits: CheckedTokenizerJson;
+      readonly converted?: () => ConvertedFiles | null;
     },
   ) {}
 }

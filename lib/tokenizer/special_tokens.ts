@@ -143,6 +143,33 @@ export function addedTokens(files: TokenizerFiles): DeclaredToken[] {
     .filter((token) => token !== null);
 }
 
+/** A post-processor that puts tokens around a text, null for none. */
+export function textFrame(
+  before: readonly AddedToken[],
+  after: readonly AddedToken[],
+): JsonObject | null {
+  if (before.length + after.length === 0) return null;
+  const tokens = ({ content }: AddedToken): JsonObject => ({
+    SpecialToken: { id: content, type_id: 0 },
+  });
+  const text = (id: string): JsonObject[] => [
+    ...before.map(tokens),
+    { Sequence: { id, type_id: 0 } },
+    ...after.map(tokens),
+  ];
+  return {
+    type: "TemplateProcessing",
+    single: text("A"),
+    pair: [...text("A"), ...text("B")],
+    special_tokens: Object.fromEntries(
+      [...before, ...after].map(({ content, id }) => [
+        content,
+        { id: content, ids: [id], tokens: [content] },
+      ]),
+    ),
+  };
+}
+
 /** The objects in a JSON list; none when it is not a list. */
 export function jsonList(value: unknown): JsonObject[] {
   return Array.isArray(value) ? value.filter(isJsonObject) : [];

@@ -6,7 +6,6 @@
  */
 
 import { fileInfo } from "../formats/file_info.ts";
-import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { InputError } from "../input_error.ts";
 import { byteLevelTokenizer } from "./byte_level_parts.ts";
 import type { SpecialTokens } from "./special_tokens.ts";
@@ -48,24 +47,8 @@ export interface TokenizerFiles {
   readonly chatTemplate: string | null;
 }
 
-/** Every file name that belongs to a tokenizer, in the order of saving. */
-const FILE_NAMES = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "chat_template.jinja",
-  "tokenizer.model",
-  "qwen.tiktoken",
-  "spiece.model",
-  "sentencepiece.bpe.model",
-  "vocab.json",
-  "merges.txt",
-  "vocab.txt",
-] as const;
 /** Files that are read where there is no tokenizer.json, in this order. */
 const VOCABULARIES = ["tokenizer.model", "qwen.tiktoken"] as const;
-const TEMPLATES = "additional_chat_templates";
 
 /**
  * Reads the tokenizer files of `directory`.
@@ -106,59 +89,6 @@ export function readTokenizerFiles(directory: string): TokenizerFiles {
     partsClass: className,
     vocabulary: null,
   };
-}
-
-/** Writes files that were made from another format into the folder `to`. */
-export function writeTokenizerFiles(files: TokenizerFiles, to: string): void {
-  Deno.mkdirSync(to, { recursive: true });
-  const write = (name: string, text: string): void =>
-    writeFileAtomic(`${to}/${name}`, new TextEncoder().encode(text));
-  const json = (value: JsonObject): string =>
-    `${JSON.stringify(value, null, 2)}\n`;
-  const { vocabulary } = files;
-  if (vocabulary === null) write("tokenizer.json", json(files.tokenizer));
-  else writeFileAtomic(`${to}/${vocabulary.name}`, vocabulary.bytes);
-  write("tokenizer_config.json", json(files.config));
-  if (files.chatTemplate !== null) {
-    write("chat_template.jinja", files.chatTemplate);
-  }
-}
-
-/** Copies the tokenizer files of one folder to another, byte for byte. */
-export function copyTokenizerFiles(from: string, to: string): void {
-  Deno.mkdirSync(to, { recursive: true });
-  if (Deno.realPathSync(from) === Deno.realPathSync(to)) return;
-  const names: string[] = [...FILE_NAMES];
-  if (fileInfo(`${from}/${TEMPLATES}`)?.isDirectory) {
-    Deno.mkdirSync(`${to}/${TEMPLATES}`, { recursive: true });
-    for (const { name } of Deno.readDirSync(`${from}/${TEMPLATES}`)) {
-      if (name.endsWith(".jinja")) names.push(`${TEMPLATES}/${name}`);
-    }
-  }
-  for (const name of names) {
-    const source = `${from}/${name}`;
-    if (fileInfo(source) !== null) {
-      writeFileAtomic(`${to}/${name}`, readBytes(source));
-    }
-  }
-}
-
-/**
- * Writes tokenizer_config.json into `directory` with the class called `name`. A
- * folder without the model's config.json is taken for the class that is named
- * there, which may build another tokenizer.
- */
-export function writeClass(
-  { config }: TokenizerFiles,
-  directory: string,
-  name: string,
-): void {
-  const content = { ...config, tokenizer_class: name };
-  const text = `${JSON.stringify(content, null, 2)}\n`;
-  writeFileAtomic(
-    `${directory}/tokenizer_config.json`,
-    new TextEncoder().encode(text),
-  );
 }
 
 /** The first of the other files that hold a vocabulary. */
@@ -208,7 +138,8 @@ function readText(directory: string, name: string): string | null {
     : null;
 }
 
-function readBytes(path: string): Uint8Array {
+/** Bytes of a file of a tokenizer. */
+export function readBytes(path: string): Uint8Array {
   try {
     return Deno.readFileSync(path);
   } catch (error) {

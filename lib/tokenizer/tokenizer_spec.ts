@@ -9,7 +9,6 @@
 
 import {
   classNamed,
-  plainName,
   type RebuiltClass,
   rebuiltClass,
 } from "./rebuilt_classes.ts";
@@ -22,6 +21,7 @@ import {
   namedTokens,
   type SpecialTokens,
   specialTokens,
+  textFrame,
 } from "./special_tokens.ts";
 import {
   isJsonObject,
@@ -54,7 +54,7 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
   const frame = isParts ? files.config : rebuilt?.frame ?? null;
   const around = frame === null
     ? {}
-    : { post_processor: textFrame(frame, special, added) };
+    : { post_processor: askedFrame(frame, special, added) };
   return {
     // limits of an earlier use that were saved with the file do not apply
     json: {
@@ -72,25 +72,8 @@ export function tokenizerSpec(files: TokenizerFiles): TokenizerSpec {
   };
 }
 
-/**
- * The class that tokenizer_config.json must name in a folder without the model's
- * config.json, for the same ids; null where it needs no other one.
- */
-export function savedClass(
-  { config, modelConfig }: TokenizerFiles,
-  { builtBy }: TokenizerSpec,
-): string | null {
-  const named = config["tokenizer_class"];
-  if (builtBy !== null) return plainName(named) === builtBy ? null : builtBy;
-  if (classNamed(named) !== null) return "PreTrainedTokenizerFast";
-  if (typeof named === "string") return null;
-  const ofModel = modelConfig["tokenizer_class"];
-  if (classNamed(ofModel) !== null) return "PreTrainedTokenizerFast";
-  return typeof ofModel === "string" ? ofModel : null;
-}
-
 /** The tokens around a text where no tokenizer.json says which, null for none. */
-function textFrame(
+function askedFrame(
   config: JsonObject,
   special: SpecialTokens,
   added: readonly AddedToken[],
@@ -99,28 +82,10 @@ function textFrame(
     config[flag] === true
       ? added.filter(({ content }) => content === token)
       : [];
-  const before = asked("add_bos_token", special.bos_token);
-  const after = asked("add_eos_token", special.eos_token);
-  if (before.length + after.length === 0) return null;
-  const tokens = ({ content }: AddedToken): JsonObject => ({
-    SpecialToken: { id: content, type_id: 0 },
-  });
-  const text = (id: string): JsonObject[] => [
-    ...before.map(tokens),
-    { Sequence: { id, type_id: 0 } },
-    ...after.map(tokens),
-  ];
-  return {
-    type: "TemplateProcessing",
-    single: text("A"),
-    pair: [...text("A"), ...text("B")],
-    special_tokens: Object.fromEntries(
-      [...before, ...after].map(({ content, id }) => [
-        content,
-        { id: content, ids: [id], tokens: [content] },
-      ]),
-    ),
-  };
+  return textFrame(
+    asked("add_bos_token", special.bos_token),
+    asked("add_eos_token", special.eos_token),
+  );
 }
 
 /** The class's own steps around the file's vocabulary and merges. */

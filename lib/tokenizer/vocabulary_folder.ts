@@ -8,6 +8,11 @@
 
 import { InputError, quoted } from "../input_error.ts";
 import { SentencePiece } from "./sentencepiece.ts";
+import {
+  type AroundModel,
+  type ConvertedFiles,
+  convertedFiles,
+} from "./sentencepiece_json.ts";
 import { readSentencePieceModel } from "./sentencepiece_model.ts";
 import { sentencePieceVocabulary } from "./sentencepiece_vocabulary.ts";
 import {
@@ -49,6 +54,8 @@ export interface FolderTokenizer {
   readonly spec: TokenizerSpec;
   /** No text is too long. */
   readonly limits: CheckedTokenizerJson;
+  /** Files that transformers loads to the same ids, null where there are none. */
+  readonly converted: () => ConvertedFiles | null;
 }
 
 const NO_LIMITS = {
@@ -91,10 +98,11 @@ function fromSentencePiece(
   name: string,
 ): FolderTokenizer {
   const model = readSentencePieceModel(bytes);
-  const vocabulary = sentencePieceVocabulary(new SentencePiece(model), {
+  const spaces = {
     legacy: isLegacy(name, files),
     addPrefixSpace: files.config["add_prefix_space"] !== false,
-  });
+  };
+  const vocabulary = sentencePieceVocabulary(new SentencePiece(model), spaces);
   const piece = (id: number): string | undefined => model.pieces[id]?.piece;
   const ofModel = {
     bos_token: piece(model.roles.bos),
@@ -102,7 +110,11 @@ function fromSentencePiece(
     unk_token: piece(model.unknownId),
     pad_token: piece(model.roles.pad),
   };
-  return assemble(files, vocabulary, sentencePieceRules(name, ofModel, piece));
+  const rules = sentencePieceRules(name, ofModel, piece);
+  return assemble(files, vocabulary, {
+    ...rules,
+    convert: (around) => convertedFiles({ model, ...spaces, ...around }),
+  });
 }
 
 function fromTiktoken(
@@ -135,33 +147,43 @@ function withinModel(rules: ClassRules, size: unknown): ClassRules {
   return { ...rules, tokens: rules.tokens.map(({ id: _, ...token }) => token) };
 }
 
+type Convert = (
+  around: Pick<AroundModel, "added" | "named" | "prefix" | "suffix">,
+) => ConvertedFiles | null;
+
 /** Puts vocabulary, files and rules together. */
 function assemble(
   files: TokenizerFiles,
   vocabulary: Vocabulary,
-  rules: ClassRules,
+  rules: ClassRules & { readonly convert?: Convert },
 ): FolderTokenizer {
   const added = numbered(files, vocabulary, rules);
   const special = specialTokens(files, rules.defaults);
-  const idOf = (content: string | undefined): number[] => {
-    const id = added.find((token) => token.content === content)?.id;
-    return id === undefined ? [] : [id];
-  };
+  const tokenOf = (content: string | undefined): AddedToken[] =>
+    added.filter((token) => token.content === content).slice(0, 1);
   const { config } = files;
   const addsBos = config["add_bos_token"] !== false;
   const addsEos = config["add_eos_token"] === true;
-  const tokenizer = new VocabularyTokenizer({
-    vocabulary,
+  const around = {
     added,
-    onlyAfter: rules.onlyAfter,
-    prefix: rules.prefix?.flatMap(idOf) ??
-      (addsBos ? idOf(special.bos_token) : []),
-    suffix: rules.prefix === null && addsEos ? idOf(special.eos_token) : [],
+    prefix: rules.prefix?.flatMap(tokenOf) ??
+      (addsBos ? tokenOf(special.bos_token) : []),
+    suffix: rules.prefix === null && addsEos ? tokenOf(special.eos_token) : [],
     named: new Set(
       [...namedTokens(files, rules.defaults), ...rules.tokens]
         .map(({ content }) => content),
     ),
-    splitsAddedTokens: splitsSpecialTokens(files),
+  };
+  const ids = (tokens: readonly AddedToken[]): number[] =>
+    tokens.map(({ id }) => id);
+  const splitsAddedTokens = splitsSpecialTokens(files);
+  const tokenizer = new VocabularyTokenizer({
+    ...around,
+    vocabulary,
+    onlyAfter: rules.onlyAfter,
+    prefix: ids(around.prefix),
+    suffix: ids(around.suffix),
+    splitsAddedTokens,
   });
   const specialContents = new Set(
     added.filter((token) => token.special).map((token) => token.content),
@@ -170,6 +192,11 @@ function assemble(
     native: tokenizer,
     encoder: tokenizer,
     limits: NO_LIMITS,
+    converted: () => {
+      if (splitsAddedTokens || rules.onlyAfter !== undefined) return null;
+      const found = rules.convert?.(around) ?? null;
+      return found && { ...found, config: { ...found.config, ...special } };
+    },
     spec: { json: {}, special, builtBy: null, specialContents },
   };
 }
