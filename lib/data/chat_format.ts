@@ -22,6 +22,7 @@ import type {
   TrainingRow,
 } from "./prompt_format.ts";
 import {
+  dividedRow,
   type RenderedRow,
   renderRow,
   type TemplateUse,
@@ -49,6 +50,7 @@ export const CHAT: PromptFormatEntry = {
       chatTemplate: system === null || system === ""
         ? template
         : putsFirst(system) + template,
+      divided: (row) => dividedRow(row, { template, options }),
       encode: (rows, maxSeqLength) =>
         encode(rows, { tokenizer, maxSeqLength, use: { template, options } }),
     });

@@ -65,7 +65,9 @@ export interface EncodingOptions {
 export interface EncodedFile {
   /** Name of their shape. */
   readonly shape: string;
-  /** The rows, in their order. */
+  /** Number of rows in the file. */
+  readonly read: number;
+  /** The sequences that they are encoded as, in their order: one a row for most formats. */
   readonly rows: readonly PreparedRow[];
 }
 
@@ -105,6 +107,7 @@ export async function encodeFiles(
     const spelled = shape === "text" ? texts : format;
     files.push({
       shape,
+      read: examples.length,
       rows: await encode(examples, { format: spelled, ...options }),
     });
   }
@@ -199,7 +202,8 @@ async function encode(
 ): Promise<PreparedRow[]> {
   const rows: PreparedRow[] = [];
   for (let start = 0; start < examples.length; start += ROWS_AT_A_TIME) {
-    const part = examples.slice(start, start + ROWS_AT_A_TIME);
+    const part = examples.slice(start, start + ROWS_AT_A_TIME)
+      .flatMap((row) => sequencesOf(row, { format, trainOn }));
     const encoded = await format.encode(part, maxSeqLength);
     for (const [index, row] of encoded.entries()) {
       const labels = trainOn === "everything" ? row.input_ids : row.labels;
@@ -212,6 +216,18 @@ async function encode(
     }
   }
   return rows;
+}
+
+function sequencesOf(
+  row: TrainingRow,
+  { format, trainOn }: {
+    readonly format: PromptFormat;
+    readonly trainOn: TrainOn | undefined;
+  },
+): readonly TrainingRow[] {
+  const sequences = format.divided?.(row) ?? [row];
+  // where all is trained, the conversation up to its end has all of it
+  return trainOn === "everything" ? sequences.slice(-1) : sequences;
 }
 
 function isEmptyAnswer({ messages }: TrainingRow): boolean {

@@ -85,10 +85,11 @@ export async function loadDataset(
   const paths = [path].flat();
   checkOptions(paths, options);
   const { encoded, note } = await encodeOrRecall(paths, options);
-  const files = encoded.files.map(({ rows, shape }, at) => ({
+  const files = encoded.files.map(({ rows, shape, read }, at) => ({
     path: paths[at]!,
     shape,
-    read: rows.length,
+    read,
+    sequences: rows.length,
     rows: weighted(rows, at, { paths, options }),
   }));
   const { features, preflight } = selectRows(
@@ -171,6 +172,9 @@ interface DescribedFile {
   readonly path: string;
   readonly shape: string;
   readonly read: number;
+  /** Number of sequences that its rows are encoded as. */
+  readonly sequences: number;
+  /** Those of them that its weight takes. */
   readonly rows: readonly unknown[];
 }
 
@@ -178,11 +182,14 @@ function description(
   files: readonly DescribedFile[],
   { choice: { name, why } }: EncodedFiles,
 ): string {
-  const each = files.map(({ path, shape, read, rows }) => {
-    const count = rows.length === read
-      ? files.length > 1 ? `${read} ` : ""
-      : `${rows.length} of ${read} `;
-    return `${path}: ${count}${shape} rows`;
+  const each = files.map(({ path, shape, read, sequences, rows }) => {
+    const count = rows.length === sequences
+      ? files.length > 1 || sequences > read ? `${read} ` : ""
+      : `${rows.length} of ${sequences} `;
+    const divided = sequences === read
+      ? ""
+      : ` as ${sequences} sequences, one for each answer that the chat template spells otherwise later`;
+    return `${path}: ${count}${shape} rows${divided}`;
   });
   const isMixed = new Set(files.map(({ shape }) => shape === "text")).size > 1;
   return `${each.join(", ")}, prompt format ${name} (${why})${

@@ -56,6 +56,12 @@ export interface PromptFormat {
    * special tokens, so it contains them.
    */
   readonly chatTemplate: string;
+  /**
+   * The rows that `row` is encoded as, where it is not one sequence of tokens: the
+   * conversation up to each trained answer, with that answer trained. Default:
+   * `row` alone.
+   */
+  divided?(row: TrainingRow): readonly TrainingRow[];
   /** Ids and labels of rows, in their order, at most `maxSeqLength` ids each. */
   encode(
     rows: readonly TrainingRow[],

@@ -133,12 +133,16 @@ const CUTS: readonly EncodedRow["cut"][] = [
 const EMPTY = 4;
 /** Numbers of a row: ids, uncut length, answer and trained ids, cut and emptiness. */
 const NUMBERS = 5;
-const MAGIC = "LKTROWS1";
+const MAGIC = "LKTROWS2";
 const HASH_END = MAGIC.length + 32;
 
 /** What is kept of the files besides ids and labels. */
 type Meta = Omit<EncodedFiles, "files"> & {
-  readonly files: readonly { readonly shape: string; readonly rows: number }[];
+  readonly files: readonly {
+    readonly shape: string;
+    readonly read: number;
+    readonly rows: number;
+  }[];
   readonly ids: number;
 };
 
@@ -153,7 +157,7 @@ function packed(encoded: EncodedFiles): Uint8Array<ArrayBuffer> | null {
   const count = rows.reduce((sum, { input_ids }) => sum + input_ids.length, 0);
   const meta: Meta = {
     ...told,
-    files: files.map(({ shape, rows }) => ({ shape, rows: rows.length })),
+    files: files.map(({ rows, ...told }) => ({ ...told, rows: rows.length })),
     ids: count,
   };
   const json = new TextEncoder().encode(JSON.stringify(meta));
@@ -208,8 +212,8 @@ function unpacked(bytes: Uint8Array<ArrayBuffer>): EncodedFiles | null {
     trained: bytes.subarray(idsAt + 4 * count),
   };
   let [row, at] = [0, 0];
-  const kept = files.map(({ shape, rows }): EncodedFile => ({
-    shape,
+  const kept = files.map(({ rows, ...told }): EncodedFile => ({
+    ...told,
     rows: Array.from({ length: rows }, () => {
       const each = new KeptRow(arrays, { row: row++, at });
       at += each.ids;

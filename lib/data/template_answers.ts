@@ -6,6 +6,7 @@
  * @module
  */
 
+import { InputError } from "../input_error.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -56,6 +57,35 @@ export function renderRow(
   return marksAnswers(use.template)
     ? byMarks(row, { messages, trained, template: use.template, options })
     : byTurns({ messages, trained, template: use.template, options });
+}
+
+/**
+ * `row`, or where the template spells earlier answers otherwise once more is said
+ * (as templates do that leave out earlier thoughts): the conversation up to each
+ * trained answer, with that answer trained, as the model sees it when it is asked.
+ */
+export function dividedRow(row: TrainingRow, use: TemplateUse): TrainingRow[] {
+  const trained = row.messages.flatMap((message, at) =>
+    message.trained ? [at] : []
+  );
+  if (trained.length < 2 || !breaks(row, use)) return [row];
+  return trained.map((last) => ({
+    ...row,
+    messages: row.messages.slice(0, last + 1).map((message, at) => ({
+      ...message,
+      trained: at === last,
+    })),
+  }));
+}
+
+/** Whether a row is spelled by the template, but cannot be split. */
+function breaks(row: TrainingRow, use: TemplateUse): boolean {
+  try {
+    return !marksAnswers(use.template) && "problem" in renderRow(row, use);
+  } catch (error) {
+    if (error instanceof InputError) return false;
+    throw error;
+  }
 }
 
 interface Rendering {

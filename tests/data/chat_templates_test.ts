@@ -27,6 +27,8 @@ interface Case {
   /** The turn that cannot be found, and the runs of the last turn, if that can. */
   readonly broken?: number;
   readonly last?: readonly (readonly [number, number])[] | null;
+  /** Each answer with what is said up to it, null where it cannot be found. */
+  readonly sequences?: readonly (Pick<Case, "ids" | "trained"> | null)[];
   /** Why transformers makes no text. */
   readonly refused?: string;
 }
@@ -40,8 +42,8 @@ const FOLDER = "tests/fixtures/chat_templates";
 
 async function encoded(
   { template, row, tokenizer }: Case,
-  trains: "all" | "last",
-): Promise<EncodedRow> {
+  trains: "all" | "last" | "divided",
+): Promise<EncodedRow[]> {
   const text = Deno.readTextFileSync(`${FOLDER}/${template}.jinja`);
   const format = await promptFormat("chat", {
     tokenizer: await withTemplate(text, tokenizer),
@@ -49,20 +51,23 @@ async function encoded(
     system: null,
   });
   const { messages, ...more } = rows[row]!;
-  const [found] = await format.encode([{
+  const spoken: TrainingRow = {
     ...more,
     place: "r.jsonl:1",
     messages: messages.map((message, at) => ({
       ...message,
       trained: message.role === "assistant" &&
-        (trains === "all" || at === messages.length - 1),
+        (trains !== "last" || at === messages.length - 1),
     })),
-  }], 100_000);
-  return found!;
+  };
+  const sequences = trains === "divided" ? format.divided!(spoken) : [spoken];
+  return await format.encode(sequences, 100_000);
 }
 
 /** Whether each token is trained. */
-function maskOf({ ids, mask, trained, last }: Case): boolean[] {
+function maskOf(
+  { ids, mask, trained, last }: Omit<Case, "template" | "row" | "tokenizer">,
+): boolean[] {
   return ids.map((_, at) =>
     mask === undefined
       ? (trained ?? last!).some(([start, end]) => start <= at && at < end)
@@ -70,11 +75,34 @@ function maskOf({ ids, mask, trained, last }: Case): boolean[] {
   );
 }
 
-function check(found: EncodedRow, wanted: Case): void {
+function check(
+  [found, ...more]: readonly EncodedRow[],
+  wanted: Omit<Case, "template" | "row" | "tokenizer">,
+): void {
+  assert(found !== undefined && more.length === 0);
   assert.deepEqual(found.input_ids, wanted.ids);
   const mask = maskOf(wanted);
   found.labels.forEach((label, at) => {
     assert.equal(label, mask[at] ? wanted.ids[at] : -100, `token ${at}`);
+  });
+}
+
+/** Every answer is trained where the template would spell it when it is asked for. */
+async function checkSequences(wanted: Case): Promise<void> {
+  const sequences = wanted.sequences!;
+  const lost = sequences.findIndex((it) => it === null);
+  if (lost < 0) {
+    const found = await encoded(wanted, "divided");
+    assert.equal(found.length, sequences.length);
+    found.forEach((each, at) => check([each], sequences[at]!));
+    return;
+  }
+  const turns = rows[wanted.row]!.messages.flatMap(({ role }, at) =>
+    role === "assistant" ? [at + 1] : []
+  );
+  await assert.rejects(encoded(wanted, "divided"), {
+    name: "InputError",
+    message: new RegExp(`^r.jsonl:1: turn ${turns[lost]} \\(`, "m"),
   });
 }
 
@@ -86,6 +114,7 @@ for (const [template, found] of Map.groupBy(cases, (it) => it.template)) {
           await assert.rejects(encoded(wanted, "all"), InputError);
         } else if (wanted.broken === undefined) {
           check(await encoded(wanted, "all"), wanted);
+          check(await encoded(wanted, "divided"), wanted);
         } else {
           await assert.rejects(encoded(wanted, "all"), {
             name: "InputError",
@@ -94,6 +123,7 @@ for (const [template, found] of Map.groupBy(cases, (it) => it.template)) {
           if (wanted.last !== null) {
             check(await encoded(wanted, "last"), wanted);
           } else await assert.rejects(encoded(wanted, "last"), InputError);
+          await checkSequences(wanted);
         }
       });
     }

@@ -205,8 +205,22 @@ Deno.test("train takes conversations, prompts, texts, CSV and packed rows of a c
   });
 });
 
-Deno.test("train refuses rows whose earlier turns a template spells otherwise, names the turn, and trains the last", async () => {
+Deno.test("train makes a sequence of each answer where a template spells earlier ones otherwise, and says so", async () => {
   await inFolder("qwen3", async (folder) => {
+    Deno.writeTextFileSync(
+      `${folder}/rows.jsonl`,
+      JSON.stringify({ messages: TURNS }),
+    );
+    const all = await trained(folder, "rows.jsonl", []);
+    assert.match(all, /1 messages rows as 2 sequences, one for each answer/);
+    const last = await trained(folder, "rows.jsonl", ["--train_on", "last"]);
+    assert.match(last, /rows\.jsonl: messages rows, prompt format chat/);
+    assert.notEqual(lossOf(all), lossOf(last));
+  });
+});
+
+Deno.test("train refuses rows in which a template never spells an answer where it asks for it, and names the turn", async () => {
+  await inFolder("deepseek_r1", async (folder) => {
     Deno.writeTextFileSync(
       `${folder}/rows.jsonl`,
       JSON.stringify({ messages: TURNS }),
@@ -220,9 +234,8 @@ Deno.test("train refuses rows whose earlier turns a template spells otherwise, n
     assert.equal(code, 1);
     assert.match(
       error,
-      /rows\.jsonl:1.*: turn 2 \(assistant\) is spelled otherwise by the chat template once another turn follows, --train_on last or/,
+      /rows\.jsonl:1.*: turn 2 \(assistant\) does not begin where the chat template asks for it, a template with/,
     );
     assert.throws(() => Deno.statSync(`${folder}/refused/adapter_config.json`));
-    await trained(folder, "rows.jsonl", ["--train_on", "last"]);
   });
 });
