@@ -72,6 +72,7 @@ export {
   generate,
   generateBatch,
   type GenerateOptions,
+  keepWeightCopies,
 } from "./lib/generation/mod.ts";
 
 // training

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times transformers' greedy `generate` on a model folder, for generation.ts.
 
-  python bench/generation.py '{"folder":"smollm2","dtype":"bfloat16","prompts":[[1,2,3]],"new_tokens":64,"threads":2}'
+  python bench/generation.py '{"folder":"smollm2","dtype":"bfloat16","prompts":[[1,2,3]],"new_tokens":64,"warm_tokens":26,"threads":2}'
 
 Prints one JSON object: {"tokens_per_s", "ids"}; reading the prompts counts. One generation before it does not.
 """
@@ -21,7 +21,7 @@ def generated(count):
                           do_sample=False, pad_token_id=0)
 
 
-generated(4)
+generated(options["warm_tokens"])
 started = time.perf_counter()
 ids = generated(new)[:, prompts.shape[1]:]
 seconds = time.perf_counter() - started

@@ -13,6 +13,7 @@ import {
   deviceName,
   deviceNamed,
   type GenerateOptions,
+  keepWeightCopies,
   PeftModel,
 } from "../mod.ts";
 import {
@@ -53,6 +54,7 @@ async function main(args: readonly string[]): Promise<void> {
   using _adapter = chat.adapter === null
     ? null
     : PeftModel.fromPretrained(model, chat.adapter);
+  using _copies = keepWeightCopies(model);
   const options = generateOptions(chat);
   const conversation = new Conversation({ model, tokenizer, prompt, options });
   using interrupt = new Interrupt();

@@ -26,9 +26,16 @@ import {
   type SamplingOptions,
   samplingProblems,
 } from "./sampling.ts";
+import { WeightCopies } from "./weight_copies.ts";
 
 /** The default limit on the tokens of an answer. */
 export const MAX_NEW_TOKENS = 512;
+
+/**
+ * After this many tokens of one row, weights are copied for products of one row: the
+ * copies take about as much time as they save in as many tokens.
+ */
+const TOKENS_BEFORE_COPY = 24;
 
 /** Options of {@linkcode generate}. */
 export interface GenerateOptions extends SamplingOptions {
@@ -142,6 +149,7 @@ function* steps(
   if (seed !== undefined) manualSeed(seed, model.device);
   const limit = Math.max(...prompts.map((ids) => ids.length)) + maxNewTokens;
   const freshCache = () => resources.use(new KeyValueCache(limit));
+  const copies = resources.use(new WeightCopies(model));
   let { scores, caches } = readPrompts(model, prompts, freshCache);
   const rows = prompts.map((ids) => [...ids]);
   const ended = rows.map(() => false);
@@ -152,6 +160,7 @@ function* steps(
     yield ids.map((id, row) => ended[row] ? null : id);
     ids.forEach((id, row) => ended[row] ||= ends.has(id));
     if (count === maxNewTokens || ended.every(Boolean)) return;
+    if (count === TOKENS_BEFORE_COPY && rows.length === 1) copies.make();
     scores = nextScores(model, ids.map((id) => [id]), caches);
   }
 }

@@ -18,3 +18,4 @@ export {
 } from "./conversation.ts";
 export { generate, generateBatch, type GenerateOptions } from "./generate.ts";
 export { type SamplingOptions } from "./sampling.ts";
+export { keepWeightCopies } from "./weight_copies.ts";

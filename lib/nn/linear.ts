@@ -13,6 +13,7 @@ import {
   type Save,
   type Tensor,
 } from "../tensor/mod.ts";
+import { FewRowsProduct, suitsFewRows } from "./few_rows.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
 /** A layer that maps the last dimension, and can add a residual. */
@@ -129,6 +130,7 @@ export class Linear extends Projection {
   declare weight: Tensor;
   /** `[outFeatures]` */
   declare bias: Tensor | undefined;
+  #fewRows: FewRowsProduct | null = null;
 
   /** Makes a layer; its weights are loaded later. */
   constructor(options: LinearOptions) {
@@ -180,14 +182,45 @@ export class Linear extends Projection {
     };
   }
 
+  /**
+   * Computes few rows in another order, which is faster on a CPU, until what it
+   * returns is disposed; the weight must not change meanwhile. `null` where nothing
+   * is gained, or where that is so already.
+   */
+  speedUpFewRows(): FewRowsProduct | null {
+    const { weight } = this;
+    if (this.#fewRows !== null || !suitsFewRows(weight)) return null;
+    return this.#fewRows = new FewRowsProduct(weight, () => {
+      this.#fewRows = null;
+    });
+  }
+
+  /** The faster products of few rows, where they are in use. */
+  get fewRows(): FewRowsProduct | null {
+    return this.#fewRows;
+  }
+
   /** The formula. */
   #map(input: Tensor, residual: Tensor | null): Tensor {
+    const few = this.#fewRows?.multiply(input) ?? null;
+    if (few !== null) return addTo(few, [this.bias, residual]);
     if (this.bias === undefined) {
       return linearPlus(input, { weight: this.weight, start: residual });
     }
     const output = aten.linear(input, this.weight, this.bias);
     return residual === null ? output : output.add(residual);
   }
+}
+
+/** The sum of `product` and the `terms` that there are. */
+function addTo(
+  product: Tensor,
+  terms: readonly (Tensor | null | undefined)[],
+): Tensor {
+  return terms.reduce<Tensor>(
+    (sum, term) => term ? sum.add(term) : sum,
+    product,
+  );
 }
 
 /**

@@ -28,6 +28,7 @@ export {
   mapGated,
   type MlpOptions,
 } from "./gated_mlp.ts";
+export { FewRowsProduct } from "./few_rows.ts";
 export { KeyValueCache } from "./key_value_cache.ts";
 export {
   addProductTo,
