@@ -63,11 +63,15 @@ export function readModel(value: unknown, findings: Findings): JsonObject {
     if (content !== undefined) model[name] = content;
   }
   model["vocab"] = value["vocab"];
-  findings.problems.push(...vocabularyProblems(type, value["vocab"]));
+  const { problems, longest } = checkVocabulary(type, value["vocab"]);
+  findings.problems.push(...problems);
   if (type === "BPE") {
     model["merges"] = value["merges"];
     if (findings.problems.length === 0) {
-      findings.problems.push(...mergeProblems(model));
+      findings.problems.push(...mergeProblems(model, longest));
+    }
+    if (findings.problems.length === 0) {
+      model["merges"] = compactMerges(value["merges"] as unknown[]);
     }
   }
   return model;
@@ -86,25 +90,35 @@ function typeOf(model: JsonObject): ModelType | undefined {
     : undefined;
 }
 
-function vocabularyProblems(type: ModelType, vocabulary: unknown): string[] {
-  if (type === "Unigram") return unigramProblems(vocabulary);
+/** The problems of a vocabulary and the bytes of its longest token. */
+function checkVocabulary(
+  type: ModelType,
+  vocabulary: unknown,
+): { readonly problems: string[]; readonly longest: number } {
+  const found = (...problems: string[]) => ({ problems, longest: 0 });
+  if (type === "Unigram") return found(...unigramProblems(vocabulary));
   if (!isJsonObject(vocabulary)) {
-    return [`model.vocab is ${quoted(vocabulary)}, an object is needed`];
+    return found(
+      `model.vocab is ${quoted(vocabulary)}, an object is needed`,
+    );
   }
-  for (const token in vocabulary) {
+  let longest = 0;
+  for (const token of Object.keys(vocabulary)) {
     const problem = lengthProblem(token);
-    if (problem !== undefined) return [problem];
+    if (problem !== undefined) return found(problem);
+    // no character has more than three bytes for each of its units
+    if (3 * token.length > longest) longest = Math.max(longest, bytesOf(token));
     const id = vocabulary[token];
     if (typeof id === "number" && id >= 0 && id < 2 ** 31 && id % 1 === 0) {
       continue;
     }
-    return [
+    return found(
       `model.vocab[${quoted(token)}] is ${
         quoted(id)
       }, a whole number from 0 on is needed`,
-    ];
+    );
   }
-  return [];
+  return { problems: [], longest };
 }
 
 function unigramProblems(vocabulary: unknown): string[] {
@@ -137,36 +151,56 @@ function lengthProblem(token: string): string | undefined {
  * token, and ends the process when they do not fit; it removes the prefix of the
  * right side without checking that it is there.
  */
-function mergeProblems(model: JsonObject): string[] {
-  const { merges, vocab } = model as { merges: unknown; vocab: JsonObject };
+function mergeProblems(model: JsonObject, longest: number): string[] {
+  const merges = model["merges"];
   if (!Array.isArray(merges)) {
     return [`model.merges is ${quoted(merges)}, a list is needed`];
   }
   const prefix = (model["continuing_subword_prefix"] ?? "") as string;
-  let longest = 0;
-  for (const token in vocab) longest = Math.max(longest, bytesOf(token));
-  for (const [i, merge] of merges.entries()) {
-    const at = `model.merges[${i}]`;
-    const pair: unknown = typeof merge === "string" ? merge.split(" ") : merge;
-    const [left, right] = Array.isArray(pair) && pair.length === 2 ? pair : [];
+  for (let i = 0; i < merges.length; i++) {
+    const merge: unknown = merges[i];
+    const pair = typeof merge === "string" ? merge.split(" ") : merge;
+    const isPair = Array.isArray(pair) && pair.length === 2;
+    const left: unknown = isPair ? pair[0] : undefined;
+    const right: unknown = isPair ? pair[1] : undefined;
     if (typeof left !== "string" || typeof right !== "string") {
-      return [`${at} is ${quoted(merge)}, two tokens are needed`];
+      return [`model.merges[${i}] is ${quoted(merge)}, two tokens are needed`];
     }
-    if (!right.startsWith(prefix)) {
+    if (prefix !== "" && !right.startsWith(prefix)) {
       return [
-        `${at} has ${quoted(right)} on its right, a token that starts with ${
-          quoted(prefix)
-        } is needed`,
+        `model.merges[${i}] has ${
+          quoted(right)
+        } on its right, a token that starts with ${quoted(prefix)} is needed`,
       ];
     }
-    const rest = prefix === "" ? right : right.slice(prefix.length);
+    const units = left.length + right.length - prefix.length;
+    if (3 * units <= longest) continue;
+    const rest = right.slice(prefix.length);
     if (bytesOf(left) + bytesOf(rest) > longest) {
       return [
-        `${at} makes ${quoted(left + rest)}, which model.vocab does not have`,
+        `model.merges[${i}] makes ${
+          quoted(left + rest)
+        }, which model.vocab does not have`,
       ];
     }
   }
   return [];
+}
+
+/** Merges in the older form, which the library reads faster: "left right". */
+function compactMerges(merges: readonly unknown[]): readonly unknown[] {
+  const lines: string[] = [];
+  for (const merge of merges) {
+    if (typeof merge === "string") return merges;
+    const [left, right] = merge as [string, string];
+    const line = `${left} ${right}`;
+    // a second space would cut a token, and such a line is left out as a comment
+    const isOlder = line.indexOf(" ") === left.length &&
+      line.lastIndexOf(" ") === left.length && !line.startsWith("#version");
+    if (!isOlder) return merges;
+    lines.push(line);
+  }
+  return lines;
 }
 
 /** Length in UTF-8; half of a surrogate pair becomes three bytes. */

@@ -270,3 +270,31 @@ Deno.test("AutoTokenizer survives 300 mutants of tokenizer.json", async () => {
   assert.deepEqual(failures, []);
   assert(loaded > 50 && refused > 50, `${loaded} loaded, ${refused} refused`);
 });
+
+Deno.test("AutoTokenizer joins pairs of merges that the older form, one line each, cannot write", async () => {
+  const folder = Deno.makeTempDirSync();
+  const ids = async (chain: string, pairs: string[][]): Promise<number[]> => {
+    const steps = Array.from(chain, (_, i) => chain.slice(0, i + 1)).slice(1);
+    const merges = [
+      ...steps.map((step) => [step.slice(0, -1), step.at(-1)]),
+      ...pairs,
+    ];
+    const tokens = new Set([...chain, ...steps, ...pairs.flat()]);
+    for (const pair of pairs) tokens.add(pair.join(""));
+    const vocab = Object.fromEntries([...tokens].map((it, id) => [it, id]));
+    Deno.writeTextFileSync(
+      `${folder}/tokenizer.json`,
+      JSON.stringify({ model: { type: "BPE", vocab, merges } }),
+    );
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    const text = pairs.at(-1)!.join("");
+    return (await tokenizer.encode(text)).map((id) => id - vocab[text]!);
+  };
+  try {
+    assert.deepEqual(await ids("ab", [["ab", "b"]]), [0]);
+    assert.deepEqual(await ids("a b", [["a b", "b"]]), [0]);
+    assert.deepEqual(await ids("#version", [["#version", "v"]]), [0]);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
