@@ -15,6 +15,7 @@ import {
   type Problem,
   type Problems,
 } from "./row_text.ts";
+import { parseJson } from "./row_values.ts";
 
 /** The longest text that is tried as one object. */
 const LONGEST_OBJECT = 2 ** 26;
@@ -77,7 +78,7 @@ type Parsed = { readonly value: unknown } | { readonly error: unknown };
 
 function parsed(text: string): Parsed {
   try {
-    return { value: JSON.parse(text) };
+    return { value: parseJson(text) };
   } catch (error) {
     return { error };
   }

@@ -13,6 +13,7 @@ import {
   type JsonRow,
   kindOf,
   listOf,
+  parseJson,
   textProblem,
 } from "./row_values.ts";
 
@@ -195,7 +196,7 @@ function systemProblems(system: unknown, roles: readonly string[]): string[] {
 
 function calledFunction(value: unknown): JsonRow | null {
   try {
-    const call: unknown = JSON.parse(String(value));
+    const call = parseJson(String(value));
     return isJsonRow(call) && typeof call["name"] === "string" ? call : null;
   } catch {
     return null;
@@ -248,6 +249,8 @@ function asMessage(turn: JsonRow): Message {
     role: String(role),
     content: String(text),
     trained: role === "assistant",
+    ...content === null ? { contentIs: "null" } : {},
+    ...content === undefined ? { contentIs: "missing" } : {},
   };
 }
 

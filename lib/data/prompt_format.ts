@@ -19,6 +19,8 @@ import { RECIPE } from "./recipe_format.ts";
 export interface Message extends ChatMessage {
   /** Whether it is trained; otherwise it is only part of the prompt. */
   readonly trained: boolean;
+  /** Where the row has no text there, as beside a call of a tool; then `content` is empty. */
+  readonly contentIs?: "null" | "missing";
 }
 
 /** The messages of a row for training. */

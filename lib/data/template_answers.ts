@@ -48,7 +48,7 @@ export function renderRow(
   row: TrainingRow,
   use: TemplateUse,
 ): RenderedRow | UnsplitRow {
-  const messages = row.messages.map(withoutTrained);
+  const messages = row.messages.map(asGiven);
   const trained = row.messages.flatMap((message, at) =>
     message.trained ? [at] : []
   );
@@ -180,6 +180,13 @@ function endInRow(
 const MARKS_NEEDED =
   "a template with {% generation %} or another --prompt_format is needed";
 
-function withoutTrained({ trained: _, ...message }: Message): ChatMessage {
-  return message;
+/** A message as the row has it. */
+function asGiven(
+  { trained: _, contentIs, ...message }: Message,
+): ChatMessage {
+  if (contentIs === undefined) return message;
+  const { content: __, ...others } = message;
+  // templates tell these from a text
+  const given = contentIs === "null" ? { ...others, content: null } : others;
+  return given as unknown as ChatMessage;
 }

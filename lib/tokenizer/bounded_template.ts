@@ -11,6 +11,7 @@ import {
   type Node,
   parse,
   type Program,
+  pythonValueOf,
   tokenize,
   type Value,
 } from "./jinja_values.ts";
@@ -72,10 +73,10 @@ export class BoundedTemplate {
     return notTooDeep(() => {
       const environment = new Environment();
       for (const [name, value] of Object.entries(GLOBALS)) {
-        environment.set(name, value);
+        environment.setVariable(name, pythonValueOf(value));
       }
       for (const [name, value] of Object.entries(variables)) {
-        environment.set(name, value);
+        environment.setVariable(name, pythonValueOf(value));
       }
       const interpreter = new WatchedInterpreter(environment, this.#watched);
       return String(interpreter.run(this.#program).value);

@@ -13,7 +13,7 @@ import {
   tokenize,
 } from "npm:@huggingface/jinja@0.5.11";
 import { compareCodePoints } from "../formats/code_point_order.ts";
-import { pythonFloat } from "../formats/python_json.ts";
+import { PyFloat, pythonFloat } from "../formats/python_json.ts";
 
 export { Environment, Interpreter, parse, tokenize };
 
@@ -34,6 +34,20 @@ export function valueOf(value: unknown): Value {
 type Made<T> = new (value: T) => Value;
 const ListValue = valueOf([]).constructor as Made<readonly Value[]>;
 const FunctionValue = valueOf(() => null).constructor as Made<Callee>;
+
+const FloatValue = valueOf(0.5).constructor as Made<number>;
+const MappingValue = valueOf({}).constructor as Made<Map<string, Value>>;
+
+/** A value for one that was read from JSON, where a number may be marked as a float. */
+export function pythonValueOf(value: unknown): Value {
+  if (value instanceof PyFloat) return new FloatValue(value.value);
+  if (Array.isArray(value)) return listOf(value.map(pythonValueOf));
+  if (typeof value !== "object" || value === null) return valueOf(value);
+  const entries = Object.entries(value);
+  return new MappingValue(
+    new Map(entries.map(([key, each]) => [key, pythonValueOf(each)])),
+  );
+}
 
 /** A list of values. */
 export function listOf(values: readonly Value[]): Value {

@@ -12,6 +12,8 @@ import {
   promptFormat,
   type TrainingRow,
 } from "../../lib/data/prompt_format.ts";
+import { shapeNamed } from "../../lib/data/row_shapes.ts";
+import { type JsonRow, parseJson } from "../../lib/data/row_values.ts";
 import { InputError } from "../../lib/input_error.ts";
 import { withTemplate } from "./chat_rows.ts";
 
@@ -34,9 +36,11 @@ interface Case {
 }
 
 const { rows, cases }: {
-  readonly rows: Readonly<Record<string, TrainingRow>>;
+  readonly rows: Readonly<Record<string, JsonRow>>;
   readonly cases: readonly Case[];
-} = JSON.parse(Deno.readTextFileSync("tests/fixtures/chat_templates.json"));
+} = parseJson(
+  Deno.readTextFileSync("tests/fixtures/chat_templates.json"),
+) as never;
 
 const FOLDER = "tests/fixtures/chat_templates";
 
@@ -50,7 +54,7 @@ async function encoded(
     eosTokenId: 2,
     system: null,
   });
-  const { messages, ...more } = rows[row]!;
+  const { messages, ...more } = shapeNamed("messages").read(rows[row]!);
   const spoken: TrainingRow = {
     ...more,
     place: "r.jsonl:1",
@@ -97,8 +101,8 @@ async function checkSequences(wanted: Case): Promise<void> {
     found.forEach((each, at) => check([each], sequences[at]!));
     return;
   }
-  const turns = rows[wanted.row]!.messages.flatMap(({ role }, at) =>
-    role === "assistant" ? [at + 1] : []
+  const turns = shapeNamed("messages").read(rows[wanted.row]!).messages.flatMap(
+    ({ role }, at) => role === "assistant" ? [at + 1] : [],
   );
   await assert.rejects(encoded(wanted, "divided"), {
     name: "InputError",
