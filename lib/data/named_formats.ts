@@ -12,6 +12,12 @@ const CONTENT: Piece = { place: "content" };
 /** The system message, if there is one, then the user's, for a frame without system turns. */
 const WORDS: readonly Piece[] = [{ place: "instruction" }, { place: "input" }];
 
+/** The same, as the tutorials for BlueLM and XVERSE write it. */
+const SEPARATE_WORDS: readonly Piece[] = [
+  { place: "instruction" },
+  { place: "input", before: "\n\n " },
+];
+
 const CHATML: TurnFormatParts = {
   name: "chatml",
   needsTokens: ["<|im_start|>", "<|im_end|>"],
@@ -83,7 +89,7 @@ export const NAMED_FORMAT_PARTS: readonly TurnFormatParts[] = [
   },
   {
     name: "bluelm",
-    user: ["[|Human|]:", ...WORDS],
+    user: ["[|Human|]:", ...SEPARATE_WORDS],
     assistant: "[|AI|]:",
     addsSpecialTokens: "bos",
   },
@@ -190,8 +196,8 @@ export const NAMED_FORMAT_PARTS: readonly TurnFormatParts[] = [
   },
   {
     name: "xverse",
-    user: ["Human: ", ...WORDS, "\n\n"],
-    assistant: "Assistant: ",
+    user: ["Human:", ...SEPARATE_WORDS],
+    assistant: "Assistant:",
     addsSpecialTokens: "bos",
   },
   {

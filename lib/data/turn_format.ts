@@ -27,7 +27,12 @@ import type {
 export type TurnPlace = "content" | "instruction" | "input";
 
 /** Literal text, or a place that is filled in. */
-export type Piece = string | { readonly place: TurnPlace };
+export type Piece = string | {
+  /** The place. */
+  readonly place: TurnPlace;
+  /** Text put in front of an `input`, where there is a system message before it. */
+  readonly before?: string;
+};
 
 /** The pieces of a {@linkcode turnFormat}. */
 export interface TurnFormatParts {
@@ -173,13 +178,13 @@ function filled(
   pieces: readonly Piece[],
   { content, system }: { content: string; system: string | null },
 ): string {
-  const places: Readonly<Record<TurnPlace, string>> = {
-    content,
-    instruction: system ?? content,
-    input: system === null ? "" : content,
+  const place = (place: TurnPlace, before: string): string => {
+    if (place === "content") return content;
+    if (place === "instruction") return system ?? content;
+    return system === null ? "" : before + content;
   };
   return pieces.map((piece) =>
-    typeof piece === "string" ? piece : places[piece.place]
+    typeof piece === "string" ? piece : place(piece.place, piece.before ?? "")
   ).join("");
 }
 
@@ -363,16 +368,22 @@ function chatTemplate(
 `;
 }
 
-const JINJA_PLACES: Readonly<Record<TurnPlace, string>> = {
-  content: "message['content']",
-  instruction: "(message['content'] if state.system is none else state.system)",
-  input: "('' if state.system is none else message['content'])",
-};
-
 function jinjaPieces(pieces: readonly Piece[]): string {
   return pieces.map((piece) =>
-    typeof piece === "string" ? jinjaText(piece) : JINJA_PLACES[piece.place]
+    typeof piece === "string" ? jinjaText(piece) : jinjaPlace(piece)
   ).join(" + ");
+}
+
+function jinjaPlace({ place, before }: Exclude<Piece, string>): string {
+  const content = "message['content']";
+  if (place === "content") return content;
+  if (place === "instruction") {
+    return `(${content} if state.system is none else state.system)`;
+  }
+  const input = before === undefined
+    ? content
+    : `${jinjaText(before)} + ${content}`;
+  return `('' if state.system is none else ${input})`;
 }
 
 /** A literal that Python's Jinja and the JavaScript one read the same way. */

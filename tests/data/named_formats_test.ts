@@ -8,8 +8,13 @@
 import { strict as assert } from "node:assert";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
 import { NAMED_FORMAT_PARTS } from "../../lib/data/named_formats.ts";
-import { promptFormatNames } from "../../lib/data/prompt_format.ts";
+import {
+  promptFormat,
+  promptFormatNames,
+} from "../../lib/data/prompt_format.ts";
 import { promptText } from "../../lib/data/turn_format.ts";
+import { renderChatTemplate } from "../../lib/tokenizer/chat_template.ts";
+import { withTemplate } from "./chat_rows.ts";
 
 const HEADER = (role: string): string =>
   `<|start_header_id|>${role}<|end_header_id|>\n\n`;
@@ -32,7 +37,7 @@ const WITH_SYSTEM: Readonly<Record<string, string>> = {
   atom: "<s>Human: SQ\n</s><s>Assistant: ",
   baichuan2:
     "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nQ<|im_end|>\n\nAssistant: ",
-  bluelm: "[|Human|]:SQ[|AI|]:",
+  bluelm: "[|Human|]:S\n\n Q[|AI|]:",
   characterglm: "[gMASK]sop用户:\nSQCharacterGLM-6B:\n:",
   chatglm3: "[gMASK]sop<|system|>\nS\n<|user|>\nQ<|assistant|>\n",
   deepseek: "S\n\nUser: Q\n\nAssistant: ",
@@ -54,7 +59,7 @@ const WITH_SYSTEM: Readonly<Record<string, string>> = {
   minicpm: "<用户>SQ<AI>",
   openelm: "SQ<sep>",
   phi3: "<|system|>\nS<|end|>\n<|user|>\nQ<|end|>\n<|assistant|>\n",
-  xverse: "Human: SQ\n\nAssistant: ",
+  xverse: "Human:S\n\n QAssistant:",
   yuan: "SQ<sep>",
 };
 
@@ -67,6 +72,37 @@ for (const parts of NAMED_FORMAT_PARTS) {
     assert.equal(asked, WITH_SYSTEM[parts.name]);
   });
 }
+
+Deno.test("the stored template of a named format asks with the text of training, with a system message and without", async () => {
+  const tokenizer = await withTemplate(null, "chat_legacy");
+  const options = { tokenizer, eosTokenId: 2, system: null };
+  const variables = tokenizer.specialTokens ?? {};
+  const turns = [
+    { role: "user", content: "Q" },
+    { role: "assistant", content: "A" },
+    { role: "user", content: "R" },
+  ];
+  const asked = [turns.slice(0, 1), turns].flatMap((messages) => [
+    messages,
+    [{ role: "system", content: "S" }, ...messages],
+  ]);
+  const withoutTokens = NAMED_FORMAT_PARTS.filter((parts) =>
+    (parts.needsTokens ?? []).length === 0
+  );
+  assert(withoutTokens.length > 10);
+  for (const parts of withoutTokens) {
+    const { chatTemplate } = await promptFormat(parts.name, options);
+    for (const messages of asked) {
+      const text = renderChatTemplate(chatTemplate, messages, {
+        variables,
+        addGenerationPrompt: true,
+      });
+      // promptText() begins after the last answer
+      const wanted = promptText(parts, messages);
+      assert(text.endsWith(wanted), `${parts.name}: ${text} | ${wanted}`);
+    }
+  }
+});
 
 Deno.test("every named format can be chosen and is named by --help", () => {
   const names = NAMED_FORMAT_PARTS.map(({ name }) => name);

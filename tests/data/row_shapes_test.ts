@@ -116,6 +116,7 @@ Deno.test("readExamples() hands tools and tool calls on as the template takes th
     assert.deepEqual(row?.messages[1], {
       role: "assistant",
       content: "",
+      contentIs: "null",
       trained: true,
       tool_calls: [call],
     });
