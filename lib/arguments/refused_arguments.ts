@@ -18,24 +18,11 @@ const NO_EVALUATION = "nothing is evaluated during training";
 const NO_HUB = "nothing is uploaded: upload the output folder with the Hub's " +
   "own tool";
 const ONE_DEVICE = "a run uses one device";
-const ORDER = "rows are drawn in random order, as by default";
 const NO_PROJECTION = "no optimizer here projects gradients";
 
 /** Fields of transformers 5.18 that are refused, each with the reason. */
 export const TRAINING_REFUSED = {
   optim_target_modules: { ...text, reason: NO_PROJECTION },
-  label_smoothing_factor: {
-    kind: "float",
-    default: 0,
-    ...refused,
-    reason: "labels are not smoothed",
-  },
-  neftune_noise_alpha: {
-    kind: "float",
-    default: null,
-    ...refused,
-    reason: "no noise is added to the embeddings",
-  },
   auto_find_batch_size: {
     ...off,
     reason: "a batch that does not fit into memory ends the run",
@@ -58,7 +45,6 @@ export const TRAINING_REFUSED = {
     reason: "there is no accelerate to configure",
   },
   parallelism_config: { ...text, reason: ONE_DEVICE },
-  train_sampling_strategy: { ...text, default: "random", reason: ORDER },
   fsdp: {
     kind: "any",
     default: null,
@@ -78,7 +64,6 @@ export const TRAINING_REFUSED = {
 /** Flags of transformers 4 that are refused, each with the reason. */
 export const TRAINING_REMOVED = {
   evaluation_strategy: { ...text, default: "no", reason: NO_EVALUATION },
-  group_by_length: { ...off, reason: ORDER },
   use_mps_device: { ...off, reason: "a run uses a CPU or a CUDA device" },
 } as const satisfies SettingsTable;
 
@@ -216,6 +201,13 @@ export const TRAINING_MOVED = {
     default: null,
     help: "Old name of --per_device_train_batch_size",
     today: "per_device_train_batch_size",
+  },
+  group_by_length: {
+    kind: "bool",
+    default: false,
+    help: "Old name of --train_sampling_strategy group_by_length",
+    today: "train_sampling_strategy",
+    todayValue: "group_by_length",
   },
   adafactor: {
     kind: "bool",

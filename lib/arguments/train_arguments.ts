@@ -262,6 +262,8 @@ function readAsToday(
       per_gpu_train_batch_size !== null &&
       { per_device_train_batch_size: per_gpu_train_batch_size }),
     ...(counts("adafactor") && adafactor && { optim: "adafactor" }),
+    ...(counts("group_by_length") && moved.group_by_length &&
+      { train_sampling_strategy: "group_by_length" }),
     ...(optim !== undefined && { optim }),
     ...(finetune.checkpoint_activations && { gradient_checkpointing: true }),
   };

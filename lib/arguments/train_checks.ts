@@ -88,6 +88,8 @@ const TRAINING_RANGES = {
   adam_beta2: BELOW_ONE,
   adam_epsilon: NOT_NEGATIVE,
   max_grad_norm: NOT_NEGATIVE,
+  label_smoothing_factor: BELOW_ONE,
+  neftune_noise_alpha: NOT_NEGATIVE,
   seed: SEED,
   data_seed: SEED,
 } satisfies Partial<Record<keyof TrainingArguments, Range>>;

@@ -100,6 +100,16 @@ export const TRAINING = {
     default: 1,
     help: "Gradients are clipped to this norm; 0 does not clip",
   },
+  label_smoothing_factor: {
+    kind: "float",
+    default: 0,
+    help: "Share of a label's weight that is spread over all tokens",
+  },
+  neftune_noise_alpha: {
+    kind: "float",
+    default: null,
+    help: "NEFTune: noise of the embeddings in training, such as 5",
+  },
   bf16: { kind: "bool", default: false, help: "Compute in bfloat16" },
   fp16: { kind: "bool", default: false, help: "Compute in float16" },
   gradient_checkpointing: {
@@ -174,6 +184,14 @@ export const TRAINING = {
     kind: "bool",
     default: true,
     help: "No effect: other columns are never used",
+  },
+  train_sampling_strategy: {
+    kind: "choice",
+    choices: ["random", "sequential", "group_by_length", "batch_rebalance"],
+    accepts: ["random", "sequential", "group_by_length"],
+    default: "random",
+    help: "Order of the rows: drawn anew in each epoch, as in the file, or " +
+      "rows of similar length together",
   },
   dataloader_drop_last: {
     kind: "bool",

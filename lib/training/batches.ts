@@ -33,6 +33,7 @@ export class TrainingBatches {
   readonly #plan: TrainingPlan;
   readonly #flosPerToken: number;
   readonly #collate: NonNullable<TrainerOptions["dataCollator"]>;
+  #lengths: readonly number[] | null = null;
   #order: { epoch: number; batches: number[][] } | null = null;
 
   /** Makes batches of the rows in `options`, for training `model` by `plan`. */
@@ -80,6 +81,14 @@ export class TrainingBatches {
         seed: args.data_seed ?? args.seed,
         batchSize: args.per_device_train_batch_size,
         dropLast: args.dataloader_drop_last,
+        strategy: args.train_sampling_strategy,
+        grouping: {
+          lengths: this.#lengths ??= trainDataset.map((row) =>
+            row.input_ids.length
+          ),
+          accumulation: args.gradient_accumulation_steps,
+          seed: args.seed,
+        },
       });
       this.#order = { epoch, batches };
     }

@@ -20,6 +20,7 @@ import {
   type Tensor,
   tensor,
   tensorScope,
+  zeros,
 } from "../tensor/mod.ts";
 import {
   inputIdsOf,
@@ -53,6 +54,10 @@ export interface GradientOptions {
   readonly autocast: DType | null;
   /** How many logits are made at a time. Default {@linkcode logitRows}'s. */
   readonly maxLogits?: number | undefined;
+  /** The share of the label's weight that all tokens get. Default 0. */
+  readonly labelSmoothing?: number;
+  /** Noise of the embeddings in units of its rule, or `null` for none. Default `null`. */
+  readonly neftuneNoiseAlpha?: number | null;
   /** Seeds dropout; the same numbers give the same masks. */
   readonly seed: readonly number[];
 }
@@ -85,6 +90,8 @@ interface Pass {
   readonly targets: LossTargets;
   /** The factor of the sum of the losses. */
   readonly factor: Tensor;
+  /** Tokens of the longest row. */
+  readonly longest: number;
 }
 
 function preparePass(
@@ -105,6 +112,8 @@ function preparePass(
     ids: inputIdsOf(batch, model.device),
     targets,
     factor,
+    longest: 1 +
+      batch.positions.reduce((most, each) => Math.max(most, each), 0),
   };
 }
 
@@ -130,7 +139,11 @@ function lossAndGradient(
     const end = Math.min(start + size, labels.size);
     const logits = model.head(aten.slice(trained, 0, start, end));
     const own = aten.slice(labels, 0, start, end);
-    const sum = tokenLoss(logits, { labels: own, factor });
+    const sum = tokenLoss(logits, {
+      labels: own,
+      factor,
+      smoothing: options.labelSmoothing,
+    });
     if (sum.isRecorded) tape.backward(sum);
     loss += sum.item();
   }
@@ -149,11 +162,25 @@ function runLayer(pass: Pass, index: number, hidden: Tensor): Tensor {
   return scope.keep(model.decoderLayers[index]!.forward(hidden, context));
 }
 
-/** Embeds the ids; dropout draws the same masks every time. */
-function embedded({ model, options, ids, context }: Pass): Tensor {
+/** Embeds the ids; dropout and noise draw the same numbers every time. */
+function embedded({ model, options, ids, context, longest }: Pass): Tensor {
+  using scope = tensorScope();
   const seed = [...options.seed, model.decoderLayers.length];
   manualSeed(mixSeed(seed), model.device);
-  return model.embed(ids, context);
+  const hidden = model.embed(ids, context);
+  const alpha = options.neftuneNoiseAlpha ?? null;
+  return scope.keep(alpha === null ? hidden : noisy(hidden, alpha, longest));
+}
+
+/**
+ * NEFTune (Jain et al., arXiv:2310.05914): uniform noise of up to `α / √(L · d)`,
+ * where `L` is the length to which rows would be padded and `d` the hidden size.
+ */
+function noisy(hidden: Tensor, alpha: number, longest: number): Tensor {
+  const most = alpha / Math.sqrt(longest * hidden.shape.at(-1)!);
+  const noise = zeros(hidden.shape, { device: hidden.device });
+  aten.uniform_(noise, -most, most);
+  return hidden.add(aten.toDtype(noise, hidden.dtype));
 }
 
 function trained(module: Module): Tensor[] {

@@ -6,7 +6,7 @@
  * @module
  */
 
-import type { Batch } from "../data/batch.ts";
+import { type Batch, IGNORED_LABEL } from "../data/batch.ts";
 import { aten, type Device, fromData, type Tensor, to } from "../tensor/mod.ts";
 
 const SUM = 2;
@@ -43,13 +43,27 @@ export function inputIdsOf({ inputIds }: Batch, device: Device): Tensor {
 
 /**
  * `factor · Σ −log p(label)`, a scalar. Logits are converted to float32, as in
- * `transformers.loss.ForCausalLMLoss`.
+ * `transformers.loss.ForCausalLMLoss`. With `smoothing` ε (Szegedy et al.,
+ * arXiv:1512.00567), each term is `(1−ε) · −log p(label)` and ε times the mean of
+ * `−log p` over the vocabulary, as in transformers' `LabelSmoother`.
  */
 export function tokenLoss(
   logits: Tensor,
-  options: { readonly labels: Tensor; readonly factor: Tensor },
+  options: {
+    readonly labels: Tensor;
+    readonly factor: Tensor;
+    readonly smoothing?: number | undefined;
+  },
 ): Tensor {
+  const { labels, smoothing = 0 } = options;
   const wide = aten.toDtype(logits, "float32");
-  const sum = aten.crossEntropyLoss(wide, options.labels, null, SUM);
+  const sum = aten.crossEntropyLoss(
+    wide,
+    labels,
+    null,
+    SUM,
+    IGNORED_LABEL,
+    smoothing,
+  );
   return aten.mul(sum, options.factor);
 }

@@ -125,6 +125,8 @@ export class StepEngine implements Disposable {
         factor: scale * shareOf(batch, { batches, loss: input.loss }),
         checkpointing: this.#args.gradient_checkpointing,
         autocast: this.autocast,
+        labelSmoothing: this.#args.label_smoothing_factor,
+        neftuneNoiseAlpha: this.#args.neftune_noise_alpha,
         seed: [...input.seed, index],
       });
       loss += scaled / scale;

@@ -69,7 +69,7 @@ Deno.test("a settings file may stand before flags, which win", () => {
 });
 
 Deno.test("a settings file's mistakes are told with their lines, all at once", () => {
-  const yaml = "lora_rnk: 4\nlora_rank: notint\nneftune_noise_alpha: 5\n" +
+  const yaml = "lora_rnk: 4\nlora_rank: notint\nfsdp: full_shard\n" +
     "bf16: 'yes'\nseed: 1\nseed: 2\n";
   withFile("run.yml", yaml, (path) => {
     assert.deepEqual(problems(path), [
@@ -79,8 +79,8 @@ Deno.test("a settings file's mistakes are told with their lines, all at once", (
       "expected a whole number",
       `Cannot use "${path}" line 4: "bf16" is "yes", expected true or false`,
       `Cannot use "${path}" line 6: "seed" is given twice`,
-      `Cannot use "neftune_noise_alpha" ("${path}" line 3): not supported yet, ` +
-      "no noise is added to the embeddings",
+      `Cannot use "fsdp" ("${path}" line 3): not supported yet, ` +
+      "a run uses one device",
     ]);
   });
   withFile("run.json", '{\n "seed": 1\n "lora_rank": 2,\n', (path) => {

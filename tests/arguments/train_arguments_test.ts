@@ -209,14 +209,14 @@ Deno.test("choices that are not supported yet say which are", () => {
 Deno.test("parseTrainArguments tells everything that is wrong at once", () => {
   assert.deepEqual(
     problems(
-      ..."--lora_rnk 3 --lora_rank 1e3 --neftune_noise_alpha 5".split(" "),
+      ..."--lora_rnk 3 --lora_rank 1e3 --fsdp full_shard".split(" "),
       ..."--lora_dropout 1 --fp16 --bf16 --logging_steps 2.5".split(" "),
     ),
     [
       "argument --lora_rank/--lora-rank: invalid int value: '1e3'",
       "unrecognized arguments: --lora_rnk 3 (did you mean --lora_rank?)",
-      "Cannot use --neftune_noise_alpha: not supported yet, no noise is " +
-      "added to the embeddings",
+      "Cannot use --fsdp: not supported yet, a run uses one " +
+      "device",
       "Cannot use --lora_dropout 1: expected 0 or more and less than 1",
       "Cannot use --logging_steps 2.5: " +
       "--logging_steps must be an integer if bigger than 1: 2.5",
@@ -319,8 +319,8 @@ Deno.test("--help shows every supported flag under a heading with its default an
     help,
     /AdamW's epsilon, against division by zero \(default: 1e-8\)/,
   );
-  assert.match(help, /Not supported yet: .*neftune_noise_alpha/);
-  assert.doesNotMatch(help, /--neftune_noise_alpha/);
+  assert.match(help, /Not supported yet: .*fsdp/);
+  assert.doesNotMatch(help, /--fsdp/);
   // a setting that no section names would stand under its table's title
   assert.doesNotMatch(help, /Other settings|Other training settings/);
   assert.ok(parsed.help.split("\n").every((line) => line.length <= 80));

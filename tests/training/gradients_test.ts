@@ -15,7 +15,11 @@ import {
   type LoraConfig,
   PeftModel,
 } from "../../lib/peft/mod.ts";
-import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
+import {
+  accumulateGradients,
+  FlatParameters,
+  type GradientOptions,
+} from "../../lib/training/mod.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
 import { aten, CPU, liveTensors } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
@@ -194,3 +198,59 @@ for (const lora of [{ r: 2, target_modules: ["lm_head", "q_proj"] }, null]) {
     for (const each of made) assertClose(each, made[2]!, { limit: 1e-6 });
   });
 }
+
+for (const checkpointing of [false, true]) {
+  Deno.test(`accumulateGradients() with smoothed labels gives the loss and norm of transformers' LabelSmoother, checkpointing ${checkpointing}`, () => {
+    const golden: { epsilon: number; loss: number; norm: number }[] = JSON
+      .parse(Deno.readTextFileSync(`${GOLDEN}/smoothing.json`));
+    const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
+    for (const { epsilon, loss, norm } of golden) {
+      using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+      using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+      using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+      const found = accumulateGradients(base, batch, {
+        ...PLAIN,
+        checkpointing,
+        factor: 1 / batch.targets.labels.length,
+        labelSmoothing: epsilon,
+      });
+      assertClose([found], [loss], { limit: 1e-5 });
+      const norms = [Math.hypot(...flat.gradients.toArray())];
+      assertClose(norms, [norm], { limit: 1e-4 });
+    }
+  });
+}
+
+Deno.test("accumulateGradients() adds NEFTune's noise to the embeddings: in its range, with its seed, alike with checkpointing", () => {
+  const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
+  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+  using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+  using flat = new FlatParameters(trainableModel(model).parameters, CPU);
+  const inputs: Float64Array[] = [];
+  const [first] = base.decoderLayers;
+  const forward = first!.forward.bind(first!);
+  first!.forward = (hidden, context) => {
+    inputs.push(hidden.toArray());
+    return forward(hidden, context);
+  };
+  const lossWith = (options: Partial<GradientOptions>): number =>
+    accumulateGradients(base, batch, { ...PLAIN, factor: 1, ...options });
+  const plain = lossWith({});
+  const noisy = lossWith({ neftuneNoiseAlpha: 5 });
+  assert.notEqual(noisy, plain);
+  assert.equal(lossWith({ neftuneNoiseAlpha: 5 }), noisy);
+  assert.notEqual(lossWith({ neftuneNoiseAlpha: 5, seed: [2] }), noisy);
+  const [without, with5] = inputs;
+  const changes = with5!.map((each, at) => Math.abs(each - without![at]!));
+  const longest = 1 + Math.max(...batch.positions);
+  const most = 5 / Math.sqrt(longest * base.config.hiddenSize);
+  assert(
+    Math.max(...changes) <= most * 1.001 && Math.max(...changes) > 0.9 * most,
+  );
+  flat.zeroGradients();
+  lossWith({ neftuneNoiseAlpha: 5 });
+  const kept = flat.gradients.toArray();
+  flat.zeroGradients();
+  lossWith({ neftuneNoiseAlpha: 5, checkpointing: true });
+  assertClose(flat.gradients.toArray(), kept, { limit: 1e-5 });
+});

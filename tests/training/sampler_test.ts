@@ -31,6 +31,41 @@ Deno.test("epochBatches() takes rows in accelerate's order, for every golden see
   }
 });
 
+interface GroupedCase {
+  readonly lengths: readonly number[];
+  readonly batch_size: number;
+  readonly accumulation: number;
+  readonly seed: number;
+  readonly orders: readonly (readonly number[])[];
+}
+
+Deno.test("epochBatches() by length takes rows in the order of transformers' Trainer, in every epoch", () => {
+  const cases: readonly GroupedCase[] = JSON.parse(
+    Deno.readTextFileSync(`${GOLDEN}/grouped_sampler.json`),
+  );
+  for (const { lengths, batch_size, accumulation, seed, orders } of cases) {
+    // the last epoch first: an order does not depend on those made before
+    for (const epoch of [2, 0, 1]) {
+      const batches = epochBatches(lengths.length, {
+        strategy: "group_by_length",
+        seed: 5,
+        epoch,
+        batchSize: batch_size,
+        grouping: { lengths, accumulation, seed },
+      });
+      assert.deepEqual(batches.flat(), orders[epoch]);
+    }
+  }
+});
+
+Deno.test("epochBatches() in sequence takes rows as they stand, in every epoch", () => {
+  for (const epoch of [0, 3]) {
+    const options = { strategy: "sequential", seed: 1, batchSize: 2 } as const;
+    const batches = epochBatches(5, { ...options, epoch });
+    assert.deepEqual(batches, [[0, 1], [2, 3], [4]]);
+  }
+});
+
 Deno.test("epochBatches() leaves out a last batch that is not full with dropLast only", () => {
   const options = { seed: 42, epoch: 0, batchSize: 4 };
   const sizes = (count: number, dropLast: boolean): number[] =>
