@@ -34,6 +34,7 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
       "target_parameters",
       "exclude_modules",
       "use_rslora",
+      "use_dora",
       "init_lora_weights",
       "layers_to_transform",
       "layers_pattern",
