@@ -33,7 +33,11 @@ export {
   OutputLock,
 } from "./output_folder.ts";
 export { type PlanArguments, planTraining, type TrainingPlan } from "./plan.ts";
-export { epochBatches, type SamplerOptions } from "./sampler.ts";
+export {
+  epochBatches,
+  type SamplerOptions,
+  type SamplingStrategy,
+} from "./sampler.ts";
 export {
   type ScheduleDefinition,
   type ScheduleFormula,
