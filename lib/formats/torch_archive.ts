@@ -61,10 +61,10 @@ export function readTorchArchive(path: string): Map<string, TensorData> {
 }
 
 /**
- * Limit of the bytes that views such as `tensor.expand(…)` repeat in one file: a
- * small file must not take up all memory.
+ * Views such as `tensor.expand(…)` may repeat this many bytes in one file, or as many
+ * as the file has: a small file must not take up all memory.
  */
-const MAX_REPEATED_BYTES = 2 ** 28;
+const REPEATED_BYTES = 2 ** 22;
 
 /** Where a storage is in the file. */
 type StoragePlace = Pick<ZipEntry, "offset" | "size">;
@@ -129,12 +129,13 @@ export class TorchArchive implements Disposable {
     const storage = this.#content().storage(view.key);
     const bytes = byteLengthOf(view);
     this.#repeated += Math.max(bytes - view.storageBytes, 0);
-    if (this.#repeated > MAX_REPEATED_BYTES) {
+    const limit = Math.max(this.#file.size, REPEATED_BYTES);
+    if (this.#repeated > limit) {
       fail(
         path,
         `tensor ${
           quoted(name)
-        } repeats the elements of its storage to ${bytes} bytes, at most ${MAX_REPEATED_BYTES} in one file are read`,
+        } repeats the elements of its storage to ${bytes} bytes, at most ${limit} in one file are read`,
       );
     }
     return place(path, { name, view, storage });

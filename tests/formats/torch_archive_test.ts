@@ -319,7 +319,7 @@ const damaged: readonly [string, Record<string, string | null>, string][] = [
     {
       "r/data.pkl": pickle({ sizes: "J\0\0\0\x7f\x85", strides: "K\x00\x85" }),
     },
-    'tensor "w" repeats the elements of its storage to 8522825728 bytes, at most 268435456 in one file are read',
+    'tensor "w" repeats the elements of its storage to 8522825728 bytes, at most 4194304 in one file are read',
   ],
 ];
 for (const [what, changes, expected] of damaged) {
