@@ -49,5 +49,6 @@ export {
   setGradient,
   setRequiresGrad,
   shapeOf,
+  stridedView,
 } from "./tensor_handle.ts";
 export { TorchError } from "./torch_error.ts";

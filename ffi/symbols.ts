@@ -114,6 +114,17 @@ export const TORCH_SYMBOLS = {
     ],
     result: "i32",
   },
+  aoti_torch__reinterpret_tensor: {
+    parameters: [
+      "u64", // AtenTensorHandle self
+      "i64", // int64_t ndim
+      "buffer", // const int64_t* sizes
+      "buffer", // const int64_t* strides
+      "i64", // int64_t storage_offset, added to that of self
+      "buffer", // AtenTensorHandle* ret
+    ],
+    result: "i32",
+  },
   aoti_torch_assign_tensors: {
     parameters: ["u64", "pointer"], // AtenTensorHandle src, dst (borrowed)
     result: "i32",

@@ -113,6 +113,38 @@ export function borrowMemory(
   ) as TensorHandle;
 }
 
+/**
+ * A view of the memory of a tensor, not recorded by autograd; `offset` and `strides`
+ * count elements. Whether it lies within that memory is not checked.
+ */
+export function stridedView(
+  handle: TensorHandle,
+  layout: {
+    readonly shape: readonly number[];
+    readonly strides: readonly number[];
+    readonly offset: number;
+  },
+): TensorHandle {
+  const { torch } = libraries();
+  const { shape, offset } = layout;
+  for (let axis = 0; axis < shape.length; axis++) {
+    sizes[axis] = BigInt(shape[axis]!);
+    strides[axis] = BigInt(layout.strides[axis]!);
+  }
+  return outValue(
+    "aoti_torch__reinterpret_tensor",
+    (out) =>
+      torch.aoti_torch__reinterpret_tensor(
+        handle,
+        BigInt(shape.length),
+        sizes,
+        strides,
+        BigInt(offset),
+        out,
+      ),
+  ) as TensorHandle;
+}
+
 /** Frees a handle; the tensor lives on while other handles refer to it. */
 export function deleteHandle(handle: TensorHandle): void {
   check(

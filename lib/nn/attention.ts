@@ -131,9 +131,12 @@ function joinsSegments(parts: Parts, context: BatchContext): boolean {
 }
 
 function segmentInput(parts: Parts, context: BatchContext): SegmentInput {
-  const { query } = parts;
+  const { query, keys, values } = parts;
+  const heads = query.shape[1]!;
   return {
-    ...withRepeatedHeads(parts),
+    ...parts,
+    keys: repeatedSideBySide(keys, heads),
+    values: repeatedSideBySide(values, heads),
     calls: context.attentionCalls(),
     biasOf: (call) => context.callBias(call, { ...parts, dtype: query.dtype }),
   };
@@ -269,4 +272,19 @@ function repeatHeads(tensor: Tensor, heads: number): Tensor {
     [batch, own, heads / own, length, size],
   );
   return aten.reshape(wide, [batch, heads, length, size]);
+}
+
+/**
+ * {@linkcode repeatHeads} of one row, with the heads of a token side by side in
+ * memory, as segments are read.
+ */
+function repeatedSideBySide(tensor: Tensor, heads: number): Tensor {
+  const [, own = 0, length = 0, size = 0] = tensor.shape;
+  if (own === heads) return tensor;
+  // [1, length, own, group, size]
+  const wide = aten.expand(
+    aten.unsqueeze(aten.transpose(tensor, 1, 2), 3),
+    [1, length, own, heads / own, size],
+  );
+  return aten.transpose(aten.reshape(wide, [1, length, heads, size]), 1, 2);
 }

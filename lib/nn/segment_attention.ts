@@ -12,7 +12,7 @@
  */
 
 import type { Segment } from "../data/batch.ts";
-import { aten, empty, type Tensor } from "../tensor/mod.ts";
+import { aten, empty, type Tensor, unsafeStridedView } from "../tensor/mod.ts";
 
 /** Consecutive tokens of a batch. */
 export interface Span {
@@ -109,24 +109,61 @@ export interface SegmentOutput {
   readonly logSums: Tensor;
 }
 
-/** The tokens of `span` in `tensor`, as `rows` sequences: `[rows, heads, length, size]`. */
-function part(tensor: Tensor, span: Span, rows: number): Tensor {
-  const [, heads = 0, , size = 0] = tensor.shape;
-  const { start, end } = span;
-  // [1, tokens, heads, size]
-  const flat = aten.slice(aten.transpose(tensor, 1, 2), 1, start, end);
-  const length = (end - start) / rows;
-  return aten.transpose(aten.view(flat, [rows, length, heads, size]), 1, 2);
+/**
+ * `[1, heads, tokens, size]` with the heads of a token side by side, and its shape: a
+ * part of it is one view.
+ */
+interface Flat {
+  /** Contiguous `[1, tokens, heads, size]`. */
+  readonly memory: Tensor;
+  readonly heads: number;
+  readonly size: number;
 }
 
-/** The log-sum-exps of `span`: `[rows, length, heads]`. */
-function sumsOf(logSums: Tensor, span: Span, rows: number): Tensor {
-  const { start, end } = span;
-  return aten.view(aten.slice(logSums, 1, start, end), [
-    rows,
-    (end - start) / rows,
-    logSums.shape[2]!,
-  ]);
+function flat(tensor: Tensor): Flat {
+  const [, heads = 0, , size = 0] = tensor.shape;
+  const memory = aten.contiguous(aten.transpose(tensor, 1, 2));
+  return { memory, heads, size };
+}
+
+function emptyLike({ shape, dtype }: Tensor): Flat {
+  const [, heads = 0, tokens = 0, size = 0] = shape;
+  const memory = empty([1, tokens, heads, size], { dtype });
+  return { memory, heads, size };
+}
+
+/** `[1, heads, tokens, size]` */
+function whole({ memory }: Flat): Tensor {
+  return aten.transpose(memory, 1, 2);
+}
+
+/** The tokens of `span` as `rows` sequences: `[rows, heads, length, size]`. */
+function part(
+  { memory, heads, size }: Flat,
+  { start, end }: Span,
+  rows: number,
+): Tensor {
+  const width = heads * size;
+  const length = (end - start) / rows;
+  return unsafeStridedView(memory, {
+    shape: [rows, heads, length, size],
+    strides: [length * width, size, width, 1],
+    offset: start * width,
+  });
+}
+
+/** The log-sum-exps of `span`, as the kernel has them: `[rows, heads, length]`. */
+function sumsOf(
+  logSums: Tensor,
+  { start, end }: Span,
+  { heads, rows }: { readonly heads: number; readonly rows: number },
+): Tensor {
+  const length = (end - start) / rows;
+  return unsafeStridedView(logSums, {
+    shape: [rows, heads, length],
+    strides: [length * heads, 1, heads],
+    offset: start * heads,
+  });
 }
 
 /** Whether the kernel's own causal mask is right for `call`. */
@@ -136,14 +173,11 @@ function isCausal({ isOwn }: AttentionCall, bias: Tensor | null): boolean {
 
 /** `softmax(scale · q kᵀ + bias) v` over the keys that each token sees. */
 export function segmentAttention(input: SegmentInput): SegmentOutput {
-  const { query, keys, values, scale, calls } = input;
-  const [, heads = 0, tokens = 0, size = 0] = query.shape;
-  const { dtype } = query;
-  const output = aten.transpose(
-    empty([1, tokens, heads, size], { dtype }),
-    1,
-    2,
-  );
+  const { scale, calls } = input;
+  const [query, keys, values] = [input.query, input.keys, input.values]
+    .map(flat) as [Flat, Flat, Flat];
+  const [, heads = 0, tokens = 0] = input.query.shape;
+  const output = emptyLike(input.query);
   const logSums = empty([1, tokens, heads]);
   for (const call of calls) {
     const { rows } = call;
@@ -157,21 +191,20 @@ export function segmentAttention(input: SegmentInput): SegmentOutput {
       bias,
       scale,
     );
-    const whole = part(output, call.queries, rows);
-    const wholeSums = sumsOf(logSums, call.queries, rows);
-    const partSums = aten.transpose(sums, 1, 2);
+    const own = part(output, call.queries, rows);
+    const ownSums = sumsOf(logSums, call.queries, { heads, rows });
     if (call.isOwn) {
-      aten.copy_(whole, mixed);
-      aten.copy_(wholeSums, partSums);
+      aten.copy_(own, mixed);
+      aten.copy_(ownSums, sums);
     } else {
       // the share of this part in the merged softmax, [rows, heads, length, 1]
-      const share = aten.sigmoid(partSums.add(wholeSums, -1));
-      const weight = aten.unsqueeze(aten.transpose(share, 1, 2), 3);
-      aten.lerp_(whole, mixed, aten.toDtype(weight, dtype));
-      aten.copy_(wholeSums, aten.logaddexp(wholeSums, partSums));
+      const share = aten.sigmoid(sums.add(ownSums, -1));
+      const weight = aten.unsqueeze(share, 3);
+      aten.lerp_(own, mixed, aten.toDtype(weight, input.query.dtype));
+      aten.copy_(ownSums, aten.logaddexp(ownSums, sums));
     }
   }
-  return { output, logSums };
+  return { output: whole(output), logSums };
 }
 
 /** The gradients of {@linkcode segmentAttention}'s query, keys and values, of their shape. */
@@ -180,22 +213,21 @@ export function segmentAttentionBackward(
   input: SegmentInput,
   { output, logSums }: SegmentOutput,
 ): [Tensor, Tensor, Tensor] {
-  const { query, keys, values, scale } = input;
-  const [, heads = 0, tokens = 0, size = 0] = query.shape;
-  const { dtype } = query;
-  const made = (): Tensor =>
-    aten.transpose(empty([1, tokens, heads, size], { dtype }), 1, 2);
-  const all: [Tensor, Tensor, Tensor] = [made(), made(), made()];
+  const { scale } = input;
+  const inputs = [input.query, input.keys, input.values];
+  const [query, keys, values] = inputs.map(flat) as [Flat, Flat, Flat];
+  const [given, mixed] = [flat(gradient), flat(output)];
+  const all = inputs.map(emptyLike);
   for (const call of input.calls) {
     const { rows, queries } = call;
     const bias = input.biasOf(call);
     const shares = aten.flashAttentionBackward(
-      part(gradient, queries, rows),
+      part(given, queries, rows),
       part(query, queries, rows),
       part(keys, call.keys, rows),
       part(values, call.keys, rows),
-      part(output, queries, rows),
-      aten.transpose(sumsOf(logSums, queries, rows), 1, 2),
+      part(mixed, queries, rows),
+      sumsOf(logSums, queries, { heads: query.heads, rows }),
       0,
       isCausal(call, bias),
       bias,
@@ -203,9 +235,9 @@ export function segmentAttentionBackward(
     );
     for (const [index, share] of shares.entries()) {
       const span = index === 0 ? queries : call.keys;
-      const whole = part(all[index]!, span, rows);
-      aten.copy_(whole, call.isOwn ? share : whole.add(share));
+      const sum = part(all[index]!, span, rows);
+      aten.copy_(sum, call.isOwn ? share : sum.add(share));
     }
   }
-  return all;
+  return all.map(whole) as [Tensor, Tensor, Tensor];
 }

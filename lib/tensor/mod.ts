@@ -46,5 +46,6 @@ export {
   liveTensors,
   Tensor,
   type TensorOptions,
+  unsafeStridedView,
   zeros,
 } from "./tensor.ts";

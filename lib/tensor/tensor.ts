@@ -26,6 +26,7 @@ import {
   setGradient,
   setRequiresGrad,
   shapeOf,
+  stridedView,
   type TensorHandle,
 } from "../../ffi/mod.ts";
 import {
@@ -361,4 +362,29 @@ export function unsafeBorrow(
   data: { readonly dtype: DType; readonly shape: readonly number[] },
 ): Tensor {
   return new Tensor(borrowMemory(pointer, data));
+}
+
+/**
+ * A view of the memory of `tensor`, in one call where `view`, `slice` and `transpose`
+ * need several; autograd does not record it. `strides` and `offset` count elements
+ * from the first of `tensor`, and nothing checks that the view lies within it.
+ *
+ * @example
+ * ```ts
+ * import { tensor, unsafeStridedView } from "@lorikeet/lorikeet/tensor";
+ *
+ * using x = tensor([[1, 2, 3], [4, 5, 6]]);
+ * using column = unsafeStridedView(x, { shape: [2], strides: [3], offset: 1 });
+ * if (column.toArray().join() !== "2,5") throw new Error("unexpected values");
+ * ```
+ */
+export function unsafeStridedView(
+  tensor: Tensor,
+  layout: {
+    readonly shape: readonly number[];
+    readonly strides: readonly number[];
+    readonly offset: number;
+  },
+): Tensor {
+  return new Tensor(stridedView(tensor.unsafeHandle, layout));
 }
