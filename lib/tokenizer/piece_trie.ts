@@ -13,6 +13,8 @@ export class PieceTrie {
   readonly #next: Int32Array;
   readonly #ids: Int32Array;
   readonly #mask: number;
+  // the steps from the root, by code unit: most steps that lead nowhere are these
+  readonly #first = new Int32Array(0x10000).fill(-1);
   #size = 1;
 
   /** Builds the trie of `[text, id]`; no text is empty and none comes twice. */
@@ -35,6 +37,7 @@ export class PieceTrie {
 
   /** The node behind `node` (0 is the root) for a code unit, -1 for none. */
   step(node: number, unit: number): number {
+    if (node === 0) return this.#first[unit]!;
     const slot = this.#slot(node, unit);
     return this.#nodes[slot] === -1 ? -1 : this.#next[slot]!;
   }
@@ -63,6 +66,7 @@ export class PieceTrie {
       this.#nodes[slot] = node;
       this.#units[slot] = unit;
       this.#next[slot] = this.#size++;
+      if (node === 0) this.#first[unit] = this.#next[slot]!;
     }
     return this.#next[slot]!;
   }

@@ -6,16 +6,12 @@
  * @module
  */
 
+import { PieceJoiner } from "./piece_joiner.ts";
 import { merged, type Merging } from "./piece_merges.ts";
 import { KeptIds, PieceSegments } from "./piece_segments.ts";
 import { PieceTrie } from "./piece_trie.ts";
 import type { SentencePieceModel } from "./sentencepiece_model.ts";
-import {
-  normalized,
-  SPACE,
-  utf8Length,
-  utf8Size,
-} from "./sentencepiece_normalizer.ts";
+import { normalized, SPACE, utf8Length } from "./sentencepiece_normalizer.ts";
 
 // how much worse an unknown character is than the worst piece
 const UNKNOWN_PENALTY = 10;
@@ -34,9 +30,13 @@ export class SentencePiece {
   readonly #trie: PieceTrie | null;
   readonly #bytes: readonly number[];
   readonly #unknownScore: number;
-  readonly #hasUnused: boolean;
   readonly #segments: PieceSegments | null;
   readonly #kept = new KeptIds();
+  readonly #joiner: PieceJoiner | null;
+  #symbolIds = new Int32Array(64);
+  readonly #scores: Float64Array;
+  // for each piece: 1 for a text that users defined, 2 for one out of use
+  readonly #kinds: Uint8Array;
 
   /** Gets a model ready to cut texts. */
   constructor(model: SentencePieceModel) {
@@ -50,6 +50,11 @@ export class SentencePiece {
       texts.filter(([, id]) => model.pieces[id]!.type === "user_defined"),
     );
     this.#trie = model.algorithm === "unigram" ? new PieceTrie(texts) : null;
+    this.#scores = Float64Array.from(model.pieces, ({ score }) => score);
+    this.#kinds = Uint8Array.from(
+      model.pieces,
+      ({ type }) => type === "user_defined" ? 1 : type === "unused" ? 2 : 0,
+    );
     const bytes = new Map(
       entries.filter(([, { type }]) => type === "byte")
         .map(([id, { piece }]) => [Number(piece.slice(1, -1)), id]),
@@ -60,11 +65,14 @@ export class SentencePiece {
         type === "normal" ? Math.min(least, score) : least,
       FLT_MAX,
     );
-    this.#hasUnused = model.pieces.some(({ type }) => type === "unused");
+    const hasUnused = model.pieces.some(({ type }) => type === "unused");
     // how a piece out of use is cut again depends on the whole text
-    this.#segments = this.#trie !== null || this.#hasUnused
+    this.#segments = this.#trie !== null || hasUnused
       ? null
       : new PieceSegments(texts.map(([piece]) => piece));
+    this.#joiner = this.#segments === null
+      ? null
+      : new PieceJoiner(model.pieces, this.#ids);
     this.#unknownScore = Math.fround(worst - UNKNOWN_PENALTY);
   }
 
@@ -133,14 +141,7 @@ export class SentencePiece {
   /** Byte pairs where none of them was cut again: segment by segment. */
   #cutBySegments(text: string, segments: PieceSegments, ids: number[]): void {
     const { unknownId } = this.model;
-    const compute = (segment: string): number[] => {
-      const own: number[] = [];
-      this.#cutByPairs(segment, (piece, id) => {
-        if (id === unknownId) this.#addUnknown(piece, own);
-        else own.push(id);
-      });
-      return own;
-    };
+    const compute = (segment: string): number[] => this.#joined(segment);
     for (let at = 0; at < text.length;) {
       const end = segments.endOf(text, at);
       for (const id of this.#kept.of(text.slice(at, end), compute)) {
@@ -151,6 +152,32 @@ export class SentencePiece {
     }
   }
 
+  /** Ids of a segment. */
+  #joined(segment: string): number[] {
+    const { pieces } = this.model;
+    const joiner = this.#joiner!;
+    if (this.#symbolIds.length < segment.length) {
+      this.#symbolIds = new Int32Array(2 * segment.length);
+    }
+    const symbols = this.#symbolIds;
+    let count = 0;
+    for (let at = 0; at < segment.length;) {
+      const length = this.#symbols.longestAt(segment, at) ||
+        (segment.codePointAt(at)! > 0xffff ? 2 : 1);
+      symbols[count++] = joiner.idOf(segment.slice(at, at + length));
+      at += length;
+    }
+    count = joiner.join(symbols, count);
+    const ids: number[] = [];
+    for (let i = 0; i < count; i++) {
+      const id = symbols[i]!;
+      if (id < pieces.length) ids.push(id);
+      else this.#addUnknown(joiner.textOf(id), ids);
+    }
+    return ids;
+  }
+
+  /** Byte pairs where some pieces are out of use. */
   #cutByPairs(text: string, add: (piece: string, id: number) => void): void {
     const { pieces, unknownId } = this.model;
     const symbols: string[] = [];
@@ -168,12 +195,10 @@ export class SentencePiece {
         const id = this.#ids.get(piece);
         return id === undefined ? undefined : pieces[id]!.score;
       },
-      ...(this.#hasUnused && {
-        onPair: (piece: string, left: string, right: string): void => {
-          if (pieces[this.#ids.get(piece)!]!.type !== "unused") return;
-          sides.set(piece, [left, right]);
-        },
-      }),
+      onPair: (piece, left, right) => {
+        if (pieces[this.#ids.get(piece)!]!.type !== "unused") return;
+        sides.set(piece, [left, right]);
+      },
     };
     // pieces out of use are cut again, down to those in use
     const addUsed = (piece: string): void => {
@@ -188,47 +213,56 @@ export class SentencePiece {
     for (const piece of merged(symbols, merging, frozen)) addUsed(piece);
   }
 
+  #isSymbol(id: number): boolean {
+    return this.#kinds[id] === 1;
+  }
+
+  #isUnused(id: number): boolean {
+    return this.#kinds[id] === 2;
+  }
+
   /** The best path (Viterbi): scores are added as 32-bit floats, as there. */
   #cutByPath(
     text: string,
     trie: PieceTrie,
     add: (piece: string, id: number) => void,
   ): void {
-    const { pieces, unknownId } = this.model;
+    const { unknownId } = this.model;
     const scores = new Float32Array(text.length + 1);
     const starts = new Int32Array(text.length + 1).fill(-1);
     const ids = new Int32Array(text.length + 1);
-    const offer = (start: number, end: number, id: number, score: number) => {
-      const sum = Math.fround(score + scores[start]!);
-      if (starts[end] !== -1 && sum <= scores[end]!) return;
-      scores[end] = sum;
-      starts[end] = start;
-      ids[end] = id;
-    };
     for (let start = 0; start < text.length;) {
-      const width = text.codePointAt(start)! > 0xffff ? 2 : 1;
+      const width = isPair(text, start) ? 2 : 1;
+      const before = scores[start]!;
       let hasCharacter = false;
-      let bytes = 0;
       let node = 0;
       for (let end = start; end < text.length;) {
-        const code = text.codePointAt(end)!;
-        node = trie.step(node, text.charCodeAt(end++));
-        if (node >= 0 && code > 0xffff) {
-          node = trie.step(node, text.charCodeAt(end++));
-        }
+        node = trie.step(node, text.charCodeAt(end));
         if (node < 0) break;
-        bytes += utf8Size(code);
+        end++;
+        // no piece ends within a character
         const id = trie.idAt(node);
-        if (id < 0 || pieces[id]!.type === "unused") continue;
-        const { type, score } = pieces[id]!;
-        const isSymbol = type === "user_defined";
-        offer(start, end, id, isSymbol ? SYMBOL_BONUS * (bytes - 1) : score);
+        if (id < 0 || this.#isUnused(id)) continue;
         if (end - start === width) hasCharacter = true;
+        const score = this.#isSymbol(id)
+          ? SYMBOL_BONUS * (utf8Length(text.slice(start, end)) - 1)
+          : this.#scores[id]!;
+        const sum = Math.fround(score + before);
+        if (starts[end] !== -1 && sum <= scores[end]!) continue;
+        scores[end] = sum;
+        starts[end] = start;
+        ids[end] = id;
       }
+      const end = start + width;
       if (!hasCharacter) {
-        offer(start, start + width, unknownId, this.#unknownScore);
+        const sum = Math.fround(this.#unknownScore + before);
+        if (starts[end] === -1 || sum > scores[end]!) {
+          scores[end] = sum;
+          starts[end] = start;
+          ids[end] = unknownId;
+        }
       }
-      start += width;
+      start = end;
     }
     const path: number[] = [];
     for (let end = text.length; end > 0; end = starts[end]!) path.push(end);
@@ -236,6 +270,11 @@ export class SentencePiece {
       add(text.slice(starts[end]!, end), ids[end]!);
     }
   }
+}
+
+/** Whether a character of two code units begins at a place. */
+function isPair(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xd800;
 }
 
 /** Text of bytes, with U+FFFD for each byte that belongs to no character. */
