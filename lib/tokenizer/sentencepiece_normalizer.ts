@@ -111,6 +111,6 @@ export function utf8Length(text: string): number {
 }
 
 /** Bytes of a character in UTF-8. */
-export function utf8Size(code: number): number {
+function utf8Size(code: number): number {
   return code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
 }
