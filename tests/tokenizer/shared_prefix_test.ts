@@ -106,8 +106,6 @@ for (const folder of ["models/tiny-atom", "tests/fixtures/tokenizers/llama3"]) {
       }
       return text;
     });
-    // few ids for many characters: a beginning would not have enough
-    texts.push("<|start_header_id|>".repeat(588) + "a, ".repeat(3000));
     texts.push("-".repeat(60_000));
     for (const addSpecialTokens of [true, false]) {
       const whole = await tokenizer.encodeBatch(texts, { addSpecialTokens });
@@ -121,6 +119,31 @@ for (const folder of ["models/tiny-atom", "tests/fixtures/tokenizers/llama3"]) {
     }
   });
 }
+
+Deno.test("encodeBatch() makes all ids of a long text whose beginning has too few", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const long = `<|${"x".repeat(96)}|>`;
+    for (const { name } of Deno.readDirSync(LLAMA3)) {
+      const text = Deno.readTextFileSync(`${LLAMA3}/${name}`);
+      Deno.writeTextFileSync(
+        `${folder}/${name}`,
+        text.replaceAll("<|end|>", long),
+      );
+    }
+    const tokenizer = await AutoTokenizer.fromPretrained(folder);
+    // 110 ids, and then a place to cut
+    const text = long.repeat(110) + "a, ".repeat(3000);
+    const whole = await tokenizer.encode(text);
+    assert(whole.length > 3000 && whole[5] === whole[105]);
+    assert.deepEqual(
+      await tokenizer.encode(text, { maxLength: 700 }),
+      whole.slice(0, 700),
+    );
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
 
 Deno.test("encodeBatch() takes the end of a text where the tokenizer is cut on the left", async () => {
   const folder = Deno.makeTempDirSync();
@@ -144,6 +167,8 @@ Deno.test("encodeBatch() takes the end of a text where the tokenizer is cut on t
     Deno.removeSync(folder, { recursive: true });
   }
 });
+
+const LLAMA3 = "tests/fixtures/tokenizers/llama3";
 
 const read = (folder: string): JsonObject =>
   JSON.parse(Deno.readTextFileSync(`${folder}/tokenizer.json`));
