@@ -84,6 +84,39 @@ Deno.test("checkRun() refuses a padding token that the model has no row for, whe
   }
 });
 
+Deno.test("checkRun() refuses rows with an added token that the model has no row for, and takes rows without it", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    for (const { name, isFile } of Deno.readDirSync("models/tiny-atom")) {
+      if (!isFile) continue;
+      Deno.copyFileSync(`models/tiny-atom/${name}`, `${folder}/${name}`);
+    }
+    const path = `${folder}/tokenizer.json`;
+    const file = JSON.parse(Deno.readTextFileSync(path));
+    const [first] = file.added_tokens;
+    file.added_tokens.push({ ...first, id: 2400, content: "<new>" });
+    Deno.writeTextFileSync(path, JSON.stringify(file));
+    const run = (output: string) => {
+      const row = { instruction: "q", output };
+      Deno.writeTextFileSync(`${folder}/rows.jsonl`, JSON.stringify(row));
+      const parsed = parseTrainArguments([
+        ...["--model_path", folder, "--dataset_path", `${folder}/rows.jsonl`],
+        ...["--output_dir", `${folder}/output`],
+      ]);
+      assert(!("help" in parsed));
+      return checkRun(parsed);
+    };
+    await run("a");
+    await assert.rejects(run("a<new>"), {
+      name: "InputError",
+      message: `Cannot train "${folder}": its tokenizer gives id 2400, ` +
+        "but vocab_size in config.json is 2400",
+    });
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
 Deno.test("checkRun() hands on the model without weights, so that config.json is read once a run, and refuses cut weights", async () => {
   const folder = Deno.makeTempDirSync();
   try {
