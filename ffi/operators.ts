@@ -44,6 +44,8 @@ export const OPERATORS = {
     "aten::argmax(Tensor self, int? dim=None, bool keepdim=False) -> Tensor",
   cumsum:
     "aten::cumsum(Tensor self, int dim, ScalarType? dtype=None) -> Tensor",
+  logsumexp:
+    "aten::logsumexp(Tensor self, int[] dim, bool keepdim=False) -> Tensor",
   topk:
     "aten::topk(Tensor self, SymInt k, int dim=-1, bool largest=True, bool sorted=True) -> (Tensor, Tensor)",
   softmax:
@@ -77,6 +79,14 @@ export const OPERATORS = {
     "aten::_scaled_dot_product_flash_attention_for_cpu(Tensor query, Tensor key, Tensor value, float dropout_p=0.0, bool is_causal=False, Tensor? attn_mask=None, float? scale=None) -> (Tensor, Tensor)",
   flashAttentionBackward:
     "aten::_scaled_dot_product_flash_attention_for_cpu_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, float dropout_p, bool is_causal, Tensor? attn_mask=None, float? scale=None) -> (Tensor, Tensor, Tensor)",
+  raggedAttention:
+    "aten::_flash_attention_forward(Tensor query, Tensor key, Tensor value, Tensor? cum_seq_q, Tensor? cum_seq_k, SymInt max_q, SymInt max_k, float dropout_p, bool is_causal, bool return_debug_mask, float? scale=None, SymInt? window_size_left=None, SymInt? window_size_right=None, Tensor? seqused_k=None, Tensor? alibi_slopes=None) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+  raggedAttentionBackward:
+    "aten::_flash_attention_backward(Tensor grad_out, Tensor query, Tensor key, Tensor value, Tensor out, Tensor logsumexp, Tensor cum_seq_q, Tensor cum_seq_k, SymInt max_q, SymInt max_k, float dropout_p, bool is_causal, Tensor rng_state, Tensor unused, float? scale=None, SymInt? window_size_left=None, SymInt? window_size_right=None) -> (Tensor, Tensor, Tensor)",
+  efficientAttention:
+    "aten::_efficient_attention_forward(Tensor query, Tensor key, Tensor value, Tensor? bias, Tensor? cu_seqlens_q, Tensor? cu_seqlens_k, SymInt? max_seqlen_q, SymInt? max_seqlen_k, float dropout_p, int custom_mask_type, bool compute_log_sumexp=False, float? scale=None) -> (Tensor, Tensor, Tensor, Tensor, int, int)",
+  efficientAttentionBackward:
+    "aten::_efficient_attention_backward(Tensor grad_out_, Tensor query, Tensor key, Tensor value, Tensor? bias, Tensor out, Tensor? cu_seqlens_q, Tensor? cu_seqlens_k, SymInt max_seqlen_q, SymInt max_seqlen_k, Tensor logsumexp, float dropout_p, Tensor philox_seed, Tensor philox_offset, int custom_mask_type, bool bias_requires_grad, float? scale=None) -> (Tensor, Tensor, Tensor, Tensor)",
   crossEntropyLoss:
     "aten::cross_entropy_loss(Tensor self, Tensor target, Tensor? weight=None, int reduction=1, SymInt ignore_index=-100, float label_smoothing=0.0) -> Tensor",
   dropout: "aten::dropout(Tensor input, float p, bool train) -> Tensor",

@@ -230,18 +230,15 @@ function describeSteps(
 
 /** Whether batches are padded, and why. */
 function describeBatches(
-  { shared_prefix, device }: FinetuneArguments,
+  { shared_prefix }: FinetuneArguments,
   { paddingReason }: CausalLm,
 ): string {
-  const reason = device.startsWith("cuda")
-    ? "the device is not a CPU"
-    : paddingReason;
   if (!shared_prefix) {
     return "rows are padded to one length, as --shared_prefix false asks";
   }
-  return reason === null
-    ? "rows are not padded on a CPU, and what rows of a batch have in common is computed once"
-    : `rows are padded to one length, since ${reason}`;
+  return paddingReason === null
+    ? "rows are not padded, and what rows of a batch have in common is computed once"
+    : `rows are padded to one length, since ${paddingReason}`;
 }
 
 function ofWhat(count: number, what: string): string {

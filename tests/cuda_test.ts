@@ -9,6 +9,13 @@ import { strict as assert } from "node:assert";
 import { cudaIsAvailable, LibtorchNotFoundError } from "../ffi/mod.ts";
 import { AutoModelForCausalLM } from "../lib/architectures/mod.ts";
 import { readSafetensors } from "../lib/formats/safetensors.ts";
+import { sharedRows } from "../lib/data/mod.ts";
+import {
+  type AttentionKernel,
+  efficientKernel,
+  flashKernel,
+} from "../lib/nn/attention_kernels.ts";
+import { attentionKernel, computes } from "../lib/nn/choose_kernel.ts";
 import { PeftModel } from "../lib/peft/mod.ts";
 import {
   deviceName,
@@ -18,6 +25,7 @@ import {
   noGrad,
   tensorScope,
   to,
+  zeros,
 } from "../lib/tensor/mod.ts";
 import { scheduleFactor } from "../lib/training/schedules.ts";
 import { StepEngine } from "../lib/training/step_engine.ts";
@@ -27,6 +35,7 @@ import {
   GOLDEN,
   goldenBatch,
   MODELS,
+  rowOf,
   tinyArguments,
 } from "./training/tiny_run.ts";
 
@@ -130,6 +139,67 @@ for (const half of ["bf16", "fp16"] as const) {
       const { losses } = tenSteps({ [half]: true });
       assert(losses.every(Number.isFinite), losses.join());
       assert(losses.at(-1)! < 0.8 * losses[0]!, losses.join());
+    },
+  });
+}
+
+const KERNELS: readonly (readonly [
+  "float32" | "bfloat16" | "float16",
+  AttentionKernel,
+])[] = [
+  ["float32", efficientKernel],
+  ["bfloat16", flashKernel],
+  ["float16", flashKernel],
+];
+
+for (const [dtype, kernel] of KERNELS) {
+  Deno.test({
+    name:
+      `${kernel.name} computes a tree of segments on cuda:0 in ${dtype} as the plain formula does, and is chosen`,
+    ignore,
+    fn: () => {
+      using _scope = tensorScope();
+      const device = deviceNamed("cuda:0");
+      for (const size of [16, 64, 128]) {
+        const query = zeros([1, 2, 3, size], { device, dtype });
+        assert.ok(computes(efficientKernel, query), `${size}`);
+        assert.ok(computes(kernel, query), `${size}`);
+        assert.equal(attentionKernel(query, { hasBias: false }), kernel);
+      }
+    },
+  });
+}
+
+const PREFIX = [5, 9, 6, 8, 7, 5, 6, 9, 4, 3, 8, 6];
+const SHARING = [
+  rowOf([...PREFIX, 10, 11, 12, 13, 14, 4, 6], 11),
+  rowOf([...PREFIX, 10, 11, 12, 13, 15], 12),
+  rowOf([9, 8, 7, 4, 6, 5, 3], 2),
+];
+
+for (const name of ["qwen3", "smollm3_window", "baichuan_13b"]) {
+  Deno.test({
+    name:
+      `${name} has on cuda:0 the CPU's losses and gradient norms for rows that share a prefix`,
+    ignore,
+    fn: () => {
+      const [onGpu, onCpu] = ["cuda:0", "cpu"].map((device) => {
+        using model = AutoModelForCausalLM.fromPretrained(
+          `${FAMILIES}/${name}`,
+          { device: deviceNamed(device) },
+        );
+        for (const { tensor } of model.namedParameters()) tensor.requireGrad();
+        using engine = new StepEngine(trainableModel(model), tinyArguments({}));
+        return Array.from({ length: 3 }, (_, step) => {
+          const { loss, gradNorm } = engine.step([sharedRows(SHARING)], {
+            learningRate: 1e-3,
+            loss: "tokens",
+            seed: [step],
+          });
+          return [loss, gradNorm];
+        }).flat();
+      });
+      assertClose(onGpu!, onCpu!, { limit: 1e-4 });
     },
   });
 }

@@ -114,12 +114,11 @@ export abstract class CausalLm extends Module implements Disposable {
 
   /**
    * Why batches for this model are padded to rows of one length, or `null` where
-   * rows lie end to end and share prefixes: the fused kernel that merges their parts
-   * computes neither capped scores nor dropout, and runs on a CPU.
+   * rows lie end to end and share prefixes: the kernels that merge their parts compute
+   * neither capped scores nor dropout.
    */
   get paddingReason(): string | null {
     const { attentionDropout = 0, attnLogitSoftcapping } = this.config;
-    if (this.device.type !== "cpu") return "the device is not a CPU";
     if (attnLogitSoftcapping) return "the model caps attention scores";
     if (attentionDropout > 0) return "the model drops attention weights";
     return null;

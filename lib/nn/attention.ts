@@ -15,6 +15,7 @@ import {
   wantsGradient,
 } from "../tensor/mod.ts";
 import type { BatchContext, Visibility } from "./batch_context.ts";
+import { attentionKernel } from "./choose_kernel.ts";
 import { dropout } from "./dropout.ts";
 import {
   segmentAttention,
@@ -125,19 +126,22 @@ function sharedAttention(
 
 /** Whether attention is computed segment by segment, without a mask over all tokens. */
 function joinsSegments(parts: Parts, context: BatchContext): boolean {
-  const { softcap, dropout = 0, query } = parts;
-  return !context.isRectangle && !softcap && dropout === 0 &&
-    query.device.type === "cpu";
+  const { softcap, dropout = 0 } = parts;
+  return !context.isRectangle && !softcap && dropout === 0;
 }
 
 function segmentInput(parts: Parts, context: BatchContext): SegmentInput {
-  const { query, keys, values } = parts;
+  const { query, keys, values, slopes, window } = parts;
   const heads = query.shape[1]!;
+  const hasBias = slopes !== undefined || context.hides(window);
+  const kernel = attentionKernel(query, { hasBias });
   return {
     ...parts,
     keys: repeatedSideBySide(keys, heads),
     values: repeatedSideBySide(values, heads),
-    calls: context.attentionCalls(),
+    kernel,
+    calls: context.attentionCalls(kernel.isRagged),
+    startsOf: (call) => context.callStarts(call),
     biasOf: (call) => context.callBias(call, { ...parts, dtype: query.dtype }),
   };
 }
@@ -156,8 +160,13 @@ function recordedAttention(
       keys: save(keys),
       values: save(values),
     };
-    const { output, logSums } = segmentAttention(segmentInput(parts, context));
-    const result = { output: save(output), logSums: save(logSums) };
+    const made = segmentAttention(segmentInput(parts, context));
+    const { output } = made;
+    const result = {
+      output: save(output),
+      logSums: save(made.logSums),
+      states: made.states.map((state) => state.map(save)),
+    };
     const keyHeads = keys.shape[1]!;
     return {
       output,

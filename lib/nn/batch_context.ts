@@ -22,6 +22,7 @@ import {
 } from "../tensor/mod.ts";
 import type { KeyValueCache } from "./key_value_cache.ts";
 import type { RotaryEmbedding } from "./rotary_embedding.ts";
+import type { SequenceStarts } from "./attention_kernels.ts";
 import { type AttentionCall, attentionCalls } from "./segment_attention.ts";
 
 /** Added to the scores of keys that are not seen. */
@@ -82,6 +83,7 @@ export class BatchContext {
   readonly #scope = currentScope();
   readonly #made = new Map<string, Tensor>();
   #calls: readonly AttentionCall[] | null = null;
+  #raggedCalls: readonly AttentionCall[] | null = null;
 
   /**
    * Makes the context of `geometry`.
@@ -241,9 +243,32 @@ export class BatchContext {
     });
   }
 
-  /** The calls of the kernel that make up attention over the batch's segments. */
-  attentionCalls(): readonly AttentionCall[] {
-    return this.#calls ??= attentionCalls(this.geometry.segments);
+  /**
+   * The calls of a kernel that make up attention over the batch's segments; with
+   * `isRagged` one call for all segments with themselves.
+   */
+  attentionCalls(isRagged = false): readonly AttentionCall[] {
+    const make = (): readonly AttentionCall[] =>
+      attentionCalls(this.geometry.segments, isRagged);
+    return isRagged ? this.#raggedCalls ??= make() : this.#calls ??= make();
+  }
+
+  /** Where the sequences of `call` begin in its queries and keys. */
+  callStarts({ queries, keys, lengths, rows }: AttentionCall): SequenceStarts {
+    const of = ({ start, end }: AttentionCall["keys"]): readonly number[] =>
+      lengths ?? Array(rows).fill((end - start) / rows);
+    const startsOf = (all: readonly number[]): Tensor =>
+      this.#once(`starts ${all.join()}`, () => {
+        let end = 0;
+        const starts = [0, ...all.map((length) => end += length)];
+        return tensor(starts, { dtype: "int32" });
+      });
+    return {
+      queries: startsOf(of(queries)),
+      keys: startsOf(of(keys)),
+      longestQueries: Math.max(...of(queries)),
+      longestKeys: Math.max(...of(keys)),
+    };
   }
 
   /**

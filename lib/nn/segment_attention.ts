@@ -1,6 +1,6 @@
 /**
- * Attention over segments, exactly, from PyTorch's fused CPU kernel: each segment
- * attends to itself, and all tokens below a segment attend to it in one call. The
+ * Attention over segments, exactly, from kernels that know nothing of segments: each
+ * segment attends to itself, and all tokens below a segment attend to it in one call. The
  * parts are merged by their log-sum-exps, because a softmax over several sets of
  * keys is a weighted mean of the softmaxes over each.
  *
@@ -13,6 +13,11 @@
 
 import type { Segment } from "../data/batch.ts";
 import { aten, empty, type Tensor, unsafeStridedView } from "../tensor/mod.ts";
+import type {
+  AttentionKernel,
+  KernelInput,
+  SequenceStarts,
+} from "./attention_kernels.ts";
 
 /** Consecutive tokens of a batch. */
 export interface Span {
@@ -30,6 +35,8 @@ export interface AttentionCall {
   readonly keys: Span;
   /** Number of sequences of one length into which both are divided. */
   readonly rows: number;
+  /** The lengths of sequences of different lengths, of which there is one row; else `null`. */
+  readonly lengths: readonly number[] | null;
   /** Whether queries and keys are the same tokens, which see those before them. */
   readonly isOwn: boolean;
 }
@@ -37,12 +44,21 @@ export interface AttentionCall {
 /**
  * The calls for `segments`: first one for each segment with itself, in which
  * neighbours of one length go together, then one for each segment that others
- * continue, with all tokens below it.
+ * continue, with all tokens below it. For a kernel that takes sequences of different
+ * lengths, all segments with themselves are one call.
  */
 export function attentionCalls(
   segments: readonly Segment[],
+  isRagged = false,
 ): readonly AttentionCall[] {
-  return [...ownCalls(segments), ...sharedCalls(segments)];
+  const own = isRagged ? [raggedCall(segments)] : ownCalls(segments);
+  return [...own, ...sharedCalls(segments)];
+}
+
+function raggedCall(segments: readonly Segment[]): AttentionCall {
+  const lengths = segments.map(({ length }) => length);
+  const all = { start: 0, end: lengths.reduce((sum, each) => sum + each, 0) };
+  return { queries: all, keys: all, rows: 1, lengths, isOwn: true };
 }
 
 function ownCalls(segments: readonly Segment[]): AttentionCall[] {
@@ -54,10 +70,11 @@ function ownCalls(segments: readonly Segment[]): AttentionCall[] {
     if (last?.queries.end === start && size === length) {
       const all = { start: last.queries.start, end };
       const rows = last.rows + 1;
-      calls[calls.length - 1] = { queries: all, keys: all, rows, isOwn: true };
+      calls[calls.length - 1] = { ...last, queries: all, keys: all, rows };
     } else {
       const own = { start, end };
-      calls.push({ queries: own, keys: own, rows: 1, isOwn: true });
+      const alone = { rows: 1, lengths: null, isOwn: true };
+      calls.push({ queries: own, keys: own, ...alone });
     }
   }
   return calls;
@@ -77,7 +94,7 @@ function sharedCalls(segments: readonly Segment[]): AttentionCall[] {
   return segments.flatMap(({ start, length }, index) => {
     const keys = { start, end: start + length };
     return below[index]!.map((queries) => (
-      { queries, keys, rows: 1, isOwn: false }
+      { queries, keys, rows: 1, lengths: null, isOwn: false }
     ));
   });
 }
@@ -92,8 +109,12 @@ export interface SegmentInput {
   readonly values: Tensor;
   /** The factor of the scores. */
   readonly scale: number;
+  /** What computes a call. */
+  readonly kernel: AttentionKernel;
   /** The calls that make up the attention. */
   readonly calls: readonly AttentionCall[];
+  /** Where the sequences of a call begin. */
+  readonly startsOf: (call: AttentionCall) => SequenceStarts;
   /**
    * What is added to the scores of a call, `[queries, keys]` of one row, with a
    * dimension for heads before it or not; `null` where nothing is.
@@ -107,6 +128,8 @@ export interface SegmentOutput {
   readonly output: Tensor;
   /** Logarithm of the sum of the exponentials of each query's scores, `[1, tokens, heads]`. */
   readonly logSums: Tensor;
+  /** What the kernel keeps of each call. */
+  readonly states: readonly (readonly Tensor[])[];
 }
 
 /**
@@ -126,9 +149,9 @@ function flat(tensor: Tensor): Flat {
   return { memory, heads, size };
 }
 
-function emptyLike({ shape, dtype }: Tensor): Flat {
+function emptyLike({ shape, dtype, device }: Tensor): Flat {
   const [, heads = 0, tokens = 0, size = 0] = shape;
-  const memory = empty([1, tokens, heads, size], { dtype });
+  const memory = empty([1, tokens, heads, size], { dtype, device });
   return { memory, heads, size };
 }
 
@@ -166,72 +189,82 @@ function sumsOf(
   });
 }
 
-/** Whether the kernel's own causal mask is right for `call`. */
-function isCausal({ isOwn }: AttentionCall, bias: Tensor | null): boolean {
-  return isOwn && bias === null;
+/** Queries, keys and values. */
+type Inputs = readonly [Flat, Flat, Flat];
+
+function inputsOf({ query, keys, values }: SegmentInput): Inputs {
+  return [flat(query), flat(keys), flat(values)];
+}
+
+/** What the kernel is given for `call`. */
+function kernelInput(
+  [query, keys, values]: Inputs,
+  call: AttentionCall,
+  input: SegmentInput,
+): KernelInput {
+  const { rows, isOwn } = call;
+  const bias = input.biasOf(call);
+  return {
+    query: part(query, call.queries, rows),
+    keys: part(keys, call.keys, rows),
+    values: part(values, call.keys, rows),
+    scale: input.scale,
+    // a bias hides late keys itself
+    isCausal: isOwn && bias === null,
+    bias,
+    starts: () => input.startsOf(call),
+  };
 }
 
 /** `softmax(scale · q kᵀ + bias) v` over the keys that each token sees. */
 export function segmentAttention(input: SegmentInput): SegmentOutput {
-  const { scale, calls } = input;
-  const [query, keys, values] = [input.query, input.keys, input.values]
-    .map(flat) as [Flat, Flat, Flat];
-  const [, heads = 0, tokens = 0] = input.query.shape;
+  const { kernel, calls } = input;
+  const inputs = inputsOf(input);
+  const { shape, dtype, device } = input.query;
+  const [, heads = 0, tokens = 0] = shape;
   const output = emptyLike(input.query);
-  const logSums = empty([1, tokens, heads]);
-  for (const call of calls) {
+  const logSums = empty([1, tokens, heads], { device });
+  const states = calls.map((call) => {
     const { rows } = call;
-    const bias = input.biasOf(call);
-    const [mixed, sums] = aten.flashAttention(
-      part(query, call.queries, rows),
-      part(keys, call.keys, rows),
-      part(values, call.keys, rows),
-      0,
-      isCausal(call, bias),
-      bias,
-      scale,
-    );
+    const made = kernel.forward(kernelInput(inputs, call, input));
+    const sums = made.logSums;
     const own = part(output, call.queries, rows);
     const ownSums = sumsOf(logSums, call.queries, { heads, rows });
     if (call.isOwn) {
-      aten.copy_(own, mixed);
+      aten.copy_(own, made.output);
       aten.copy_(ownSums, sums);
     } else {
       // the share of this part in the merged softmax, [rows, heads, length, 1]
       const share = aten.sigmoid(sums.add(ownSums, -1));
       const weight = aten.unsqueeze(share, 3);
-      aten.lerp_(own, mixed, aten.toDtype(weight, input.query.dtype));
+      aten.lerp_(own, made.output, aten.toDtype(weight, dtype));
       aten.copy_(ownSums, aten.logaddexp(ownSums, sums));
     }
-  }
-  return { output: whole(output), logSums };
+    return made.state;
+  });
+  return { output: whole(output), logSums, states };
 }
 
 /** The gradients of {@linkcode segmentAttention}'s query, keys and values, of their shape. */
 export function segmentAttentionBackward(
   gradient: Tensor,
   input: SegmentInput,
-  { output, logSums }: SegmentOutput,
+  { output, logSums, states }: SegmentOutput,
 ): [Tensor, Tensor, Tensor] {
-  const { scale } = input;
-  const inputs = [input.query, input.keys, input.values];
-  const [query, keys, values] = inputs.map(flat) as [Flat, Flat, Flat];
+  const inputs = inputsOf(input);
+  const [{ heads }] = inputs;
   const [given, mixed] = [flat(gradient), flat(output)];
-  const all = inputs.map(emptyLike);
-  for (const call of input.calls) {
+  const all = [input.query, input.keys, input.values].map(emptyLike);
+  for (const [at, call] of input.calls.entries()) {
     const { rows, queries } = call;
-    const bias = input.biasOf(call);
-    const shares = aten.flashAttentionBackward(
+    const shares = input.kernel.backward(
       part(given, queries, rows),
-      part(query, queries, rows),
-      part(keys, call.keys, rows),
-      part(values, call.keys, rows),
-      part(mixed, queries, rows),
-      sumsOf(logSums, queries, { heads: query.heads, rows }),
-      0,
-      isCausal(call, bias),
-      bias,
-      scale,
+      kernelInput(inputs, call, input),
+      {
+        output: part(mixed, queries, rows),
+        logSums: sumsOf(logSums, queries, { heads, rows }),
+        state: states[at]!,
+      },
     );
     for (const [index, share] of shares.entries()) {
       const span = index === 0 ? queries : call.keys;
