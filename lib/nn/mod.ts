@@ -15,6 +15,7 @@ export {
   type AttentionForm,
   type AttentionInput,
 } from "./attention.ts";
+export type { SequenceStarts } from "./attention_kernels.ts";
 export {
   BatchContext,
   type BatchContextOptions,
