@@ -33,6 +33,7 @@ export type { HandleOwner, OperatorOf, TensorHandle } from "./schema.ts";
 export {
   addProductInPlace,
   addScaled,
+  anotherHandle,
   borrowMemory,
   deleteHandle,
   type Device,

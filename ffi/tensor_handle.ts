@@ -145,6 +145,16 @@ export function stridedView(
   ) as TensorHandle;
 }
 
+/** Another handle of the same tensor, with its graph and gradient. */
+export function anotherHandle(handle: TensorHandle): TensorHandle {
+  const { torch } = libraries();
+  return outValue(
+    "aoti_torch_new_tensor_handle",
+    (out) =>
+      torch.aoti_torch_new_tensor_handle(handle, Deno.UnsafePointer.of(out)),
+  ) as TensorHandle;
+}
+
 /** Frees a handle; the tensor lives on while other handles refer to it. */
 export function deleteHandle(handle: TensorHandle): void {
   check(

@@ -7,10 +7,10 @@
  * @module
  */
 
-import { addProductInPlace } from "../../ffi/mod.ts";
+import { addProductInPlace, anotherHandle } from "../../ffi/mod.ts";
 import { aten, gradModeIsOn, noGrad } from "./aten.ts";
 import { DetachedScope, tensorScope } from "./scope.ts";
-import type { Tensor } from "./tensor.ts";
+import { Tensor } from "./tensor.ts";
 
 /** What an operation with its own backward formula computes. */
 export interface Pullback {
@@ -173,7 +173,7 @@ export class GradientTape implements Disposable {
 /** Another handle of the same tensor, with its graph, that belongs to no scope. */
 function heldHandle(tensor: Tensor): Tensor {
   using scope = new DetachedScope();
-  return scope.keep(aten.toDtype(tensor, tensor.dtype));
+  return scope.keep(new Tensor(anotherHandle(tensor.unsafeHandle)));
 }
 
 function release({ inputs, output, saved }: Entry): void {

@@ -82,7 +82,10 @@ export function liveTensors(): number {
  */
 export class Tensor implements HandleOwner, Disposable {
   #handle: TensorHandle | null;
+  // asked for often, and each answer of libtorch costs as much as a small operator
   #shape: readonly number[] | undefined;
+  #dtype: DType | undefined;
+  #device: Device | undefined;
   #requiresGrad = false;
 
   /** Takes ownership of `handle`. */
@@ -124,12 +127,12 @@ export class Tensor implements HandleOwner, Disposable {
 
   /** Element type. */
   get dtype(): DType {
-    return dtypeOf(this.unsafeHandle);
+    return this.#dtype ??= dtypeOf(this.unsafeHandle);
   }
 
   /** The device that holds the elements. */
   get device(): Device {
-    return deviceOf(this.unsafeHandle);
+    return this.#device ??= deviceOf(this.unsafeHandle);
   }
 
   /** Whether the elements lie in row-major order without gaps. */
