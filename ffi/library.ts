@@ -9,6 +9,7 @@ import {
   C10_SYMBOLS,
   CUDA_SYMBOLS,
   LIBC_SYMBOLS,
+  LOADER_SYMBOLS,
   TORCH_SYMBOLS,
 } from "./symbols.ts";
 import {
@@ -56,6 +57,8 @@ export class LibtorchNotFoundError extends Error {
 }
 
 let opened: Libraries | undefined;
+/** The search that {@linkcode loadLibtorch} has begun, and what it has passed. */
+let begun: { seen: Place[]; rest: Generator<Place> } | undefined;
 let cuda: Deno.DynamicLibrary<typeof CUDA_SYMBOLS>["symbols"] | undefined;
 
 /**
@@ -68,9 +71,39 @@ export function libraries(): Libraries {
   return opened;
 }
 
+/**
+ * Loads libtorch on another thread, while this one does something else: {@linkcode
+ * libraries} then only has to wait for what is left. Where there is none, or where it
+ * does not load, nothing happens: `libraries` says so.
+ */
+export async function loadLibtorch(): Promise<void> {
+  if (opened !== undefined || begun !== undefined) return;
+  const search = { seen: [] as Place[], rest: searchLibtorch() };
+  for (let next; !(next = search.rest.next()).done;) {
+    search.seen.push(next.value);
+    const { folder, problem } = next.value;
+    if (folder === null || problem !== null) continue;
+    begun = search;
+    setVariables();
+    const path = cString(`${folder}/${libraryNames().cpu}`);
+    const { dlopen } = Deno.dlopen(libcName(), LOADER_SYMBOLS).symbols;
+    await dlopen(path, RTLD_LAZY);
+    return;
+  }
+}
+
+/** Every place in order, those that a begun search has passed first. */
+function* places(): Generator<Place> {
+  const { seen, rest } = begun ?? { seen: [], rest: searchLibtorch() };
+  // what is fetched afterwards is not known to this search
+  begun = undefined;
+  yield* seen;
+  yield* rest;
+}
+
 function openLibraries(): Libraries {
   const tried: Place[] = [];
-  for (const place of searchLibtorch()) {
+  for (const place of places()) {
     if (place.folder !== null && place.problem === null) {
       try {
         return { ...openFolder(place.folder), passedOver: tried };
@@ -90,6 +123,9 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(`${text}\0`);
 }
 
+/** `dlfcn.h`: functions are looked up when they are called first. */
+const RTLD_LAZY = 1;
+
 /**
  * Defaults of variables that libtorch's libraries read once. oneDNN keeps the code of
  * this many products, each made for one number of tokens. Its own default is 1,024:
@@ -98,16 +134,22 @@ export function cString(text: string): Uint8Array<ArrayBuffer> {
  */
 const VARIABLES = { ONEDNN_PRIMITIVE_CACHE_CAPACITY: "128" };
 
-function openFolder(folder: string): Omit<Libraries, "passedOver"> {
-  const names = libraryNames();
-  const libc = Deno.dlopen(
-    Deno.build.os === "darwin" ? "libSystem.dylib" : "libc.so.6",
-    LIBC_SYMBOLS,
-  ).symbols;
+function libcName(): string {
+  return Deno.build.os === "darwin" ? "libSystem.dylib" : "libc.so.6";
+}
+
+function setVariables(): Libraries["libc"] {
+  const libc = Deno.dlopen(libcName(), LIBC_SYMBOLS).symbols;
   for (const [name, value] of Object.entries(VARIABLES)) {
     // 0: what the user has set stays
     libc.setenv(cString(name), cString(value), 0);
   }
+  return libc;
+}
+
+function openFolder(folder: string): Omit<Libraries, "passedOver"> {
+  const names = libraryNames();
+  const libc = setVariables();
   const torch = Deno.dlopen(`${folder}/${names.cpu}`, TORCH_SYMBOLS).symbols;
   const c10 = Deno.dlopen(`${folder}/${names.c10}`, C10_SYMBOLS).symbols;
   return { folder, torch, c10, libc, version: torch.aoti_torch_abi_version() };

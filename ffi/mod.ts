@@ -16,6 +16,7 @@ export {
   cudaIsAvailable,
   libraries,
   LibtorchNotFoundError,
+  loadLibtorch,
   openCuda,
 } from "./library.ts";
 export { MemoryMap } from "./memory_map.ts";

@@ -203,3 +203,12 @@ export const LIBC_SYMBOLS = {
   },
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
+
+/** The C library's loader, called on another thread. */
+export const LOADER_SYMBOLS = {
+  dlopen: {
+    parameters: ["buffer", "i32"], // path, flags
+    result: "pointer",
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;

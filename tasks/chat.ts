@@ -29,7 +29,7 @@ import {
   checkModelFolder,
   warnOfOtherBase,
 } from "./base_model.ts";
-import { openLibtorch } from "./open_libtorch.ts";
+import { beginLoadingLibtorch, openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 import { readStoredFormat } from "./stored_format.ts";
 import { userFolder } from "./user_folder.ts";
@@ -44,6 +44,7 @@ async function main(args: readonly string[]): Promise<void> {
   const parsed = parseChatArguments(args, folder ? { folder } : {});
   if ("help" in parsed) return console.log(parsed.help);
   const chat = withBaseModel(parsed);
+  beginLoadingLibtorch();
   const tokenizer = await AutoTokenizer.fromPretrained(chat.model_path);
   const prompt = await promptFor(chat, tokenizer);
   await openLibtorch(["run", "sys", "write"]);

@@ -6,9 +6,17 @@
  */
 
 import { ensureLibtorch } from "../mod.ts";
-import type { Libtorch } from "../lib/tensor/mod.ts";
+import { type Libtorch, loadLibtorch } from "../lib/tensor/mod.ts";
 import { showLine } from "./progress_bar.ts";
 import { warn } from "./report_error.ts";
+
+/**
+ * Begins to load libtorch on another thread, so that a command can read its files
+ * meanwhile. What goes wrong is reported by {@linkcode openLibtorch}.
+ */
+export function beginLoadingLibtorch(): void {
+  loadLibtorch().catch(() => {});
+}
 
 /**
  * Finds and opens libtorch, and downloads it first when it is found nowhere. Then

@@ -39,7 +39,7 @@ import {
 import { printable } from "../lib/input_error.ts";
 import { type CheckedAdapter, overriddenFlags } from "./adapter_checks.ts";
 import { suitedTo } from "./device_settings.ts";
-import { openLibtorch } from "./open_libtorch.ts";
+import { beginLoadingLibtorch, openLibtorch } from "./open_libtorch.ts";
 import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand, warn } from "./report_error.ts";
 import { answer } from "./sample.ts";
@@ -52,6 +52,7 @@ const EXAMPLE = "train.jsonc";
 async function main(args: readonly string[]): Promise<void> {
   const parsed = readArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
+  beginLoadingLibtorch();
   const { tree, adapter, tokenizer, dataset } = await checkRun(parsed);
   for (const note of parsed.notes) console.log(printable(note));
   console.log(printable(dataset.description));

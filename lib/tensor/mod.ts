@@ -11,6 +11,7 @@ export {
   type FetchOptions,
   type Libtorch,
   LibtorchNotFoundError,
+  loadLibtorch,
   type Place,
   setThreads,
   threads,

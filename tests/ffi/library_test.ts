@@ -6,6 +6,7 @@
  */
 
 import { strict as assert } from "node:assert";
+import { libraries } from "../../ffi/mod.ts";
 
 const TENSOR_MODULE = new URL("../../lib/tensor/mod.ts", import.meta.url).href;
 
@@ -164,4 +165,73 @@ Deno.test("libraries() bounds oneDNN's cache of compiled products before libtorc
   const ours = await growth({});
   const theirs = await growth({ ONEDNN_PRIMITIVE_CACHE_CAPACITY: "1024" });
   assert.ok(ours < theirs / 2, `${ours} MiB, ${theirs} MiB`);
+});
+
+Deno.test("loadLibtorch() loads the library before it is opened, and a tensor made meanwhile waits for it", async () => {
+  const code = `import { loadLibtorch, tensor } from "${TENSOR_MODULE}";
+    const loaded = loadLibtorch();
+    const maps = () =>
+      Deno.build.os !== "linux" ||
+      Deno.readTextFileSync("/proc/self/maps").includes("libtorch_cpu");
+    WAIT
+    console.log(tensor([2, 3]).toArray().join());
+    await loadLibtorch();
+    await loaded;`;
+  const wait = `await loaded; if (!maps()) throw new Error("not loaded");`;
+  for (const waiting of ["", wait]) {
+    const { text } = await runDeno(code.replace("WAIT", waiting), {
+      flags: ["--allow-all"],
+      env: environmentWithLibtorch(),
+    });
+    assert.equal(text, "2,3\n");
+  }
+});
+
+Deno.test("loadLibtorch() says nothing where there is no libtorch; opening it later searches anew", async () => {
+  const { text } = await runDeno(
+    `import { LibtorchNotFoundError, loadLibtorch, tensor } from "${TENSOR_MODULE}";
+    await loadLibtorch();
+    try {
+      tensor([1]);
+    } catch (error) {
+      if (!(error instanceof LibtorchNotFoundError)) throw error;
+      console.log(error.places.length);
+    }
+    await loadLibtorch();
+    Deno.env.set("LIBTORCH", ${JSON.stringify(libraries().folder)});
+    console.log(tensor([2]).item());`,
+    {
+      flags: ["--allow-all"],
+      env: { LORIKEET_CACHE: "no/cache", PATH: "no/path" },
+    },
+  );
+  assert.equal(text, "4\n2\n");
+});
+
+Deno.test("loadLibtorch() whose library does not load leaves that to the opening, after which the search begins anew", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    for (const name of ["libtorch_cpu.so", "libtorch_cpu.dylib"]) {
+      await Deno.writeTextFile(`${folder}/${name}`, "no library");
+    }
+    const code = `import { loadLibtorch, tensor } from "${TENSOR_MODULE}";
+      await loadLibtorch();
+      try {
+        tensor([1]);
+      } catch (error) {
+        console.log(error.name);
+        Deno.env.set("LIBTORCH", ${JSON.stringify(libraries().folder)});
+      }
+      console.log(tensor([2]).item());`;
+    const flags = ["--allow-all"];
+    const broken = { LIBTORCH: folder };
+    const alone = { ...broken, LORIKEET_CACHE: "no/cache", PATH: "no/path" };
+    const first = await runDeno(code, { flags, env: alone });
+    assert.equal(first.text, "LibtorchNotFoundError\n2\n");
+    const others = { ...environmentWithLibtorch(), ...broken };
+    const second = await runDeno(code, { flags, env: others });
+    assert.equal(second.text, "2\n");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
