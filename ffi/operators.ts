@@ -57,6 +57,9 @@ export const OPERATORS = {
   linear:
     "aten::linear(Tensor input, Tensor weight, Tensor? bias=None) -> Tensor",
   mm: "aten::mm(Tensor self, Tensor mat2) -> Tensor",
+  linalgSvd:
+    "aten::linalg_svd(Tensor A, bool full_matrices=True, str? driver=None) -> (Tensor, Tensor, Tensor)",
+  linalgQr: "aten::linalg_qr(Tensor A, str mode='reduced') -> (Tensor, Tensor)",
   matmul: "aten::matmul(Tensor self, Tensor other) -> Tensor",
 
   // neural network
@@ -104,6 +107,8 @@ export const OPERATORS = {
   cat: "aten::cat(Tensor[] tensors, int dim=0) -> Tensor",
   indexSelect:
     "aten::index_select(Tensor self, int dim, Tensor index) -> Tensor",
+  indexCopy:
+    "aten::index_copy(Tensor self, int dim, Tensor index, Tensor source) -> Tensor",
   gather:
     "aten::gather(Tensor self, int dim, Tensor index, bool sparse_grad=False) -> Tensor",
   scatter:

@@ -17,9 +17,9 @@ import { loraFields } from "../lib/arguments/mod.ts";
 import {
   loraConfig,
   matchTargets,
+  resolvedConfig,
   type TargetReport,
   targetTree,
-  withParameterTargets,
 } from "../lib/peft/mod.ts";
 
 /** Fields that determine an adapter's shape and scale. */
@@ -28,6 +28,11 @@ const COMPARED = [
   "lora_alpha",
   "use_rslora",
   "use_dora",
+  "modules_to_save",
+  "ensure_weight_tying",
+  "bias",
+  "lora_bias",
+  "trainable_token_indices",
   "rank_pattern",
   "alpha_pattern",
 ] as const;
@@ -52,15 +57,15 @@ export function checkAdapter(
 ): CheckedAdapter {
   const { checkpoint } = run.finetune;
   const tree = targetTree(model);
-  const config = withParameterTargets(
-    tree,
+  const config = resolvedConfig(
+    model,
     checkpoint === null
       ? loraConfig(loraFields(run.finetune))
       : PeftModel.readConfig(checkpoint),
   );
   const report = matchTargets(tree, config);
   if (resumed === null) return { config, report };
-  const stored = withParameterTargets(tree, PeftModel.readConfig(resumed));
+  const stored = resolvedConfig(model, PeftModel.readConfig(resumed));
   const found = differences(stored, config)
     .map(({ flag, one, other }) => `${flag} ${one}, this run has ${other}`);
   const theirs = matchTargets(tree, stored);

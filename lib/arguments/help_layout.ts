@@ -78,9 +78,10 @@ export function flagGroups(
 function flagOf(name: string, setting: Setting): Flag {
   const isSwitch = setting.kind === "bool" ||
     (setting.kind === "any" && typeof setting.default === "boolean");
-  const isList = ["list", "ints", "floats", "paths", "targets"].includes(
-    setting.kind,
-  );
+  const isList = ["list", "ints", "floats", "paths", "targets", "tokens"]
+    .includes(
+      setting.kind,
+    );
   const choices = (Array.isArray(setting.accepts) ? setting.accepts : null) ??
     setting.choices;
   const inBraces = `{${choices?.join(",")}}`;
@@ -122,6 +123,7 @@ function metavarOf(setting: Setting): string {
     targets: "NAME",
     numbers: "JSON",
     fields: "JSON",
+    tokens: "N",
   } as const;
   return metavars[setting.kind];
 }

@@ -30,7 +30,7 @@ export interface LoraSetting extends Setting {
    * What files and scripts may give, where they may give more than flags or
    * flags cannot give it.
    */
-  readonly inFiles?: "fractions" | "object";
+  readonly inFiles?: "object";
   /** Whether `null` in a file stands for the default. */
   readonly nullIsDefault?: true;
   /** Whether its names are regular expressions even in a list. */
@@ -89,7 +89,7 @@ export const LORA_SETTINGS = {
     default: 8,
     recipe: 32,
     bounds: AT_LEAST_ONE,
-    inFiles: "fractions",
+    fractions: true,
     help: "Adapter output is scaled by lora_alpha / lora_rank",
   },
   /** Probability of dropping an input of A while training. */
@@ -136,6 +136,42 @@ export const LORA_SETTINGS = {
     nullIsDefault: true,
     help: "DoRA: train the length of each row of a weight too",
   },
+  /** Names (ends of paths) of modules that are trained whole, as copies. */
+  modules_to_save: {
+    kind: "list",
+    default: null,
+    help: "Modules that are trained whole and saved with the adapter, " +
+      "such as embed_tokens lm_head norm",
+  },
+  /** Keeps head and embedding one matrix where both are trained. */
+  ensure_weight_tying: {
+    kind: "bool",
+    default: false,
+    nullIsDefault: true,
+    help: "Where head and embedding share a matrix, train them as one",
+  },
+  /** Which biases of the base model are trained. */
+  bias: {
+    kind: "choice",
+    choices: ["none", "all", "lora_only"],
+    default: "none",
+    nullIsDefault: true,
+    help: "Biases that are trained: none, all, or those of adapted modules",
+  },
+  /** Trains a bias of B. */
+  lora_bias: {
+    kind: "bool",
+    default: false,
+    nullIsDefault: true,
+    help: "Train a bias of matrix B too",
+  },
+  /** Tokens whose rows are trained, of the embedding or by the module's name. */
+  trainable_token_indices: {
+    kind: "tokens",
+    default: null,
+    help: "Ids of tokens whose embeddings are trained, or a JSON object from " +
+      "module name to ids",
+  },
   /** `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero. */
   init_lora_weights: {
     kind: "choice",
@@ -173,7 +209,7 @@ export const LORA_SETTINGS = {
   alpha_pattern: {
     kind: "numbers",
     default: {},
-    inFiles: "fractions",
+    fractions: true,
     nullIsDefault: true,
     help: "JSON object from module name or pattern to its own alpha",
   },
@@ -192,30 +228,8 @@ export const LORA_SETTINGS = {
     reason: "chat models are trained to continue text",
     isFree: true,
   },
-  /** Which biases of the base model are trained. */
-  bias: {
-    kind: "choice",
-    choices: ["none", "all", "lora_only"],
-    default: "none",
-    ...refused,
-    reason: "the biases of the base model are not trained",
-  },
   /** For layers that store their weights transposed, which no family here has. */
   fan_in_fan_out: { kind: "bool", default: false, ...idle },
-  /** Modules that are trained completely, as copies. */
-  modules_to_save: {
-    kind: "list",
-    default: null,
-    ...refused,
-    reason: "the modules of the base model are not trained",
-  },
-  lora_bias: { ...off, reason: "matrix B has no bias" },
-  trainable_token_indices: {
-    kind: "ints",
-    default: null,
-    ...refused,
-    reason: "embeddings are not trained",
-  },
   layer_replication: { ...text, reason: "no layers are repeated" },
   loftq_config: { ...text, ...START, written: {} },
   eva_config: { ...text, ...START },
@@ -236,7 +250,6 @@ export const LORA_SETTINGS = {
   use_qalora: { ...off, ...WHOLE },
   qalora_group_size: { kind: "int", default: 16, ...idle },
   use_bdlora: { ...text, ...WHOLE },
-  ensure_weight_tying: { kind: "bool", default: false, ...idle },
   auto_mapping: { kind: "str", default: null, ...noFlag, inFiles: "object" },
   inference_mode: { kind: "bool", default: true, ...noFlag },
   peft_type: { kind: "str", default: "LORA", ...refused, flag: null },
@@ -266,6 +279,7 @@ type Computed = {
 type FieldValue<S extends LoraSetting> =
   | (S extends { readonly choices: readonly (infer C)[] } ? C
     : S["kind"] extends "any" ? Readonly<Record<string, unknown>>
+    : S["kind"] extends "tokens" ? number | SettingKinds["tokens"]
     : S["kind"] extends "ints" ? number | readonly number[]
     : S["kind"] extends "list" ? string | readonly string[]
     : SettingKinds[S["kind"]])

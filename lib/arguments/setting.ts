@@ -33,6 +33,10 @@ export interface SettingKinds {
   readonly numbers: Readonly<Record<string, number>>;
   /** A JSON object from names to numbers or text. */
   readonly fields: Readonly<Record<string, number | string>>;
+  /** As `ints`, or a JSON object from names to lists of whole numbers. */
+  readonly tokens:
+    | readonly number[]
+    | Readonly<Record<string, readonly number[]>>;
   /** Any text on the command line, any value in a file; for settings that are not used. */
   readonly any: unknown;
 }
@@ -43,6 +47,8 @@ export interface Setting {
   readonly kind: keyof SettingKinds;
   /** The value when none is given; if it is `null`, users may write `none`. */
   readonly default: unknown;
+  /** Whether an `int`, or a number in `numbers`, may have a fraction. */
+  readonly fractions?: true;
   /** Lets users write `none` although the default is another value. */
   readonly nullable?: true;
   /** One sentence without a full stop, shown by `--help`. */

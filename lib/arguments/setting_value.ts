@@ -42,7 +42,7 @@ export function readStrings(
     case "any":
       return { value: first };
     case "int":
-      return readInt(first);
+      return setting.fractions ? readFraction(first) : readInt(first);
     case "float":
       return readFloat(first);
     case "bool":
@@ -60,9 +60,12 @@ export function readStrings(
     case "targets":
       return single && isPattern(first) ? { value: first } : readNames(strings);
     case "numbers":
-      return readObject({ kind: "numbers", example: '{"q_proj": 16}' }, first);
     case "fields":
-      return readObject({ kind: "fields", example: '{"min_lr": 1e-6}' }, first);
+      return readObject(setting, first);
+    case "tokens":
+      return single && first.trimStart().startsWith("{")
+        ? readObject(setting, first)
+        : readNumberList(strings, readInt);
   }
 }
 
@@ -106,6 +109,14 @@ function readFloat(text: string): Reading {
   const value = Number(word.replaceAll("_", ""));
   // JSON would lose the minus of -0
   return { value: value === 0 ? 0 : value };
+}
+
+/** A finite number; whole ones stay whole. */
+function readFraction(text: string): Reading {
+  const reading = readFloat(text);
+  return "problem" in reading || Number.isFinite(reading.value)
+    ? reading
+    : invalid("float", text);
 }
 
 function readBool(text: string): Reading {
@@ -161,24 +172,21 @@ function readNumberList(
   return { value: values };
 }
 
-function readObject(
-  { kind, example }: {
-    readonly kind: "numbers" | "fields";
-    readonly example: string;
-  },
-  text: string,
-): Reading {
+function readObject(setting: Setting, text: string): Reading {
   try {
-    const reading = readJson({ kind, default: {}, help: "" }, {
-      value: JSON.parse(text),
-    });
+    const reading = readJson(setting, { value: JSON.parse(text) });
     if ("value" in reading) return reading;
   } catch {
     // text that is not JSON gets the same problem as JSON of the wrong shape
   }
+  const examples: Partial<Record<Setting["kind"], string>> = {
+    numbers: '{"q_proj": 16}',
+    fields: '{"min_lr": 1e-6}',
+    tokens: '{"embed_tokens": [5, 6]}',
+  };
   return {
     problem: `invalid value: ${quote(text)} ` +
-      `(expected a JSON object such as ${example})`,
+      `(expected a JSON object such as ${examples[setting.kind]})`,
   };
 }
 
@@ -211,7 +219,8 @@ export function readJson(
   if (setting.kind === "list" && typeof value === "string") {
     return readNames(value);
   }
-  if (setting.kind === "ints" && Number.isSafeInteger(value)) {
+  const { kind } = setting;
+  if ((kind === "ints" || kind === "tokens") && Number.isSafeInteger(value)) {
     return { value: [value] };
   }
   if (setting.kind === "floats" && typeof value === "number") {
@@ -222,8 +231,7 @@ export function readJson(
   }
   if (fits(setting, value)) {
     // parsers give their objects different prototypes
-    const isObject = setting.kind === "numbers" || setting.kind === "fields";
-    return { value: isObject ? { ...Object(value) } : value };
+    return { value: isObject(value) ? { ...value } : value };
   }
   return { problem: `is ${quoted(value)}, expected ${expectation(setting)}` };
 }
@@ -235,7 +243,9 @@ function fits(setting: Setting, value: unknown): boolean {
     case "str":
       return typeof value === "string";
     case "int":
-      return Number.isSafeInteger(value);
+      return setting.fractions
+        ? Number.isFinite(value)
+        : Number.isSafeInteger(value);
     case "float":
       return typeof value === "number";
     case "bool":
@@ -254,18 +264,26 @@ function fits(setting: Setting, value: unknown): boolean {
     case "floats":
       return isListOf(value, (item) => typeof item === "number");
     case "numbers":
-      return isObjectOf(value, Number.isSafeInteger);
+      return isObject(value) &&
+        Object.values(value).every((each) =>
+          setting.fractions ? Number.isFinite(each) : Number.isSafeInteger(each)
+        );
     case "fields":
-      return isObjectOf(
-        value,
-        (item) => typeof item === "string" || Number.isFinite(item),
-      );
+      return isObject(value) &&
+        Object.values(value).every((each) =>
+          typeof each === "string" || Number.isFinite(each)
+        );
+    case "tokens":
+      return isListOf(value, Number.isSafeInteger) ||
+        isObject(value) && Object.keys(value).length > 0 &&
+          Object.values(value).every((each) =>
+            isListOf(each, Number.isSafeInteger)
+          );
   }
 }
 
-function isObjectOf(value: unknown, fit: (item: unknown) => boolean): boolean {
-  return typeof value === "object" && value !== null &&
-    !Array.isArray(value) && Object.values(value).every(fit);
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isListOf(value: unknown, fit: (item: unknown) => boolean): boolean {
@@ -275,7 +293,7 @@ function isListOf(value: unknown, fit: (item: unknown) => boolean): boolean {
 function expectation(setting: Setting): string {
   const wanted = {
     str: "text in quotes",
-    int: "a whole number",
+    int: setting.fractions ? "a number" : "a whole number",
     float: "a number",
     bool: "true or false",
     choice: `one of ${
@@ -286,7 +304,10 @@ function expectation(setting: Setting): string {
     floats: "a list of numbers",
     paths: "a path or a list of paths",
     targets: "a list of names or one regular expression",
-    numbers: "an object from names to whole numbers",
+    numbers: `an object from names to ${
+      setting.fractions ? "numbers" : "whole numbers"
+    }`,
+    tokens: "a list of whole numbers, or an object from names to such lists",
     fields: "an object from names to numbers or text",
     any: "any value",
   }[setting.kind];

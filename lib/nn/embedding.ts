@@ -4,6 +4,7 @@
  * @module
  */
 
+import type { DType } from "../formats/dtype.ts";
 import { aten, type Tensor } from "../tensor/mod.ts";
 import { Module, type ParameterSpec } from "./module.ts";
 
@@ -11,6 +12,8 @@ import { Module, type ParameterSpec } from "./module.ts";
 export class Embedding extends Module {
   /** `[count, size]` */
   declare weight: Tensor;
+  /** The type of the rows, where the table is held in a wider one; `null` for its own. */
+  outputType: DType | null = null;
 
   /**
    * Makes a table of `count` rows with `size` elements each; the weight is
@@ -32,6 +35,9 @@ export class Embedding extends Module {
    * dimension added.
    */
   forward(ids: Tensor): Tensor {
-    return aten.embedding(this.weight, ids);
+    const rows = aten.embedding(this.weight, ids);
+    return this.outputType === null
+      ? rows
+      : aten.toDtype(rows, this.outputType);
   }
 }

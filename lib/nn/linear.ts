@@ -174,9 +174,12 @@ export class Linear extends Projection {
             addProductTo(weight, aten.t(gradient), kept!);
           }
           if (bias?.isRecorded) {
-            addToGradient(bias, aten.sumDim(gradient, [0]));
+            const own = aten.sumDim(gradient, [0]);
+            addToGradient(bias, inType(own, bias));
           }
-          return wanted ? addProduct(sum, gradient, weight) : null;
+          return wanted
+            ? addProduct(sum, gradient, inType(weight, gradient))
+            : null;
         },
       }),
     };
@@ -204,10 +207,11 @@ export class Linear extends Projection {
   #map(input: Tensor, residual: Tensor | null): Tensor {
     const few = this.#fewRows?.multiply(input) ?? null;
     if (few !== null) return addTo(few, [this.bias, residual]);
+    const weight = inType(this.weight, input);
     if (this.bias === undefined) {
-      return linearPlus(input, { weight: this.weight, start: residual });
+      return linearPlus(input, { weight, start: residual });
     }
-    const output = aten.linear(input, this.weight, this.bias);
+    const output = aten.linear(input, weight, inType(this.bias, input));
     return residual === null ? output : output.add(residual);
   }
 }
@@ -221,6 +225,12 @@ function addTo(
     (sum, term) => term ? sum.add(term) : sum,
     product,
   );
+}
+
+/** `tensor` in the type of `other`: what is trained is held in float32. */
+function inType(tensor: Tensor, other: Tensor): Tensor {
+  const { dtype } = other;
+  return tensor.dtype === dtype ? tensor : aten.toDtype(tensor, dtype);
 }
 
 /**

@@ -53,7 +53,7 @@ export class NormHead extends Module {
 
   /** Maps `[rows, inFeatures]` to `[rows, outFeatures]`. */
   forward(input: Tensor): Tensor {
-    const plain = aten.linear(input, this.weight);
+    const plain = aten.linear(input, aten.toDtype(this.weight, input.dtype));
     return aten.toDtype(aten.mul(plain, this.#scales()), plain.dtype);
   }
 

@@ -101,22 +101,40 @@ function readWeights(path: string): ReadonlyMap<string, TensorData> {
   );
 }
 
+/** Where an adapter's tensors go. */
+export interface LoadTarget {
+  /** The parameters that must be there. */
+  readonly wanted: readonly PlacedParameter[];
+  /** Tensors that may be there too, by their paths, with their shapes. */
+  readonly optional: ReadonlyMap<string, readonly number[]>;
+  /** The device of the parameters. */
+  readonly device: Device;
+}
+
 /**
  * Loads the tensors of the adapter folder `path` into `wanted`, as float32 on
  * `device`, after checking that all of them exist, have the right shape and are
- * finite.
+ * finite. Returns all stored tensors by their paths in the base model.
  *
  * @throws {InputError} listing all problems; nothing has been loaded then.
  */
 export function loadAdapterTensors(
   path: string,
-  target: { wanted: readonly PlacedParameter[]; device: Device },
-): void {
-  const { wanted, device } = target;
-  const stored = joinExperts(plainNames(readWeights(path), wanted), wanted);
+  target: LoadTarget,
+): ReadonlyMap<string, TensorData> {
+  const { wanted, optional, device } = target;
+  const known = new Set([
+    ...wanted.map((each) => each.path),
+    ...optional.keys(),
+  ]);
+  const stored = joinExperts(plainNames(readWeights(path), known), wanted);
+  const besides = [...optional].filter(([name]) => stored.has(name));
   const problems = tensorProblems(
     stored,
-    wanted.map((each) => ({ name: each.path, shape: each.shape })),
+    [
+      ...wanted.map((each) => ({ name: each.path, shape: each.shape })),
+      ...besides.map(([name, shape]) => ({ name, shape })),
+    ],
     {
       asks: "the model and adapter_config.json ask for",
       leftOver: "is for a layer that the adapter does not target",
@@ -138,9 +156,15 @@ export function loadAdapterTensors(
       ),
     );
   }
-  for (const [index, { owner, field }] of wanted.entries()) {
-    owner.setParameter(field, scope.keep(tensors[index]!));
+  for (const [index, { owner, field, also = [] }] of wanted.entries()) {
+    // The other places of a tensor come after the first, and get its numbers.
+    if (also.some((place) => place.owner === owner)) continue;
+    const tensor = scope.keep(tensors[index]!);
+    for (const place of [{ owner, field }, ...also]) {
+      place.owner.setParameter(place.field, tensor);
+    }
   }
+  return stored;
 }
 
 function misfit(path: string, problems: readonly string[]): InputError {
@@ -155,9 +179,8 @@ function misfit(path: string, problems: readonly string[]): InputError {
  */
 function plainNames(
   stored: ReadonlyMap<string, TensorData>,
-  wanted: readonly PlacedParameter[],
+  known: ReadonlySet<string>,
 ): Map<string, TensorData> {
-  const known = new Set(wanted.map((each) => each.path));
   const plain = new Map<string, TensorData>();
   const others: (readonly [string, TensorData])[] = [];
   for (const [name, data] of stored) {

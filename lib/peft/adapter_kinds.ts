@@ -26,6 +26,15 @@ export interface AdapterParameter {
   readonly field: string;
   /** Sizes of the dimensions; known before the tensor exists. */
   readonly shape: readonly number[];
+  /** Other places that hold the same tensor, which files have once for each. Default none. */
+  readonly also?: readonly {
+    /** Path in the base model, which is also its name on disk. */
+    readonly path: string;
+    /** The module that holds it. */
+    readonly owner: Module;
+    /** The field of `owner` that holds it. */
+    readonly field: string;
+  }[];
   /** The tensors that adapters of transformers 4 have in its place. Default none. */
   readonly parts?: ExpertParts;
 }
@@ -40,6 +49,8 @@ export interface PlacedParameter extends AdapterParameter {
 export interface WeightMerge {
   /** Name of the weight, relative to the path of the adapted module, such as `weight`. */
   readonly name: string;
+  /** Its path in the base model, where it lies outside of the adapted module. */
+  readonly path?: string;
   /** The merged weight in float32, from the base model's in float32. */
   merged(weight: Tensor): Tensor;
 }
@@ -152,7 +163,16 @@ export interface AdapterKind {
 }
 
 const KINDS: AdapterKind[] = [];
-const BUILT_IN = ["DoRA", "LoRA", "LoRA on parameters"];
+const BUILT_IN = [
+  "DoRA",
+  "LoRA",
+  "LoRA with a bias",
+  "LoRA on embeddings",
+  "LoRA on parameters",
+  "trained tokens",
+  "modules_to_save",
+  "bias",
+];
 
 /**
  * Adds a kind of adapter to the table. Disposing the result removes it again.

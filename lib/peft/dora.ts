@@ -100,7 +100,7 @@ class DoraLinear extends LoraLinear {
         .add(aten.mul(plain, like(less))).add(scaled);
     }
     const whole = aten.mul(plain, like(ratio)).add(scaled);
-    const biased = bias === undefined ? whole : whole.add(bias);
+    const biased = bias === undefined ? whole : whole.add(like(bias));
     return residual === null ? biased : residual.add(biased);
   }
 

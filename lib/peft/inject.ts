@@ -19,14 +19,28 @@ import {
 } from "./adapter_kinds.ts";
 import { DORA } from "./dora.ts";
 import { type LoraConfig, loraConfig } from "./lora_config.ts";
+import { LORA_BIAS } from "./lora_bias.ts";
+import { LORA_EMBEDDING } from "./lora_embedding.ts";
 import { LORA } from "./lora_linear.ts";
 import { LORA_PARAMETERS } from "./lora_parameter.ts";
-import { withParameterTargets } from "./parameter_targets.ts";
+import { resolvedConfig } from "./resolved_config.ts";
+import { replacedEmbeddings, storedEmbeddings } from "./stored_embeddings.ts";
 import { adaptableModules, targetTree } from "./target_tree.ts";
 import { matchTargets, type TargetReport } from "./targets.ts";
+import { TRAINED_TOKENS } from "./trained_tokens.ts";
+import { BIASES, SAVED_MODULES } from "./trained_copies.ts";
 
 /** The kinds that peft's LoraConfig names; a kind of a script comes before them. */
-const KINDS: readonly AdapterKind[] = [DORA, LORA, LORA_PARAMETERS];
+const KINDS: readonly AdapterKind[] = [
+  DORA,
+  LORA_BIAS,
+  LORA_EMBEDDING,
+  LORA,
+  LORA_PARAMETERS,
+  TRAINED_TOKENS,
+  SAVED_MODULES,
+  BIASES,
+];
 
 /** An adapter layer and its place. */
 export interface PlacedLayer {
@@ -102,22 +116,31 @@ export function storedAdapter(
   const adapter = injected(base, { config, ...options });
   try {
     const wanted = placedParameters(adapter);
-    loadAdapterTensors(path, { wanted, device: base.device });
+    const embeddings = storedEmbeddings(base, adapter);
+    const stored = loadAdapterTensors(path, {
+      wanted,
+      optional: new Map(
+        embeddings.map((each) => [each.path, each.tensor.shape]),
+      ),
+      device: base.device,
+    });
+    const replaced = replacedEmbeddings(embeddings, stored);
+    // Before the layers that wrap them, so that these are merged into what replaces.
+    return { ...adapter, layers: [...replaced, ...adapter.layers] };
   } catch (error) {
     detachLayers(adapter.layers);
     disposeLayers(adapter.layers);
     throw error;
   }
-  return adapter;
 }
 
 /** The trained parameters of an adapter, in the order of the tree. */
 export function placedParameters(adapter: InjectedAdapter): PlacedParameter[] {
   return adapter.layers.flatMap(({ place, layer }) =>
-    layer.trainedParameters().map((each) => ({
-      ...each,
-      path: joinPath(place.path, each.name),
-    }))
+    layer.trainedParameters().flatMap((each) => [
+      { ...each, path: joinPath(place.path, each.name) },
+      ...(each.also ?? []).map((other) => ({ ...each, ...other })),
+    ])
   );
 }
 
@@ -145,7 +168,7 @@ function injected(
   plan: { config: LoraConfig; report?: TargetReport },
 ): InjectedAdapter {
   const tree = targetTree(base);
-  const config = withParameterTargets(tree, plan.config);
+  const config = resolvedConfig(base, plan.config);
   const report = plan.report ?? matchTargets(tree, config);
   const layers = attachedLayers(base, { config, report });
   return { config, report, layers };

@@ -143,7 +143,7 @@ function fieldProblem(row: LoraSetting, value: unknown): string | null {
     return `is ${quoted(value)}, expected ${expected}`;
   }
   // Whole numbers are bounded as flags are, even where files may hold fractions.
-  if (row.bounds !== undefined && row.inFiles !== "fractions") {
+  if (row.bounds !== undefined && !row.fractions) {
     const { legal, expected } = row.bounds;
     const numbers = typeof value === "number"
       ? [value]
@@ -159,7 +159,7 @@ function fieldProblem(row: LoraSetting, value: unknown): string | null {
 
 function fits(row: LoraSetting, value: unknown): boolean {
   if (row.inFiles === "object") return isObject(value);
-  const isNumber = row.inFiles === "fractions" ? isFinite32 : isInteger;
+  const isNumber = row.fractions ? isFinite32 : isInteger;
   switch (row.kind) {
     case "any":
       return true;
@@ -179,6 +179,9 @@ function fits(row: LoraSetting, value: unknown): boolean {
     case "ints":
       return isInteger(value) ||
         (Array.isArray(value) && value.every(isInteger));
+    case "tokens":
+      return isInteger(value) || isIntegers(value) ||
+        (isObject(value) && Object.values(value).every(isIntegers));
     case "numbers":
       return isObject(value) && Object.values(value).every(isNumber);
   }
@@ -186,6 +189,8 @@ function fits(row: LoraSetting, value: unknown): boolean {
 
 const isText = (value: unknown): boolean => typeof value === "string";
 const isInteger = (value: unknown): boolean => Number.isSafeInteger(value);
+const isIntegers = (value: unknown): boolean =>
+  Array.isArray(value) && value.every(isInteger);
 /** Scales are multiplied as float32 numbers. */
 const isFinite32 = (value: unknown): boolean =>
   typeof value === "number" && Number.isFinite(Math.fround(value));
@@ -195,7 +200,7 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 function expectation(row: LoraSetting): string {
-  const number = row.inFiles === "fractions" ? "number" : "whole number";
+  const number = row.fractions ? "number" : "whole number";
   const wanted = row.inFiles === "object" ? "an object" : {
     any: "any value",
     str: "text",
@@ -208,6 +213,8 @@ function expectation(row: LoraSetting): string {
     list: "a name or a list of names",
     ints: "a whole number or a list of whole numbers",
     targets: "a list of names or one regular expression",
+    tokens:
+      "a whole number, a list of whole numbers, or an object from names to such lists",
     numbers: `an object from names to ${number}s`,
   }[row.kind];
   return row.default === null ? `${wanted}, or null` : wanted;

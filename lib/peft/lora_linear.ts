@@ -40,6 +40,8 @@ import {
 export class LoraMatrix extends Module {
   /** A: `[r, in]`, B: `[out, r]`; float32 whatever the type of the base weights. */
   declare weight: Tensor;
+  /** Of B with `lora_bias`: `[out]`, float32. */
+  declare bias: Tensor | undefined;
 }
 
 /** Options of one {@linkcode LoraLinear}. */
@@ -59,7 +61,7 @@ export const LORA: AdapterKind = {
   name: "LoRA",
   attach: (place) => {
     const { module, config } = place;
-    const isMine = place.targeted && !config.use_dora;
+    const isMine = place.targeted && !config.use_dora && !config.lora_bias;
     if (!isMine || !(module instanceof Projection)) return null;
     const layer = new LoraLinear(module, loraLinearOptions(place));
     place.replace(layer);
@@ -135,6 +137,8 @@ export class LoraLinear extends Projection implements AdapterLayer {
   readonly lora_A: LoraMatrix = new LoraMatrix();
   /** B, `[out, r]`. */
   readonly lora_B: LoraMatrix = new LoraMatrix();
+  /** Whether B has a bias. */
+  protected readonly hasBias: boolean = false;
   readonly #initialization: boolean | "gaussian";
   #scale: { readonly value: number; readonly tensor: Tensor } | null = null;
 
@@ -177,6 +181,7 @@ export class LoraLinear extends Projection implements AdapterLayer {
       rows: this.rank,
       deviation: 1 / this.rank,
       kind: this.#initialization,
+      hasBias: this.hasBias,
       device,
     });
   }
@@ -348,20 +353,29 @@ export function drawMatrices(
     readonly rows: number;
     readonly deviation: number;
     readonly kind: boolean | "gaussian";
+    /** Whether B has a bias, `[out]`. */
+    readonly hasBias?: boolean;
     readonly device: Device;
   },
 ): void {
-  const { rows, deviation, kind, device } = options;
+  const { rows, deviation, kind, hasBias = false, device } = options;
   using scope = new DetachedScope();
   const a = empty([rows, pair.inFeatures]);
   const b = empty([pair.outFeatures, rows]);
   kaimingUniform(a);
   kaimingUniform(b);
+  const bias = empty([hasBias ? pair.outFeatures : 0]);
+  const bound = 1 / Math.sqrt(rows);
+  aten.uniform_(bias, -bound, bound);
   if (kind === true) kaimingUniform(a);
   if (kind === "gaussian") aten.normal_(a, 0, deviation);
-  if (kind !== false) b.fill(0);
+  if (kind !== false) {
+    b.fill(0);
+    bias.fill(0);
+  }
   pair.lora_A.weight = scope.keep(to(a, { device }));
   pair.lora_B.weight = scope.keep(to(b, { device }));
+  if (hasBias) pair.lora_B.bias = scope.keep(to(bias, { device }));
 }
 
 /** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, rounded as PyTorch does. */

@@ -31,7 +31,7 @@ export function weightMerges(
   const found = new Map<string, WeightMerge["merged"][]>();
   for (const { place, layer } of layers) {
     for (const merge of layer.merges()) {
-      const path = joinPath(place.path, merge.name);
+      const path = merge.path ?? joinPath(place.path, merge.name);
       const earlier = found.get(path) ?? [];
       found.set(path, [...earlier, (weight) => merge.merged(weight)]);
     }
@@ -65,6 +65,7 @@ export function mergeLayers(
       owner.setParameter(field, mergedWeight(tensor, steps));
       if (!isUsed(base, tensor)) tensor[Symbol.dispose]();
     }
+    tieAgain(base);
   } catch (error) {
     attachLayers(layers);
     throw error;
@@ -99,6 +100,19 @@ function isUsed(base: CausalLm, tensor: Tensor): boolean {
     if (each.tensor === tensor) return true;
   }
   return false;
+}
+
+/** Makes head and embedding one matrix again where they were tied and are still equal. */
+function tieAgain(base: CausalLm): void {
+  if (!base.config.tieWordEmbeddings) return;
+  const head = moduleAt(base, base.outputEmbeddingsPath);
+  const [own, shared] = [head, base.inputEmbeddings()]
+    .map((each) => each.parameter("weight")!);
+  if (own === shared) return;
+  using _scope = tensorScope();
+  if (aten.all(aten.eq(own!, shared!)).item() !== 1) return;
+  head.setParameter("weight", shared!);
+  own![Symbol.dispose]();
 }
 
 function notFinite(base: CausalLm, paths: readonly string[]): InputError {

@@ -32,6 +32,6 @@ export {
 } from "./inject.ts";
 export { weightMerges } from "./merge.ts";
 export { getPeftModel, type ParameterCount, PeftModel } from "./peft_model.ts";
-export { withParameterTargets } from "./parameter_targets.ts";
+export { resolvedConfig } from "./resolved_config.ts";
 export { type TargetTree, targetTree } from "./target_tree.ts";
 export { describeTargets, matchTargets, type TargetReport } from "./targets.ts";

@@ -25,6 +25,7 @@ import {
 } from "./inject.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { mergeLayers } from "./merge.ts";
+import { storedEmbeddings } from "./stored_embeddings.ts";
 import type { TargetReport } from "./targets.ts";
 
 /** Numbers of parameters, as `print_trainable_parameters` counts them. */
@@ -145,8 +146,9 @@ export class PeftModel implements Disposable {
    * base model's.
    */
   countParameters(): ParameterCount {
-    const trainable = this.trainedParameters()
-      .reduce((sum, { tensor }) => sum + tensor.size, 0);
+    const trained = this.trainedParameters().map(({ tensor }) => tensor);
+    const trainable = [...new Set(trained)]
+      .reduce((sum, { size }) => sum + size, 0);
     let all = 0;
     const seen = new Set<Tensor>();
     for (const { tensor } of this.base.namedParameters()) {
@@ -167,11 +169,12 @@ export class PeftModel implements Disposable {
   }
 
   /**
-   * The trained tensors by their names in `adapter_model.safetensors`, in the
-   * order of the tree.
+   * The tensors by their names in `adapter_model.safetensors`: those that are trained,
+   * in the order of the tree, and the frozen weights of adapted embeddings.
    */
   *stateDict(): Generator<[string, Tensor]> {
-    for (const { path, tensor } of this.trainedParameters()) {
+    const frozen = storedEmbeddings(this.base, this.#adapter);
+    for (const { path, tensor } of [...this.trainedParameters(), ...frozen]) {
       yield [`${ADAPTER_PREFIX}${path}`, tensor];
     }
   }

@@ -7,6 +7,7 @@
 
 import { type CausalLm, parameterTargets } from "../architectures/mod.ts";
 import {
+  Embedding,
   joinPath,
   type MatrixStack,
   type Module,
@@ -22,6 +23,8 @@ export interface TargetTree {
   readonly allPaths: readonly string[];
   /** Input and output width by path; where they are not known, ranks are not bounded. */
   readonly widths?: ReadonlyMap<string, readonly [number, number]>;
+  /** Paths of the embeddings, which adapters can wrap too. Default none. */
+  readonly embeddingPaths?: readonly string[];
   /** The layer that computes logits, which `all-linear` leaves out. */
   readonly outputPath: string;
   /** The parameters that an adapter can add to, by path, in the order of the tree. Default none. */
@@ -61,7 +64,9 @@ export function targetTree(base: CausalLm): TargetTree {
   const modules = adaptableModules(base);
   const widths = new Map<string, readonly [number, number]>();
   const parameters = new Map<string, MatrixStack>();
+  const embeddingPaths: string[] = [];
   for (const [path, module] of modules) {
+    if (module instanceof Embedding) embeddingPaths.push(path);
     if (module instanceof Projection) {
       widths.set(path, [module.inFeatures, module.outFeatures]);
     }
@@ -73,6 +78,7 @@ export function targetTree(base: CausalLm): TargetTree {
   return {
     allPaths: modules.map(([path]) => path),
     linearPaths: [...widths.keys()],
+    embeddingPaths,
     widths,
     outputPath: base.outputEmbeddingsPath,
     parameters,

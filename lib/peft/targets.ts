@@ -9,6 +9,7 @@ import { InputError, quoted } from "../input_error.ts";
 import { type LoraConfig, rankAt } from "./lora_config.ts";
 import { NamePattern } from "./name_pattern.ts";
 import { targetParameters, withParameterTargets } from "./parameter_targets.ts";
+import { isInSavedModule } from "./saved_modules.ts";
 import {
   isAllLinear,
   lastNames,
@@ -67,8 +68,11 @@ export function matchTargets(
   const targeted = tree.allPaths.filter(isTargeted);
   const parameters = matchedParameters(tree, config);
   if (targeted.length + parameters.length === 0) throw noMatch(tree, config);
-  const linear = new Set(tree.linearPaths);
-  const odd = targeted.find((path) => !linear.has(path));
+  const fitting = new Set([
+    ...tree.linearPaths,
+    ...tree.embeddingPaths ?? [],
+  ]);
+  const odd = targeted.find((path) => !fitting.has(path));
   if (odd !== undefined) {
     throw new InputError(
       `Cannot inject LoRA into "${odd}": it is not a linear layer, target only ${
@@ -133,7 +137,8 @@ function targetRule(tree: TargetTree, config: LoraConfig): Rule {
     ? () => true
     : layerRule(config);
   return (path) =>
-    path !== "" && !isExcluded(path) && isNamed(path) && isInLayers(path);
+    path !== "" && !isExcluded(path) && !isInSavedModule(config, path) &&
+    isNamed(path) && isInLayers(path);
 }
 
 function layerRule(config: LoraConfig): Rule {

@@ -10,6 +10,7 @@ import type { TensorData } from "../formats/dtype.ts";
 import { readSafetensors } from "../formats/safetensors.ts";
 import { InputError } from "../input_error.ts";
 import type { NamedParameter } from "../nn/mod.ts";
+import type { Tensor } from "../tensor/mod.ts";
 import { ADAPTER_PREFIX, ADAPTER_WEIGHTS, PeftModel } from "../peft/mod.ts";
 
 /** Settings by name. */
@@ -47,19 +48,38 @@ export function trainableModel(model: CausalLm | PeftModel): TrainableModel {
 }
 
 function trainableAdapter(peft: PeftModel): TrainableModel {
+  const parameters = peft.trainedParameters();
   return {
     model: peft.base,
-    parameters: peft.trainedParameters(),
+    parameters,
     settings: adapterSettings(peft),
     save: (folder) => peft.savePretrained(folder),
-    read: (folder) =>
-      new Map(
+    read: (folder) => {
+      const trained = new Set(firstPlaces(parameters));
+      const stored = new Set(
+        Array.from(peft.stateDict(), ([name]) => plainName(name)),
+      );
+      // Files have a tensor once for each of its places, and embeddings besides.
+      return new Map(
         Array.from(
           readSafetensors(`${folder}/${ADAPTER_WEIGHTS}`),
-          ([name, data]) => [name.slice(ADAPTER_PREFIX.length), data],
-        ),
-      ),
+          ([name, data]) => [plainName(name), data] as const,
+        ).filter(([path]) => trained.has(path) || !stored.has(path)),
+      );
+    },
   };
+}
+
+const plainName = (name: string): string => name.slice(ADAPTER_PREFIX.length);
+
+/** The paths of `parameters`, of a tensor with several places only the first. */
+function firstPlaces(parameters: readonly NamedParameter[]): string[] {
+  const seen = new Set<Tensor>();
+  return parameters.filter(({ tensor }) => {
+    const isNew = !seen.has(tensor);
+    seen.add(tensor);
+    return isNew;
+  }).map(({ path }) => path);
 }
 
 /**

@@ -53,7 +53,9 @@ function otherValue(setting: Setting): { words: string[]; value: unknown } {
     case "bool":
       return { words: [String(usual !== true)], value: usual !== true };
     case "int":
-      return { words: ["7"], value: 7 };
+      return setting.fractions
+        ? { words: ["6.5"], value: 6.5 }
+        : { words: ["7"], value: 7 };
     case "float":
       return { words: ["0.25"], value: 0.25 };
     case "ints":
@@ -63,6 +65,8 @@ function otherValue(setting: Setting): { words: string[]; value: unknown } {
     case "list":
     case "targets":
       return { words: ["one,two"], value: ["one", "two"] };
+    case "tokens":
+      return { words: ['{"one": [2, 3]}'], value: { one: [2, 3] } };
     case "numbers":
       return { words: ['{"one": 2}'], value: { one: 2 } };
     case "fields":

@@ -7,82 +7,54 @@
 
 import { strict as assert } from "node:assert";
 import { AutoModelForCausalLM } from "../../lib/architectures/mod.ts";
-import type { TensorData } from "../../lib/formats/dtype.ts";
-import { readSafetensors } from "../../lib/formats/safetensors.ts";
-import {
-  getPeftModel,
-  type LoraConfig,
-  PeftModel,
-} from "../../lib/peft/mod.ts";
-import {
-  CPU,
-  fromData,
-  liveTensors,
-  noGrad,
-  tensorScope,
-} from "../../lib/tensor/mod.ts";
+import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
+import { CPU, fromData, liveTensors } from "../../lib/tensor/mod.ts";
 import { accumulateGradients, FlatParameters } from "../../lib/training/mod.ts";
 import { scheduleFactor } from "../../lib/training/schedules.ts";
 import { StepEngine } from "../../lib/training/step_engine.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
-import type { CausalLm } from "../../mod.ts";
+import { saveModel } from "../../mod.ts";
 import { trainsToTheSameBytes } from "../training/same_bytes.ts";
+import { golden, KINDS, logitsOf } from "./kinds.ts";
 import { assertClose } from "../closeness.ts";
-import { inFolder } from "../formats/temporary.ts";
-import { goldenBatch, numbersOf, tinyArguments } from "../training/tiny_run.ts";
-
-/** What tests/fixtures/make_peft_kinds.py made. */
-const KINDS = "tests/fixtures/peft_kinds";
-const PREFIX = "base_model.model.";
+import {
+  goldenBatch,
+  inFolder,
+  numbersOf,
+  tinyArguments,
+} from "../training/tiny_run.ts";
 
 /** How far a kind may be from peft where its first numbers are not drawn but computed. */
 interface Limits {
   /** Relative error of the first numbers. Default 1e-6. */
   readonly fresh?: number;
+  /** Whether peft merges it rightly: not LoRA on a head and on the embedding it is tied to. */
+  readonly merges?: boolean;
 }
 
 const NAMES: Readonly<Record<string, Limits>> = {
   dora: {},
   dora_bias: {},
   fractions: {},
+  saved: {},
+  saved_block: {},
+  saved_tied: {},
+  saved_embedding: {},
+  saved_ensured: {},
+  bias_all: {},
+  bias_lora_only: {},
+  lora_bias: {},
+  embedding: {},
+  embedding_dora: {},
+  embedding_tied: { merges: false },
+  head: {},
+  tokens: {},
+  tokens_tied: {},
+  tokens_named: {},
 };
 
-interface Golden {
-  readonly config: Partial<LoraConfig>;
-  readonly base: string;
-  readonly tensors: ReadonlyMap<string, TensorData>;
-  /** The tensors whose names begin with `prefix`, without it and peft's. */
-  part(prefix: string): Map<string, TensorData>;
-}
-
-function golden(name: string): Golden {
-  const folder = `${KINDS}/${name}`;
-  const config = JSON.parse(
-    Deno.readTextFileSync(`${folder}/adapter_config.json`),
-  );
-  const tensors = readSafetensors(`${folder}/golden.safetensors`);
-  return {
-    config,
-    base: config.base_model_name_or_path,
-    tensors,
-    part: (prefix) =>
-      new Map(
-        [...tensors].filter(([key]) => key.startsWith(`${prefix}.`))
-          .map(([key, data]) => [
-            key.slice(prefix.length + 1).replace(PREFIX, ""),
-            data,
-          ]),
-      ),
-  };
-}
-
-function logitsOf(base: CausalLm, { tensors }: Golden): Float64Array {
-  using _scope = tensorScope();
-  using _frozen = noGrad();
-  return base.forward(fromData(tensors.get("ids")!)).toArray();
-}
-
-for (const [name, { fresh: freshLimit = 1e-6 }] of Object.entries(NAMES)) {
+for (const [name, limits] of Object.entries(NAMES)) {
+  const { fresh: freshLimit = 1e-6, merges = true } = limits;
   const peft = golden(name);
   const folder = `${KINDS}/${name}`;
 
@@ -204,7 +176,7 @@ for (const [name, { fresh: freshLimit = 1e-6 }] of Object.entries(NAMES)) {
       const own = new Map(
         Array.from(base.namedParameters(), (each) => [each.path, each.tensor]),
       );
-      for (const [path, data] of peft.part("half")) {
+      for (const [path, data] of merges ? peft.part("half") : []) {
         assert.equal(own.get(path)!.dtype, "bfloat16");
         // one unit of bfloat16 where sums are rounded in another order
         using expected = fromData(data);
@@ -215,6 +187,46 @@ for (const [name, { fresh: freshLimit = 1e-6 }] of Object.entries(NAMES)) {
       }
     }
     assert.equal(liveTensors(), live);
+  });
+
+  Deno.test(`saveModel() after the merge of ${name} writes a model that computes the adapter's logits`, async () => {
+    using base = AutoModelForCausalLM.fromPretrained(peft.base);
+    const model = PeftModel.fromPretrained(base, folder);
+    const adapted = logitsOf(base, peft);
+    model.mergeAndUnload();
+    await inFolder((other) => {
+      saveModel(base, other);
+      using saved = AutoModelForCausalLM.fromPretrained(other);
+      assertClose(logitsOf(saved, peft), adapted, { limit: 1e-5 });
+      const isTied = base.config.tieWordEmbeddings && merges &&
+        !["saved_tied", "saved_embedding"].includes(name);
+      assert.equal(saved.config.tieWordEmbeddings, isTied);
+      return Promise.resolve();
+    });
+  });
+
+  Deno.test(`${name} trains in a bfloat16 base model, with gradients of float32`, () => {
+    using base = AutoModelForCausalLM.fromPretrained(peft.base, {
+      torchDtype: "bfloat16",
+    });
+    using model = PeftModel.fromPretrained(base, folder);
+    const batch = goldenBatch(peft.tensors);
+    base.train();
+    using flat = new FlatParameters(model.trainedParameters(), CPU);
+    accumulateGradients(base, batch, {
+      checkpointing: false,
+      autocast: null,
+      seed: [1],
+      factor: 1 / batch.targets.labels.length,
+    });
+    const gradients = peft.part("grad");
+    for (const { path, view } of flat.entries) {
+      assert.equal(view.grad!.dtype, "float32");
+      assertClose(view.grad!.toArray(), numbersOf(gradients.get(path)!), {
+        limit: 0.2,
+        what: `gradient of ${path}`,
+      });
+    }
   });
 
   Deno.test(`${name} trains to the same bytes with recomputation, and from every checkpoint`, async () => {

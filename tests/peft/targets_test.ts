@@ -163,8 +163,8 @@ Deno.test("matchTargets() refuses what matches nothing, naming the modules there
 
 Deno.test("matchTargets() refuses modules that are no linear layers", () => {
   assert.match(
-    errorOf(() => match({ target_modules: ["embed_tokens"] })),
-    /^Cannot inject LoRA into "model.embed_tokens": it is not a linear layer, target only q_proj, /,
+    errorOf(() => match({ target_modules: ["self_attn"] })),
+    /^Cannot inject LoRA into "model.layers.0.self_attn": it is not a linear layer, target only q_proj, /,
   );
   assert.match(
     errorOf(() => match({ target_modules: ".*mlp" })),
