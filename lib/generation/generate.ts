@@ -165,9 +165,13 @@ function* steps(
   }
 }
 
+/** Prompts of one length are read together where they have at most this many tokens. */
+const MOST_READ_TOGETHER = 4096;
+
 /**
- * Logits for the token after each prompt, and caches of all prompts. Prompts are
- * read one at a time, without padding; prompts that are the same, once.
+ * Logits for the token after each prompt, and caches of all prompts. Prompts of
+ * different lengths are read one at a time, without padding; prompts that are the
+ * same, once.
  */
 function readPrompts(
   model: CausalLm,
@@ -175,7 +179,7 @@ function readPrompts(
   freshCache: () => KeyValueCache,
 ): { scores: Float32Array[]; caches: readonly KeyValueCache[] } {
   const { decoderLayers: layers } = model;
-  if (prompts.length === 1) {
+  if (areReadTogether(prompts)) {
     const caches = layers.map(freshCache);
     return { scores: nextScores(model, prompts, caches), caches };
   }
@@ -202,6 +206,15 @@ function readPrompts(
       return cache;
     }),
   };
+}
+
+/** Whether prompts are one rectangle without repetitions. */
+function areReadTogether(prompts: readonly (readonly number[])[]): boolean {
+  const { length: rows } = prompts;
+  const { length } = prompts[0]!;
+  return rows === 1 || prompts.every((ids) => ids.length === length) &&
+      rows * length <= MOST_READ_TOGETHER &&
+      new Set(prompts.map((ids) => ids.join())).size === rows;
 }
 
 /** Turns dropout off, and restores everything when disposed. */

@@ -7,6 +7,7 @@
  */
 
 import {
+  asType,
   aten,
   type GradientTape,
   recordingTape,
@@ -67,8 +68,8 @@ export function attention(
   const { softcap } = input;
   const parts: Parts = {
     ...input,
-    query: aten.toDtype(query, dtype),
-    keys: aten.toDtype(input.keys, dtype),
+    query: asType(query, dtype),
+    keys: asType(input.keys, dtype),
     scale: input.scale ?? 1 / Math.sqrt(query.shape[3]!),
   };
   if (joinsSegments(parts, context)) {
@@ -109,13 +110,13 @@ function sharedAttention(
   const parts: Parts = {
     ...input,
     // [rows, keyHeads, group, headSize]
-    query: aten.reshape(aten.toDtype(query, dtype), [
+    query: aten.reshape(asType(query, dtype), [
       rows,
       own,
       heads / own,
       size,
     ]),
-    keys: aten.toDtype(keys, dtype),
+    keys: asType(keys, dtype),
     scale: input.scale ?? 1 / Math.sqrt(size),
   };
   const mixed = softcap

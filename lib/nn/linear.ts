@@ -11,6 +11,7 @@ import {
   autocastIsOn,
   recordingTape,
   type Save,
+  tapeIsOpen,
   type Tensor,
 } from "../tensor/mod.ts";
 import { FewRowsProduct, suitsFewRows } from "./few_rows.ts";
@@ -103,7 +104,8 @@ export function pullbackOf(
   projection: Projection,
   input: Tensor,
 ): ProjectionPullback | null {
-  const usable = !autocastIsOn() && input.device.type === "cpu" &&
+  const usable = tapeIsOpen() && !autocastIsOn() &&
+    input.device.type === "cpu" &&
     input.shape.length === 2;
   return usable ? projection.pullback() : null;
 }

@@ -7,6 +7,7 @@
 
 import {
   addToGradient,
+  asType,
   aten,
   recordingTape,
   type Tensor,
@@ -90,7 +91,7 @@ export class RmsNorm extends Norm {
   /** The formula. */
   protected normalized(input: Tensor): Tensor {
     // PyTorch's fused kernel needs both in one type.
-    const weight = aten.toDtype(this.weight, input.dtype);
+    const weight = asType(this.weight, input.dtype);
     return aten.rmsNorm(input, [this.size], weight, this.eps);
   }
 }
@@ -115,9 +116,9 @@ export class CentredRmsNorm extends RmsNorm {
   /** The formula. */
   protected override normalized(input: Tensor): Tensor {
     const weight = this.factors();
-    const wide = aten.toDtype(input, "float32");
+    const wide = asType(input, "float32");
     const normed = aten.rmsNorm(wide, [this.size], weight, this.eps);
-    return aten.toDtype(normed, input.dtype);
+    return asType(normed, input.dtype);
   }
 }
 

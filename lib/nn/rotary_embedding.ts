@@ -7,6 +7,7 @@
  */
 
 import {
+  asType,
   aten,
   DetachedScope,
   type Device,
@@ -207,13 +208,13 @@ function turned(heads: Tensor, options: RotateOptions): Tensor {
     ? aten.view(heads, [...outer, headSize / 2, 2])
     : aten.transpose(aten.view(heads, [...outer, 2, headSize / 2]), 3, 4);
   // Complex numbers exist in float32 only; half precision is converted.
-  const wide = aten.toDtype(paired, "float32");
+  const wide = asType(paired, "float32");
   const pairs = aten.viewAsComplex(aten.contiguous(wide));
   const product = aten.viewAsReal(aten.mul(pairs, options.table));
   const merged = options.keepsOrder && !neighbours
     ? aten.reshape(aten.transpose(product, 3, 4), [...outer, headSize])
     : aten.view(product, [...outer, headSize]);
-  return aten.toDtype(merged, heads.dtype);
+  return asType(merged, heads.dtype);
 }
 
 /** How a projection is split into rows and heads. */

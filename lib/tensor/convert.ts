@@ -6,7 +6,7 @@
  */
 
 import { deviceCode } from "../../ffi/mod.ts";
-import type { TensorData } from "../formats/dtype.ts";
+import type { DType, TensorData } from "../formats/dtype.ts";
 import { aten } from "./aten.ts";
 import { CPU, empty, type Tensor, type TensorOptions } from "./tensor.ts";
 
@@ -88,6 +88,23 @@ export function to(source: Tensor, options: TensorOptions): Tensor {
   return device.type === here.type && device.index === here.index
     ? aten.toDtype(source, dtype)
     : aten.toDevice(source, deviceCode(device), dtype);
+}
+
+/**
+ * `source` itself where it has this type already, otherwise converted: no operator is
+ * called for nothing, as {@linkcode to} does to return a new handle.
+ *
+ * @example
+ * ```ts
+ * import { tensor } from "@lorikeet/lorikeet";
+ * import { asType } from "@lorikeet/lorikeet/tensor";
+ *
+ * using x = tensor([1.5]);
+ * if (asType(x, "float32") !== x) throw new Error("unexpected copy");
+ * ```
+ */
+export function asType(source: Tensor, dtype: DType): Tensor {
+  return source.dtype === dtype ? source : aten.toDtype(source, dtype);
 }
 
 /**

@@ -47,6 +47,11 @@ export function wantsGradient(inputs: readonly Tensor[]): boolean {
   return gradModeIsOn() && inputs.some((each) => each.isRecorded);
 }
 
+/** Whether a tape is open, without which no operation has a backward formula of its own. */
+export function tapeIsOpen(): boolean {
+  return current !== null;
+}
+
 /**
  * The tape that records an operation on `inputs`, or `null` when their gradients
  * are not wanted or no tape is open; the plain formula is right then.

@@ -19,7 +19,7 @@ export {
 } from "../../ffi/mod.ts";
 export { type Aten, aten, enableGrad, noGrad } from "./aten.ts";
 export { autocast, autocastIsOn } from "./autocast.ts";
-export { type Nested, tensor, to, toData } from "./convert.ts";
+export { asType, type Nested, tensor, to, toData } from "./convert.ts";
 export { deviceName, deviceNamed } from "./device.ts";
 export {
   addProduct,
@@ -28,6 +28,7 @@ export {
   type Pullback,
   recordingTape,
   type Save,
+  tapeIsOpen,
   wantsGradient,
 } from "./gradient_tape.ts";
 export { assertMappedFilesUnchanged, MappedFile } from "./mapped_file.ts";

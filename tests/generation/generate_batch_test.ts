@@ -54,6 +54,25 @@ for (const folder of FOLDERS) {
   });
 }
 
+for (const folder of FOLDERS) {
+  Deno.test(`generateBatch() continues rows of one length of ${folder} as if each were alone`, () => {
+    using model = AutoModelForCausalLM.fromPretrained(folder);
+    const options = { maxNewTokens: 8, eosTokenIds: [] };
+    const prompts = [[7, 3, 9, 11, 4, 8], [30, 31, 3, 2, 5, 1], [
+      8,
+      8,
+      4,
+      20,
+      21,
+      22,
+    ]];
+    assert.deepEqual(
+      generateBatch(model, prompts, options),
+      prompts.map((ids) => [...generate(model, ids, options)]),
+    );
+  });
+}
+
 const GQA = "tests/fixtures/models/llama_gqa";
 
 Deno.test("generateBatch() ends each row at its own end token", () => {
@@ -108,4 +127,30 @@ Deno.test("generateBatch() gives no rows for no prompts, and refuses a wrong one
     () => generateBatch(model, [[1]], { maxNewTokens: 0 }),
     /^RangeError: Cannot generate 0 tokens/,
   );
+});
+
+Deno.test("generateBatch() reads prompts of one length together, repeated ones once, others one at a time", () => {
+  using model = AutoModelForCausalLM.fromPretrained(GQA);
+  const plain = model.hidden.bind(model);
+  const readShapes = (prompts: number[][]): string[] => {
+    const shapes: string[] = [];
+    model.hidden = (ids, options) => {
+      shapes.push(ids.shape.join("x"));
+      return plain(ids, options);
+    };
+    generateBatch(model, prompts, { maxNewTokens: 2, eosTokenIds: [] });
+    return shapes;
+  };
+  assert.deepEqual(readShapes([[1, 2], [3, 4], [5, 6]]), ["3x2", "3x1"]);
+  assert.deepEqual(readShapes([[1, 2], [3, 4], [1, 2]]), [
+    "1x2",
+    "1x2",
+    "3x1",
+  ]);
+  assert.deepEqual(readShapes([[1, 2], [3]]), ["1x2", "1x1", "2x1"]);
+  const long = Array.from(
+    { length: 2 },
+    (_, row) => Array.from({ length: 2049 }, () => 5 + row),
+  );
+  assert.deepEqual(readShapes(long), ["1x2049", "1x2049", "2x1"]);
 });

@@ -7,6 +7,7 @@
 import { strict as assert } from "node:assert";
 import { type DType, DTYPE_BYTES } from "../../lib/formats/dtype.ts";
 import {
+  asType,
   CPU,
   fromData,
   tensor,
@@ -76,4 +77,13 @@ Deno.test("tensor refuses rows of different length", () => {
     name: "RangeError",
     message: "Cannot make tensor: rows differ in length",
   });
+});
+
+Deno.test("asType() returns the tensor itself where it has the type, else a converted one", () => {
+  using _scope = tensorScope();
+  const x = tensor([1.5, 2]);
+  assert.equal(asType(x, "float32"), x);
+  const half = asType(x, "bfloat16");
+  assert.equal(half.dtype, "bfloat16");
+  assert.deepEqual([...half.toArray()], [1.5, 2]);
 });
