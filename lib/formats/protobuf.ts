@@ -76,10 +76,11 @@ export function* protobufFields(bytes: Uint8Array): Generator<ProtobufField> {
   }
 }
 
-/** A field to write: a whole number, bytes, or a number of 32 bits. */
+/** A field to write: a whole number, bytes, or a number of 32 or 64 bits. */
 export type WrittenField =
   | { readonly number: number; readonly value: number | Uint8Array }
-  | { readonly number: number; readonly float: number };
+  | { readonly number: number; readonly float: number }
+  | { readonly number: number; readonly double: number };
 
 /** The bytes of a message with these fields, in their order. */
 export function protobufMessage(fields: Iterable<WrittenField>): Uint8Array {
@@ -90,6 +91,10 @@ export function protobufMessage(fields: Iterable<WrittenField>): Uint8Array {
       const bytes = new Uint8Array(4);
       new DataView(bytes.buffer).setFloat32(0, field.float, true);
       parts.push(writtenNumber(number * 8 + KINDS.indexOf("fixed32")), bytes);
+    } else if ("double" in field) {
+      const bytes = new Uint8Array(8);
+      new DataView(bytes.buffer).setFloat64(0, field.double, true);
+      parts.push(writtenNumber(number * 8 + KINDS.indexOf("fixed64")), bytes);
     } else if (typeof field.value === "number") {
       parts.push(writtenNumber(number * 8), writtenNumber(field.value));
     } else {

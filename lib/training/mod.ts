@@ -60,9 +60,20 @@ export {
   stepMemory,
 } from "./step_memory.ts";
 export {
+  csvCallback,
+  type JsonLinesCallback,
+  jsonLinesCallback,
+  type LogCallback,
+} from "./log_files.ts";
+export {
   ModifiedTrainer,
   type ModifiedTrainerOptions,
 } from "./modified_trainer.ts";
+export {
+  type TensorBoardCallback,
+  tensorBoardCallback,
+  type TensorBoardOptions,
+} from "./tensorboard.ts";
 export { Trainer } from "./trainer.ts";
 export type {
   StepReport,
