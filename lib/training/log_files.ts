@@ -12,6 +12,7 @@ import type { LogRow } from "./trainer_state.ts";
 
 /** A callback that writes log rows. */
 export interface LogCallback extends TrainerCallback {
+  /** Writes a row. */
   onLog(row: LogRow): void;
 }
 
