@@ -85,7 +85,8 @@ interface WithHead {
 
 /**
  * Runs `run` once and measures its parts. What libtorch computes between a call of
- * `model.head` and the reading of the loss belongs to the head.
+ * `model.head` and the selection of trained rows of the gradient, or the reading of
+ * the loss, belongs to the head.
  */
 export function breakDown(model: WithHead, run: () => void): Breakdown {
   const opened = libraries() as { torch: Record<string, unknown> };
@@ -115,6 +116,7 @@ export function breakDown(model: WithHead, run: () => void): Breakdown {
       const operator = name === "torch_call_dispatcher"
         ? operatorName(values[0] as Uint8Array)
         : own;
+      if (operator === "index_select") inHead = false;
       return operator === undefined
         ? native(...values)
         : timed(operator, () => native(...values));

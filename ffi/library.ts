@@ -134,13 +134,24 @@ const RTLD_LAZY = 1;
  */
 const VARIABLES = { ONEDNN_PRIMITIVE_CACHE_CAPACITY: "128" };
 
+/**
+ * How libtorch keeps the memory of CUDA devices: in segments that grow, because batches
+ * of ever new lengths break up those of fixed sizes.
+ */
+const ALLOCATOR = { PYTORCH_ALLOC_CONF: "expandable_segments:True" };
+/** The older name, which libtorch reads where the other is not set. */
+const OLD_ALLOCATOR = "PYTORCH_CUDA_ALLOC_CONF";
+
 function libcName(): string {
   return Deno.build.os === "darwin" ? "libSystem.dylib" : "libc.so.6";
 }
 
 function setVariables(): Libraries["libc"] {
   const libc = Deno.dlopen(libcName(), LIBC_SYMBOLS).symbols;
-  for (const [name, value] of Object.entries(VARIABLES)) {
+  const variables = libc.getenv(cString(OLD_ALLOCATOR)) === null
+    ? { ...VARIABLES, ...ALLOCATOR }
+    : VARIABLES;
+  for (const [name, value] of Object.entries(variables)) {
     // 0: what the user has set stays
     libc.setenv(cString(name), cString(value), 0);
   }

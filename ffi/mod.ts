@@ -22,11 +22,13 @@ export {
 export { MemoryMap } from "./memory_map.ts";
 export { OPERATORS } from "./operators.ts";
 export {
+  allowTf32,
   gradModeIsEnabled,
   seedGenerator,
   setAutocast,
   setGradMode,
   setThreads,
+  tf32IsAllowed,
   threads,
 } from "./runtime.ts";
 export { cacheFolder, type Place } from "./search.ts";

@@ -130,6 +130,7 @@ export const OPERATORS = {
   viewDtype: "aten::view.dtype(Tensor self, ScalarType dtype) -> Tensor",
   toDtype:
     "aten::to.dtype(Tensor self, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor",
+  pinMemory: "aten::pin_memory(Tensor self, Device? device=None) -> Tensor",
   toDevice:
     "aten::to.device(Tensor self, Device device, ScalarType dtype, bool non_blocking=False, bool copy=False, MemoryFormat? memory_format=None) -> Tensor",
 

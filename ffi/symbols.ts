@@ -153,6 +153,27 @@ export const TORCH_SYMBOLS = {
     parameters: ["pointer", "u64"], // this, uint64_t seed
     result: "void",
   },
+  // at::Context&; what other releases may lack is optional
+  _ZN2at13globalContextEv: {
+    parameters: [],
+    result: "pointer",
+    optional: true,
+  },
+  _ZN2at7Context18setAllowTF32CuBLASEb: {
+    parameters: ["pointer", "bool"], // this, bool
+    result: "void",
+    optional: true,
+  },
+  _ZN2at7Context17setAllowTF32CuDNNEb: {
+    parameters: ["pointer", "bool"], // this, bool
+    result: "void",
+    optional: true,
+  },
+  _ZNK2at7Context15allowTF32CuBLASEv: {
+    parameters: ["pointer"], // this
+    result: "bool",
+    optional: true,
+  },
   _ZN2at15set_num_threadsEi: { parameters: ["i32"], result: "void" },
   _ZN2at15get_num_threadsEv: { parameters: [], result: "i32" },
   _ZN2at8autocast20set_autocast_enabledEN3c1010DeviceTypeEb: {
@@ -193,6 +214,7 @@ export const CUDA_SYMBOLS = {
 /** The C library: memory for optional arguments, and files mapped into memory. */
 export const LIBC_SYMBOLS = {
   malloc: { parameters: ["usize"], result: "pointer" },
+  getenv: { parameters: ["buffer"], result: "pointer" }, // name
   setenv: { parameters: ["buffer", "buffer", "i32"], result: "i32" }, // name, value, overwrite
   memcpy: { parameters: ["pointer", "buffer", "usize"], result: "pointer" },
   open: { parameters: ["buffer", "i32"], result: "i32" }, // path, flags

@@ -13,11 +13,13 @@ import {
   type TrainArguments,
   type TrainingArguments,
 } from "../mod.ts";
+import { allowTf32 } from "../lib/tensor/mod.ts";
 import { warn } from "./report_error.ts";
 
 /**
  * The training settings for `device`: `fp16` needs a CUDA device and is turned off on
- * others, with a warning.
+ * others, with a warning; `tf32` changes how float32 products are computed on CUDA
+ * devices.
  *
  * @throws {InputError} for flags that were accepted because a CPU is exact and
  *   deterministic anyway, when the device is another one.
@@ -27,7 +29,8 @@ export function suitedTo(
   { training, onlyOnCpu }: Pick<TrainArguments, "training" | "onlyOnCpu">,
 ): TrainingArguments {
   if (device.type === "cuda") {
-    refuse(onlyOnCpu, deviceName(device));
+    refuse(onlyOnCpu.filter((name) => name in WHY), deviceName(device));
+    allowTf32(onlyOnCpu.includes("tf32"));
     return training;
   }
   if (!training.fp16) return training;
@@ -38,7 +41,6 @@ export function suitedTo(
 }
 
 const WHY: Readonly<Record<string, string>> = {
-  tf32: "float32 products are computed in full",
   full_determinism: "some of the device's sums have no fixed order",
 };
 

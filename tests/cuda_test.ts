@@ -18,11 +18,14 @@ import {
 import { attentionKernel, computes } from "../lib/nn/choose_kernel.ts";
 import { PeftModel } from "../lib/peft/mod.ts";
 import {
+  allowTf32,
+  aten,
   deviceName,
   deviceNamed,
   fromData,
   liveTensors,
   noGrad,
+  tensor,
   tensorScope,
   to,
   zeros,
@@ -203,3 +206,36 @@ for (const name of ["qwen3", "smollm3_window", "baichuan_13b"]) {
     },
   });
 }
+
+Deno.test({
+  name: "to() copies a batch's numbers to cuda:0 without waiting, and right",
+  ignore,
+  fn: () => {
+    using _scope = tensorScope();
+    const device = deviceNamed("cuda:0");
+    for (let round = 0; round < 50; round++) {
+      const values = Array.from({ length: 999 }, (_, at) => at * round);
+      const moved = to(tensor(values, { dtype: "int64" }), { device });
+      assert.deepEqual([...moved.toArray()].map(Number), values);
+      assert.equal(tensor(round, { device }).item(), round);
+    }
+  },
+});
+
+Deno.test({
+  name: "allowTf32() makes float32 products on cuda:0 coarser, and exact again",
+  ignore,
+  fn: () => {
+    using _scope = tensorScope();
+    const device = deviceNamed("cuda:0");
+    const x = to(tensor([Array(64).fill(1 + 2 ** -12)]), { device });
+    const product = (): number => aten.mm(x, aten.t(x)).item();
+    const exact = 64 * (1 + 2 ** -12) ** 2;
+    allowTf32(false);
+    assertClose([product()], [exact], { limit: 1e-6 });
+    allowTf32(true);
+    assertClose([product()], [exact], { limit: 1e-2 });
+    allowTf32(false);
+    assertClose([product()], [exact], { limit: 1e-6 });
+  },
+});

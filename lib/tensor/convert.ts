@@ -5,10 +5,10 @@
  * @module
  */
 
-import { deviceCode } from "../../ffi/mod.ts";
+import { type Device, deviceCode } from "../../ffi/mod.ts";
 import type { DType, TensorData } from "../formats/dtype.ts";
 import { aten } from "./aten.ts";
-import { CPU, empty, type Tensor, type TensorOptions } from "./tensor.ts";
+import { CPU, empty, full, type Tensor, type TensorOptions } from "./tensor.ts";
 
 /** Numbers, nested as deep as the tensor has dimensions. */
 export type Nested = number | readonly Nested[];
@@ -50,6 +50,10 @@ export function tensor(values: Nested, options: TensorOptions = {}): Tensor {
     using wide = tensor(values);
     return to(wide, { dtype, device });
   }
+  if (shape.length === 0 && device.type !== "cpu") {
+    // filled there, because a copy would wait for the device
+    return full([], { value: flat[0]!, dtype, device });
+  }
   const made = empty(shape, { dtype });
   const bytes = made.unsafeBytes();
   const target = new ARRAYS[dtype as keyof typeof ARRAYS](
@@ -87,7 +91,21 @@ export function to(source: Tensor, options: TensorOptions): Tensor {
   const here = source.device;
   return device.type === here.type && device.index === here.index
     ? aten.toDtype(source, dtype)
+    : here.type === "cpu" && source.size <= QUEUED
+    ? queuedCopy(source, device, dtype)
     : aten.toDevice(source, deviceCode(device), dtype);
+}
+
+/** Copies of at most so many elements are queued: ids, positions and starts of a batch. */
+const QUEUED = 2 ** 18;
+
+/**
+ * A copy on another device that is not waited for. libtorch keeps the pinned memory
+ * until it is made.
+ */
+function queuedCopy(source: Tensor, device: Device, dtype: DType): Tensor {
+  using pinned = aten.pinMemory(source);
+  return aten.toDevice(pinned, deviceCode(device), dtype, true);
 }
 
 /**

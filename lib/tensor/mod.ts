@@ -6,6 +6,7 @@
  */
 
 export {
+  allowTf32,
   type Device,
   ensureLibtorch,
   type FetchOptions,
@@ -14,6 +15,7 @@ export {
   loadLibtorch,
   type Place,
   setThreads,
+  tf32IsAllowed,
   threads,
   TorchError,
 } from "../../ffi/mod.ts";

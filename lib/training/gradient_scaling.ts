@@ -8,10 +8,10 @@
 
 import { aten, type Tensor, tensor, tensorScope } from "../tensor/mod.ts";
 
-/** `‖gradients‖₂` of a flat tensor. */
-export function gradientNorm(gradients: Tensor): number {
-  using _scope = tensorScope();
-  return aten.sqrt(aten.sum(aten.mul(gradients, gradients))).item();
+/** `‖gradients‖₂` of a flat tensor, as a scalar tensor. */
+export function gradientNorm(gradients: Tensor): Tensor {
+  using scope = tensorScope();
+  return scope.keep(aten.sqrt(aten.sum(aten.mul(gradients, gradients))));
 }
 
 /**

@@ -72,12 +72,35 @@ export function accumulateGradients(
   options: GradientOptions,
 ): number {
   using _scope = tensorScope();
+  const losses = queueGradients(model, batch, options);
+  return readNumbers(losses).reduce((sum, each) => sum + each, 0);
+}
+
+/** The values of scalar tensors, read all at once: reading waits for a device. */
+export function readNumbers(scalars: readonly Tensor[]): number[] {
+  if (scalars.length === 0) return [];
+  using _scope = tensorScope();
+  const flat = scalars.map((each) => aten.view(each, [1]));
+  return [...aten.cat(flat).toArray()];
+}
+
+/**
+ * As {@linkcode accumulateGradients}, but gives the parts of the loss as scalar
+ * tensors that nothing has read, so that a device's work is queued without waiting.
+ */
+export function queueGradients(
+  model: CausalLm,
+  batch: Batch,
+  options: GradientOptions,
+): readonly Tensor[] {
+  using scope = tensorScope();
   using _cast = options.autocast === null
     ? null
     : autocast(model.device, options.autocast);
   const pass = preparePass(model, { batch, options });
-  if (pass === null) return 0;
-  return options.checkpointing ? recomputed(pass) : recorded(pass);
+  if (pass === null) return [];
+  const losses = options.checkpointing ? recomputed(pass) : recorded(pass);
+  return losses.map((each) => scope.keep(each));
 }
 
 /** The forward pass of one micro-batch. */
@@ -118,23 +141,23 @@ function preparePass(
 }
 
 /**
- * The loss, computed from the last hidden states, and their gradient, or `null` where
+ * The parts of the loss, computed from the last hidden states, and their gradient, or `null` where
  * nothing below the head is trained. Logits are the largest tensors of all, so they are
  * made for a part of the trained tokens at a time, and their gradients with them.
  */
 function lossAndGradient(
   { model, targets, factor, options }: Pass,
   hidden: Tensor,
-): { loss: number; gradient: Tensor | null } {
+): { losses: Tensor[]; gradient: Tensor | null } {
   using scope = tensorScope();
   const { rows, labels } = targets;
   // A leaf: each part adds its gradient to those of the trained rows.
   const trained = aten.detach(aten.indexSelect(hidden, 0, rows))
     .requireGrad(hidden.isRecorded);
   const size = logitRows(model.config.vocabSize, options.maxLogits);
-  let loss = 0;
+  const losses: Tensor[] = [];
   for (let start = 0; start < labels.size; start += size) {
-    using _part = tensorScope();
+    using part = tensorScope();
     using tape = new GradientTape();
     const end = Math.min(start + size, labels.size);
     const logits = model.head(aten.slice(trained, 0, start, end));
@@ -145,13 +168,15 @@ function lossAndGradient(
       smoothing: options.labelSmoothing,
     });
     if (sum.isRecorded) tape.backward(sum);
-    loss += sum.item();
+    losses.push(scope.keep(part.keep(aten.detach(sum))));
   }
   const gradient = trained.grad;
-  if (!hidden.isRecorded || gradient === null) return { loss, gradient: null };
+  if (!hidden.isRecorded || gradient === null) {
+    return { losses, gradient: null };
+  }
   const whole = aten.detach(hidden).requireGrad();
   aten.backward(aten.indexSelect(whole, 0, rows), [], gradient);
-  return { loss, gradient: scope.keep(whole.grad!) };
+  return { losses, gradient: scope.keep(whole.grad!) };
 }
 
 /** Runs layer `index`; dropout draws the same masks every time. */
@@ -192,20 +217,20 @@ function trained(module: Module): Tensor[] {
 }
 
 /** Autograd keeps the activations that it needs. */
-function recorded(pass: Pass): number {
+function recorded(pass: Pass): Tensor[] {
   const { model } = pass;
   using tape = new GradientTape();
   let hidden = embedded(pass);
   for (let index = 0; index < model.decoderLayers.length; index++) {
     hidden = runLayer(pass, index, hidden);
   }
-  const { loss, gradient } = lossAndGradient(pass, hidden);
+  const { losses, gradient } = lossAndGradient(pass, hidden);
   if (gradient !== null) tape.backward(hidden, gradient);
-  return loss;
+  return losses;
 }
 
 /** Only the inputs of layers are kept; each layer is run again with recording on. */
-function recomputed(pass: Pass): number {
+function recomputed(pass: Pass): Tensor[] {
   const { model } = pass;
   const inputs = layerInputs(pass);
   const last = aten.detach(inputs.pop()!).requireGrad();
@@ -223,7 +248,7 @@ function recomputed(pass: Pass): number {
     const parameters = trained(model.inputEmbeddings());
     aten.backward(embedded(pass), parameters, gradient);
   }
-  return made.loss;
+  return made.losses;
 }
 
 /** The first layer with trainable parameters; no gradients are needed below it. */

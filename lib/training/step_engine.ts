@@ -9,9 +9,9 @@ import type { CausalLm } from "../architectures/mod.ts";
 import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
-import type { Device } from "../tensor/mod.ts";
+import { type Device, tensorScope } from "../tensor/mod.ts";
 import { FlatParameters } from "./flat_parameters.ts";
-import { accumulateGradients } from "./gradients.ts";
+import { queueGradients, readNumbers } from "./gradients.ts";
 import {
   gradientNorm,
   LossScaler,
@@ -119,19 +119,28 @@ export class StepEngine implements Disposable {
     this.optimizer.train?.(true);
     this.parameters.zeroGradients();
     const scale = this.#scaler?.scale ?? 1;
-    let loss = 0;
-    for (const [index, batch] of batches.entries()) {
-      const scaled = accumulateGradients(this.#model, batch, {
+    using _scope = tensorScope();
+    const queued = batches.map((batch, index) =>
+      queueGradients(this.#model, batch, {
         factor: scale * shareOf(batch, { batches, loss: input.loss }),
         checkpointing: this.#args.gradient_checkpointing,
         autocast: this.autocast,
         labelSmoothing: this.#args.label_smoothing_factor,
         neftuneNoiseAlpha: this.#args.neftune_noise_alpha,
         seed: [...input.seed, index],
-      });
-      loss += scaled / scale;
+      })
+    );
+    const norm = gradientNorm(this.parameters.gradients);
+    // the only wait for a device in a step
+    const [scaledNorm = 0, ...numbers] = readNumbers([norm, ...queued.flat()]);
+    let loss = 0;
+    for (const { length } of queued) {
+      const scaled = numbers.splice(0, length);
+      loss += scaled.reduce((sum, each) => sum + each, 0) / scale;
     }
-    return { loss, ...this.#update(loss, { scale, input }) };
+    const gradNorm = scaledNorm / scale;
+    const update = this.#update({ loss, gradNorm }, { scale, input });
+    return { loss, gradNorm, ...update };
   }
 
   /**
@@ -141,25 +150,23 @@ export class StepEngine implements Disposable {
    * or the scale is below 1.
    */
   #update(
-    loss: number,
+    { loss, gradNorm }: Pick<StepResult, "loss" | "gradNorm">,
     { scale, input }: { scale: number; input: StepInput },
-  ): Omit<StepResult, "loss"> {
-    const { gradients } = this.parameters;
-    const gradNorm = gradientNorm(gradients) / scale;
+  ): Pick<StepResult, "skipped" | "failed"> {
     this.#scaler?.update(Number.isFinite(gradNorm));
     const skipped = !Number.isFinite(gradNorm) || !Number.isFinite(loss);
     if (skipped) {
       const isScaling = this.#scaler !== null && scale >= 1 &&
         Number.isFinite(loss);
-      return { gradNorm, skipped, failed: !isScaling };
+      return { skipped, failed: !isScaling };
     }
-    scaleGradients(gradients, {
+    scaleGradients(this.parameters.gradients, {
       norm: gradNorm,
       maxNorm: this.#args.max_grad_norm,
       factor: 1 / scale,
     });
     this.optimizer.step(input.learningRate);
-    return { gradNorm, skipped, failed: false };
+    return { skipped, failed: false };
   }
 
   /** Frees gradients and moments; the model keeps its weights. */

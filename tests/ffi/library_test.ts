@@ -235,3 +235,25 @@ Deno.test("loadLibtorch() whose library does not load leaves that to the opening
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("libtorch's memory of CUDA devices grows in segments, unless the user says how", async () => {
+  const ffi = new URL("../../ffi/mod.ts", import.meta.url).href;
+  const code = `
+    import { libraries } from "${ffi}";
+    const { libc } = libraries();
+    const name = new TextEncoder().encode("PYTORCH_ALLOC_CONF\\0");
+    const value = libc.getenv(name);
+    console.log(value && Deno.UnsafePointerView.getCString(value));`;
+  const setting = async (env: Record<string, string>): Promise<string> => {
+    const { text } = await runDeno(code, {
+      flags: ["-A"],
+      env: { ...environmentWithLibtorch(), ...env },
+    });
+    return text.trim();
+  };
+  assert.equal(await setting({}), "expandable_segments:True");
+  const own = "max_split_size_mb:64";
+  assert.equal(await setting({ PYTORCH_ALLOC_CONF: own }), own);
+  // a value under the new name would hide that of the old one
+  assert.equal(await setting({ PYTORCH_CUDA_ALLOC_CONF: own }), "null");
+});

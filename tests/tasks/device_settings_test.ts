@@ -10,21 +10,32 @@ import {
   saveModel,
 } from "../../lib/architectures/mod.ts";
 import { parseTrainArguments } from "../../lib/arguments/train_arguments.ts";
+import { allowTf32, tf32IsAllowed } from "../../lib/tensor/mod.ts";
 import { suitedTo } from "../../tasks/device_settings.ts";
 import { errorOf } from "../formats/temporary.ts";
 
 const CPU = { type: "cpu", index: 0 } as const;
 const CUDA = { type: "cuda", index: 1 } as const;
 
-Deno.test("suitedTo() takes tf32 and full_determinism on a CPU and refuses them on a CUDA device", () => {
+Deno.test("suitedTo() lets a CUDA device use TF32 where --tf32 asks for it, and only then", () => {
+  for (const [asked, allowed] of [["true", true], ["false", false]] as const) {
+    const parsed = parseTrainArguments(["--tf32", asked]);
+    assert(!("help" in parsed));
+    allowTf32(!allowed);
+    suitedTo(CPU, parsed);
+    assert.equal(tf32IsAllowed(), !allowed);
+    suitedTo(CUDA, parsed);
+    assert.equal(tf32IsAllowed(), allowed);
+  }
+});
+
+Deno.test("suitedTo() takes tf32 and full_determinism on a CPU and refuses the latter on a CUDA device", () => {
   const parsed = parseTrainArguments(["--tf32", "true", "--full_determinism"]);
   assert(!("help" in parsed));
   assert.equal(suitedTo(CPU, parsed), parsed.training);
   assert.equal(
     errorOf(() => suitedTo(CUDA, parsed)),
-    "Cannot use --tf32 on cuda:1: not supported yet, float32 products are " +
-      "computed in full\nCannot use --full_determinism on cuda:1: not " +
-      "supported yet, some of the device's sums have no fixed order",
+    "Cannot use --full_determinism on cuda:1: not supported yet, some of the device's sums have no fixed order",
   );
 });
 

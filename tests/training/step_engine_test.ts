@@ -15,7 +15,7 @@ import { getPeftModel, PeftModel } from "../../lib/peft/mod.ts";
 import { scheduleFactor } from "../../lib/training/schedules.ts";
 import { StepEngine, type StepResult } from "../../lib/training/step_engine.ts";
 import { trainableModel } from "../../lib/training/trainable_model.ts";
-import { liveTensors } from "../../lib/tensor/mod.ts";
+import { liveTensors, Tensor } from "../../lib/tensor/mod.ts";
 import { assertClose } from "../closeness.ts";
 import {
   GOLDEN,
@@ -294,5 +294,45 @@ for (const max_grad_norm of [0, 0.25]) {
         Math.abs(loss - plain.results[0]!.loss) < 1e-6
       ),
     );
+  });
+}
+
+/** How often `run` reads the numbers of a tensor, which on a device waits for all that is queued. */
+function readsOf(run: () => void): number {
+  const { toArray } = Tensor.prototype;
+  let reads = 0;
+  Tensor.prototype.toArray = function (
+    this: Tensor,
+  ): Float64Array<ArrayBuffer> {
+    reads++;
+    return toArray.call(this);
+  };
+  try {
+    run();
+  } finally {
+    Tensor.prototype.toArray = toArray;
+  }
+  return reads;
+}
+
+for (const gradient_checkpointing of [false, true]) {
+  Deno.test(`StepEngine.step() reads numbers once a step, after all micro-batches, checkpointing ${gradient_checkpointing}`, () => {
+    using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+    using model = getPeftModel(base, { target_modules: "all-linear" });
+    using engine = new StepEngine(
+      trainableModel(model),
+      tinyArguments({ gradient_checkpointing }),
+    );
+    const batches = [2, 3, 1].map((count) =>
+      dataCollator(tinyRows(count), PAD)
+    );
+    const reads = readsOf(() =>
+      void engine.step(batches, {
+        learningRate: 1e-3,
+        loss: "tokens",
+        seed: [1],
+      })
+    );
+    assert.equal(reads, 1);
   });
 }
