@@ -14,6 +14,7 @@ import { libraries } from "./library.ts";
 
 const PROT_READ = 1;
 const MAP_PRIVATE = 2;
+const MADV_DONTNEED = 4;
 const MAP_FAILED = 0xffffffffffffffffn;
 
 /** A file mapped into memory for reading; unmapped when disposed. */
@@ -71,6 +72,12 @@ export class MemoryMap implements Disposable {
    */
   assertUnchanged(): void {
     if (!isSame(this.#opened, this.#file.statSync())) throw changed(this.#path);
+  }
+
+  /** Takes the pages that were read out of memory; they are read again when they are used. */
+  release(): void {
+    const { libc } = libraries();
+    libc.madvise(this.#base, BigInt(this.#opened.size), MADV_DONTNEED);
   }
 
   /** Unmaps the file; tensors over it must have been freed. */

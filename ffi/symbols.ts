@@ -224,6 +224,7 @@ export const LIBC_SYMBOLS = {
     result: "pointer", // addr, length, prot, flags, fd, offset
   },
   munmap: { parameters: ["pointer", "usize"], result: "i32" },
+  madvise: { parameters: ["pointer", "usize", "i32"], result: "i32" }, // addr, length, advice
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The C library's loader, called on another thread. */

@@ -53,4 +53,5 @@ export {
   readLayerTypes,
 } from "./decoder_config.ts";
 export { type LlamaConfig, llamaConfig, LlamaForCausalLm } from "./llama.ts";
-export { saveModel, type SaveModelOptions } from "./save_model.ts";
+export { saveModel, type SaveModelOptions, writeConfig } from "./save_model.ts";
+export { wideLogits } from "./wide_logits.ts";

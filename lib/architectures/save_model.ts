@@ -58,11 +58,25 @@ export function saveModel(
     ) => [path, stream.tensor(tensor, options.dtype)]),
     { metadata: { format: "pt" } },
   );
-  const untied = model.config.tieWordEmbeddings && tied === null;
+  writeConfig(model, folder, { dtype, isTied: tied !== null });
+}
+
+/**
+ * Writes `config.json` of `model` into `folder`, for weights of the type `dtype`; a
+ * head that is not `isTied` to the embedding any more is told.
+ */
+export function writeConfig(
+  model: CausalLm,
+  folder: string,
+  { dtype, isTied }: { readonly dtype: DType; readonly isTied: boolean },
+): void {
+  const { source, tieWordEmbeddings } = model.config;
   const config = {
-    ...model.config.source,
+    ...source,
     dtype,
-    ...(untied && { tie_word_embeddings: false }),
+    // the older spelling, which must not say another type
+    ...("torch_dtype" in source && { torch_dtype: dtype }),
+    ...(tieWordEmbeddings && !isTied && { tie_word_embeddings: false }),
   } as PythonJson;
   writePythonJson(`${folder}/config.json`, config, { trailingNewline: true });
 }

@@ -30,6 +30,12 @@ export type {
   LoraSetting,
   LoraTable,
 } from "./lora_settings.ts";
+export {
+  MERGE,
+  type MergeArguments,
+  type MergeReading,
+  parseMergeArguments,
+} from "./merge_arguments.ts";
 export type {
   Setting,
   SettingKinds,

@@ -172,14 +172,35 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
   }),
 ]);
 
+const ADAPTER_NAMES = all(
+  "adapter_name_or_path adapter_path lora lora_path peft_model " +
+    "peft_model_id lora_weights checkpoint checkpoint_dir ckpt",
+  { here: "adapter" },
+);
+
+/** The names that other tools give to the settings of `deno task merge`. */
+export const OTHER_MERGE_NAMES: OtherNames = Object.fromEntries([
+  ...MODEL_NAMES,
+  ...ADAPTER_NAMES,
+  ...all(
+    "output output_path save_path save_dir out_dir export_dir out " +
+      "save_directory output_name",
+    { here: "output_dir" },
+  ),
+  ...all("export_size shard_size", { here: "max_shard_size" }),
+  ...all("export_dtype precision outtype", { here: "torch_dtype" }),
+  ...all("device export_device", {
+    reason: "merging is done on the CPU, leave it out",
+  }),
+  ...all("trust_remote_code", {
+    reason: "code in a model folder is never run, leave it out",
+  }),
+]);
+
 /** The names that other tools give to the settings of `deno task chat`. */
 export const OTHER_CHAT_NAMES: OtherNames = Object.fromEntries([
   ...MODEL_NAMES,
-  ...all(
-    "adapter_name_or_path adapter_path lora lora_path peft_model " +
-      "peft_model_id lora_weights checkpoint checkpoint_dir ckpt",
-    { here: "adapter" },
-  ),
+  ...ADAPTER_NAMES,
   ...all("question query input message", { here: "prompt" }),
   ...all("system system_prompt", { here: "instruction" }),
   ...all("max_tokens max_length num_predict max_new_token n_predict", {

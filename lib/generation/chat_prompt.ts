@@ -167,8 +167,13 @@ function showsHistory(
   }
 }
 
-/** A `checkpoint-N` was trained with the template of its run. */
-function adapterTemplate(folder: string): string | null {
+/**
+ * The chat template that the adapter in `folder` was trained with, `null` where none is
+ * beside it. A `checkpoint-N` was trained with the template of its run.
+ *
+ * @throws {InputError} when it cannot be read.
+ */
+export function adapterTemplate(folder: string): string | null {
   const own = readTemplate(folder);
   const isCheckpoint = /(^|\/)checkpoint-\d+\/*$/.test(folder);
   return own ?? (isCheckpoint ? readTemplate(`${folder}/..`) : null);

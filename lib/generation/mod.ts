@@ -5,6 +5,7 @@
  */
 
 export {
+  adapterTemplate,
   CHAT_TEMPLATE_FILE,
   type ChatPrompt,
   chatPrompt,

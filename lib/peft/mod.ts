@@ -31,6 +31,11 @@ export {
   type PlacedLayer,
 } from "./inject.ts";
 export { weightMerges } from "./merge.ts";
+export {
+  MergedModel,
+  type MergedModelSource,
+  type MergedWeight,
+} from "./merged_model.ts";
 export { getPeftModel, type ParameterCount, PeftModel } from "./peft_model.ts";
 export { resolvedConfig } from "./resolved_config.ts";
 export { type TargetTree, targetTree } from "./target_tree.ts";

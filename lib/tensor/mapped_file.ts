@@ -49,6 +49,11 @@ export class MappedFile implements Disposable {
     this.#map.assertUnchanged();
   }
 
+  /** Takes the pages that were read out of memory; they are read again when they are used. */
+  release(): void {
+    this.#map.release();
+  }
+
   /** Unmaps the file. */
   [Symbol.dispose](): void {
     inUse.delete(this);
@@ -64,4 +69,12 @@ export class MappedFile implements Disposable {
  */
 export function assertMappedFilesUnchanged(): void {
   for (const file of inUse) file.assertUnchanged();
+}
+
+/**
+ * Takes the pages of all mapped files out of memory, after work that reads each of
+ * them once.
+ */
+export function releaseMappedPages(): void {
+  for (const file of inUse) file.release();
 }

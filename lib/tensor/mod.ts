@@ -33,7 +33,11 @@ export {
   tapeIsOpen,
   wantsGradient,
 } from "./gradient_tape.ts";
-export { assertMappedFilesUnchanged, MappedFile } from "./mapped_file.ts";
+export {
+  assertMappedFilesUnchanged,
+  MappedFile,
+  releaseMappedPages,
+} from "./mapped_file.ts";
 export { manualSeed, randomPermutation } from "./random.ts";
 export {
   currentScope,
