@@ -35,6 +35,7 @@ export {
   type MergeArguments,
   type MergeReading,
   parseMergeArguments,
+  type ParseMergeOptions,
 } from "./merge_arguments.ts";
 export type {
   Setting,
