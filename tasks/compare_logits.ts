@@ -87,7 +87,7 @@ const ROUNDINGS = 12;
 const SUMS = 1e-4;
 
 /** How far logits up to `scale` may be apart when weights were rounded to `dtype`. */
-export function roundingOf(dtype: DType, scale: number): number {
+function roundingOf(dtype: DType, scale: number): number {
   return scale * (ROUNDINGS * 2 ** -(BITS[dtype] ?? 24) + SUMS);
 }
 
