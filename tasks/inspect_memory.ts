@@ -12,7 +12,10 @@ import { ggufFileAt } from "../lib/formats/gguf.ts";
 import {
   type BatchSizes,
   batchSizes,
+  fewestRecomputed,
+  freeForStep,
   planTraining,
+  type StepMemory,
   stepMemory,
 } from "../lib/training/mod.ts";
 import type { CausalLm, Feature, TrainArguments } from "../mod.ts";
@@ -78,7 +81,10 @@ export function runMemory(
     base: base + (stored === base ? 0 : stored),
     adapter: states * counts.trainable * DTYPE_BYTES.float32,
   };
-  const [step, otherStep] = training.gradient_checkpointing
+  const others = LIBTORCH + parts.base + parts.adapter;
+  const [step, otherStep] = training.gradient_checkpointing === "auto"
+    ? [stepThatFits(tensors, tree, others), tensors.kept] as const
+    : training.gradient_checkpointing
     ? [tensors.recomputed, tensors.kept] as const
     : [tensors.kept, tensors.recomputed] as const;
   const peakWith = (bytes: number): number =>
@@ -93,6 +99,18 @@ export function runMemory(
     peak: peakWith(step),
     otherPeak: peakWith(otherStep),
   };
+}
+
+/** The step's memory where what does not fit is recomputed; `others` come before it. */
+function stepThatFits(
+  tensors: StepMemory,
+  tree: CausalLm,
+  others: number,
+): number {
+  const bytes = freeForStep(others);
+  if (bytes === null) return tensors.recomputed;
+  const all = tree.decoderLayers.length;
+  return tensors.peakWith(fewestRecomputed(tensors, all, bytes));
 }
 
 /** No more batches than this are drawn to find the largest. */

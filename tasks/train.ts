@@ -31,10 +31,12 @@ import { promptFormatNames } from "../lib/data/mod.ts";
 import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 import { describeTargets } from "../lib/peft/mod.ts";
 import {
+  type ActivationPlan,
   type LoraPlus,
   optimizerNames,
   OutputLock,
   scheduleNames,
+  type TrainerCallback,
 } from "../lib/training/mod.ts";
 import { printable } from "../lib/input_error.ts";
 import { type CheckedAdapter, overriddenFlags } from "./adapter_checks.ts";
@@ -78,7 +80,7 @@ async function main(args: readonly string[]): Promise<void> {
   const before = question && await answer(base, { ...ask, question });
   using model = adapterFor(base, { parsed, adapter });
   showAdapter(model);
-  using trainer = new ModifiedTrainer({
+  using trainer: ModifiedTrainer = new ModifiedTrainer({
     model,
     tokenizer,
     args: training,
@@ -86,7 +88,10 @@ async function main(args: readonly string[]): Promise<void> {
     loss: finetune.loss,
     sharedPrefix: finetune.shared_prefix,
     ...loraPlusOf(finetune),
-    callbacks: [progressCallback({ bar: showsBar(training) })],
+    callbacks: [
+      progressCallback({ bar: showsBar(training) }),
+      activationCallback(() => trainer.activationPlan),
+    ],
     argsJson: trainingArgsJson({
       training: parsed.training,
       finetune: { ...finetune, prompt_format: dataset.promptFormat.name },
@@ -102,10 +107,7 @@ async function main(args: readonly string[]): Promise<void> {
   trainer.saveState();
   if (question !== null) {
     const after = await answer(base, { ...ask, question });
-    const answers = [`  before: ${before}`, `  after:  ${after}`];
-    for (const line of [`Question: ${question}`, ...answers]) {
-      console.log(printable(line));
-    }
+    printAnswers({ question, before, after });
   }
   printTrained(output, training.output_dir);
 }
@@ -130,6 +132,43 @@ function printLoaded(base: CausalLm): void {
     `Loaded ${base.config.path} on ${deviceName(base.device)}, weights in ` +
       [...types].join(" and "),
   ));
+}
+
+/** Says at the start how many layers are recomputed, where that was left open. */
+function activationCallback(
+  planOf: () => ActivationPlan | null,
+): TrainerCallback {
+  return {
+    onTrainBegin: () => {
+      const plan = planOf();
+      if (plan !== null) console.log(describeActivations(plan));
+    },
+  };
+}
+
+function describeActivations(
+  { bytes, layers, recomputed }: ActivationPlan,
+): string {
+  if (bytes === null) {
+    return `The free memory is unknown here: activations of all ${layers} layers are recomputed`;
+  }
+  const start = `A step may take ${(bytes / 1e9).toFixed(2)} GB: `;
+  return recomputed === 0
+    ? `${start}all activations are kept`
+    : `${start}activations of at most ${recomputed} of ${layers} layers are recomputed`;
+}
+
+function printAnswers(
+  { question, before, after }: {
+    readonly question: string;
+    readonly before: string | null;
+    readonly after: string;
+  },
+): void {
+  const answers = [`  before: ${before}`, `  after:  ${after}`];
+  for (const line of [`Question: ${question}`, ...answers]) {
+    console.log(printable(line));
+  }
 }
 
 function printTrained(output: TrainOutput, folder: string): void {

@@ -125,7 +125,7 @@ function metavarOf(setting: Setting): string {
     fields: "JSON",
     tokens: "N",
   } as const;
-  return metavars[setting.kind];
+  return [metavars[setting.kind], ...setting.otherValues ?? []].join("|");
 }
 
 function shownDefault(value: unknown): string {

@@ -60,6 +60,8 @@ export interface Setting {
   readonly isPath?: true | "or switch";
   /** The valid values of a `choice`. */
   readonly choices?: readonly (string | boolean)[];
+  /** What a `bool` may be besides true and false. */
+  readonly otherValues?: readonly string[];
   /** Other names of the setting, without dashes. */
   readonly aliases?: readonly string[];
   /**
@@ -94,6 +96,7 @@ export type SettingsTable = Readonly<Record<string, Setting>>;
 type BaseValue<S extends Setting> = S extends
   { readonly accepts: readonly (infer A)[] } ? A
   : S extends { readonly choices: readonly (infer C)[] } ? C
+  : S extends { readonly otherValues: readonly (infer O)[] } ? boolean | O
   : SettingKinds[S["kind"]];
 
 /** The type of one setting's value. */

@@ -46,7 +46,7 @@ export function readStrings(
     case "float":
       return readFloat(first);
     case "bool":
-      return readBool(first);
+      return readBool(first, setting.otherValues);
     case "choice":
       return readChoice(setting, first);
     case "list":
@@ -119,13 +119,15 @@ function readFraction(text: string): Reading {
     : invalid("float", text);
 }
 
-function readBool(text: string): Reading {
+function readBool(text: string, others: readonly string[] = []): Reading {
   const word = text.toLowerCase();
+  if (others.includes(word)) return { value: word };
   if (TRUE_WORDS.has(word)) return { value: true };
   if (FALSE_WORDS.has(word)) return { value: false };
   return {
     problem: `Truthy value expected: got ${text} but expected one of ` +
-      "yes/no, true/false, t/f, y/n, 1/0 (case insensitive).",
+      ["yes/no", "true/false", "t/f", "y/n", "1/0", ...others].join(", ") +
+      " (case insensitive).",
   };
 }
 
@@ -249,7 +251,8 @@ function fits(setting: Setting, value: unknown): boolean {
     case "float":
       return typeof value === "number";
     case "bool":
-      return typeof value === "boolean";
+      return typeof value === "boolean" ||
+        (setting.otherValues ?? []).some((other) => other === value);
     case "choice":
       return (setting.choices ?? []).some((choice) => choice === value);
     case "list":
@@ -295,7 +298,7 @@ function expectation(setting: Setting): string {
     str: "text in quotes",
     int: setting.fractions ? "a number" : "a whole number",
     float: "a number",
-    bool: "true or false",
+    bool: ["true", "false", ...setting.otherValues ?? []].join(" or "),
     choice: `one of ${
       (setting.choices ?? []).map((choice) => JSON.stringify(choice)).join(", ")
     }`,

@@ -115,7 +115,9 @@ export const TRAINING = {
   gradient_checkpointing: {
     kind: "bool",
     default: false,
-    help: "Recompute activations in the backward pass to save memory",
+    otherValues: ["auto"],
+    help:
+      "Recompute activations in the backward pass to save memory; auto: only those that do not fit",
   },
   logging_strategy: {
     kind: "choice",

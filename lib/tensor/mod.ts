@@ -10,6 +10,7 @@ export {
   type Device,
   ensureLibtorch,
   type FetchOptions,
+  freeMemory,
   type Libtorch,
   LibtorchNotFoundError,
   loadLibtorch,

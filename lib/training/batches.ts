@@ -73,6 +73,18 @@ export class TrainingBatches {
     };
   }
 
+  /** A micro-batch of the longest rows: no other has more tokens, unless they share more. */
+  longest(): Batch {
+    const { args, trainDataset, tokenizer } = this.#options;
+    const rows = trainDataset.toSorted((a, b) =>
+      b.input_ids.length - a.input_ids.length
+    );
+    return this.#collate(
+      rows.slice(0, args.per_device_train_batch_size),
+      tokenizer,
+    );
+  }
+
   #orderOf(epoch: number): readonly number[][] {
     if (this.#order?.epoch !== epoch) {
       const { args, trainDataset } = this.#options;

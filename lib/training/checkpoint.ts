@@ -51,6 +51,11 @@ export interface ResumeState extends LossSums {
   readonly modelState: RunState;
   /** The settings that determine the result of the run. */
   readonly settings: RunSettings;
+  /**
+   * Bytes that a step may take where the run recomputes what does not fit, or `null`
+   * where all is recomputed: bfloat16 gradients depend on what is recomputed.
+   */
+  readonly activationBytes?: number | null;
   /** CRC-32 of each file that is read again, by its name; made when they are written. */
   readonly crc32?: Readonly<Record<string, number>>;
 }
@@ -221,6 +226,8 @@ const RESUME_FIELDS: Readonly<Record<string, (value: unknown) => boolean>> = {
   optimizer: isNumbers,
   modelState: isNumbers,
   settings: isObject,
+  activationBytes: (value) =>
+    value === undefined || value === null || isNumber(value),
   crc32: (value) => value === undefined || isNumbers(value),
 };
 

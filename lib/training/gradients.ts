@@ -48,8 +48,11 @@ export function logitRows(
 export interface GradientOptions {
   /** The factor of the sum of the losses. */
   readonly factor: number;
-  /** Recompute activations instead of keeping them. */
-  readonly checkpointing: boolean;
+  /**
+   * Whether activations are recomputed instead of kept: those of all layers, or those
+   * of so many layers from the lowest on.
+   */
+  readonly checkpointing: boolean | number;
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
   /** How many logits are made at a time. Default {@linkcode logitRows}'s. */
@@ -99,7 +102,7 @@ export function queueGradients(
     : autocast(model.device, options.autocast);
   const pass = preparePass(model, { batch, options });
   if (pass === null) return [];
-  const losses = options.checkpointing ? recomputed(pass) : recorded(pass);
+  const losses = recomputedLayers(pass) > 0 ? recomputed(pass) : recorded(pass);
   return losses.map((each) => scope.keep(each));
 }
 
@@ -229,18 +232,29 @@ function recorded(pass: Pass): Tensor[] {
   return losses;
 }
 
-/** Only the inputs of layers are kept; each layer is run again with recording on. */
+/** How many of the lowest layers are computed again in the backward pass. */
+function recomputedLayers({ model, options: { checkpointing } }: Pass): number {
+  const all = model.decoderLayers.length;
+  return Math.min(
+    all,
+    typeof checkpointing === "number" ? checkpointing : checkpointing ? all : 0,
+  );
+}
+
+/**
+ * Only the inputs of the lowest layers are kept; each of them is run again with
+ * recording on, when what the others keep is freed already.
+ */
 function recomputed(pass: Pass): Tensor[] {
   const { model } = pass;
-  const inputs = layerInputs(pass);
-  const last = aten.detach(inputs.pop()!).requireGrad();
-  const made = lossAndGradient(pass, last);
-  let gradient = made.gradient!;
   const trainsEmbedding = trained(model.inputEmbeddings()).length > 0;
   const lowest = trainsEmbedding ? -1 : lowestTrained(model);
+  const inputs = layerInputs(pass);
+  const top = upperLayers(pass, inputs.pop()!, lowest < inputs.length);
+  let { gradient } = top;
   for (let index = inputs.length - 1; index >= Math.max(lowest, 0); index--) {
     using input = inputs.pop()!;
-    using above = gradient;
+    using above = gradient!;
     const wanted = index > lowest;
     gradient = layerGradient(pass, { index, input, gradient: above, wanted });
   }
@@ -248,7 +262,36 @@ function recomputed(pass: Pass): Tensor[] {
     const parameters = trained(model.inputEmbeddings());
     aten.backward(embedded(pass), parameters, gradient);
   }
-  return made.losses;
+  return top.losses;
+}
+
+/**
+ * The layers above those that are recomputed: the losses, and the gradient of `input`
+ * where it is `wanted`.
+ */
+function upperLayers(
+  pass: Pass,
+  input: Tensor,
+  wanted: boolean,
+): { losses: Tensor[]; gradient: Tensor | null } {
+  using scope = tensorScope();
+  using tape = new GradientTape();
+  const lowest = aten.detach(input).requireGrad(wanted);
+  let hidden = lowest;
+  for (
+    let index = recomputedLayers(pass);
+    index < pass.model.decoderLayers.length;
+    index++
+  ) {
+    hidden = runLayer(pass, index, hidden);
+  }
+  const { losses, gradient } = lossAndGradient(pass, hidden);
+  for (const each of losses) scope.keep(each);
+  if (gradient === null) return { losses, gradient };
+  if (hidden === lowest) return { losses, gradient: scope.keep(gradient) };
+  tape.backward(hidden, gradient);
+  const below = lowest.grad;
+  return { losses, gradient: below && scope.keep(below) };
 }
 
 /** The first layer with trainable parameters; no gradients are needed below it. */
@@ -258,11 +301,11 @@ function lowestTrained(model: CausalLm): number {
   return lowest < 0 ? layers.length : lowest;
 }
 
-/** The inputs of all layers, and the output of the last. */
+/** The inputs of the layers that are recomputed, and the output of the last of them. */
 function layerInputs(pass: Pass): Tensor[] {
   using _frozen = noGrad();
   const inputs = [embedded(pass)];
-  for (let index = 0; index < pass.model.decoderLayers.length; index++) {
+  for (let index = 0; index < recomputedLayers(pass); index++) {
     inputs.push(runLayer(pass, index, inputs[index]!));
   }
   return inputs;

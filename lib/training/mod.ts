@@ -4,6 +4,11 @@
  * @module
  */
 
+export {
+  type ActivationPlan,
+  fewestRecomputed,
+  freeForStep,
+} from "./activation_budget.ts";
 export { resolveCheckpoint } from "./find_checkpoint.ts";
 export {
   type FlatEntry,

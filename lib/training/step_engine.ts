@@ -59,6 +59,11 @@ export interface EngineOptions {
   readonly precision?: Precision;
   /** Other learning rates for `B`. Default: one rate for all. */
   readonly loraPlus?: LoraPlus;
+  /**
+   * How many layers of a batch are recomputed. Default: all or none, as the arguments
+   * ask for; all where they leave it open.
+   */
+  readonly recomputedLayers?: (batch: Batch) => number;
 }
 
 /** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
@@ -78,6 +83,7 @@ export class StepEngine implements Disposable {
   readonly optimizer: Optimizer;
   readonly #model: CausalLm;
   readonly #args: TrainingArguments;
+  readonly #recomputedLayers: EngineOptions["recomputedLayers"];
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
   #scaler: LossScaler | null = null;
@@ -93,6 +99,7 @@ export class StepEngine implements Disposable {
     const definition = optimizerNamed(args.optim);
     this.#model = model;
     this.#args = args;
+    this.#recomputedLayers = options.recomputedLayers;
     this.parameters = new FlatParameters(
       trainable.parameters,
       model.device,
@@ -123,7 +130,8 @@ export class StepEngine implements Disposable {
     const queued = batches.map((batch, index) =>
       queueGradients(this.#model, batch, {
         factor: scale * shareOf(batch, { batches, loss: input.loss }),
-        checkpointing: this.#args.gradient_checkpointing,
+        checkpointing: this.#recomputedLayers?.(batch) ??
+          this.#args.gradient_checkpointing !== false,
         autocast: this.autocast,
         labelSmoothing: this.#args.label_smoothing_factor,
         neftuneNoiseAlpha: this.#args.neftune_noise_alpha,

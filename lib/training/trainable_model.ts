@@ -24,6 +24,8 @@ export interface TrainableModel {
   readonly model: CausalLm;
   /** The trainable parameters, with their paths in the tree. */
   readonly parameters: readonly NamedParameter[];
+  /** Paths of the layers that an adapter targets. */
+  readonly targeted: readonly string[];
   /** The settings of the adapter that determine the result of the run. */
   readonly settings: RunSettings;
   /** Writes the trained weights in the format of peft or transformers. */
@@ -52,6 +54,7 @@ function trainableAdapter(peft: PeftModel): TrainableModel {
   return {
     model: peft.base,
     parameters,
+    targeted: peft.report.targeted,
     settings: adapterSettings(peft),
     save: (folder) => peft.savePretrained(folder),
     read: (folder) => {
@@ -109,6 +112,7 @@ function wholeModel(model: CausalLm): TrainableModel {
   return {
     model,
     parameters: [...model.namedParameters()],
+    targeted: [],
     settings: {},
     save: (folder) => saveModel(model, folder),
     read: (folder) => readSafetensors(`${folder}/model.safetensors`),

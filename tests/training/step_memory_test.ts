@@ -44,7 +44,7 @@ const FORM: StepForm = {
   autocast: false,
 };
 /** Memory of the heap for a byte of tensors. */
-const HEAP = 1.9;
+const HEAP = 1.6;
 
 /** Numbers that a layer keeps for each token. */
 function layerNumbers(
@@ -220,4 +220,17 @@ Deno.test("batchSizes() counts padding of rectangles, and shared tokens once", (
     trained: 2,
     length: null,
   });
+});
+
+Deno.test("stepMemory() counts the holes of no more than eight layers with checkpointing", () => {
+  const recomputed = (layers: number): number => {
+    const tree = treeOf("llama", "LlamaForCausalLM", {
+      num_hidden_layers: layers,
+    });
+    const memory = stepMemory(tree, BATCH, FORM);
+    return memory.recomputed - layers * memory.hidden;
+  };
+  const holes = ALWAYS * 100 * 4;
+  assert.equal(Math.round(recomputed(8) - recomputed(7)), holes);
+  assert.equal(Math.round(recomputed(30) - recomputed(8)), 0);
 });

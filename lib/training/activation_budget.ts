@@ -1,0 +1,103 @@
+/**
+ * `--gradient_checkpointing auto`: how many layers of a batch are recomputed, from an
+ * estimate of the step's memory and the memory that is free when a run begins.
+ *
+ * @module
+ */
+
+import { AutoModelForCausalLM, type CausalLm } from "../architectures/mod.ts";
+import type { Batch } from "../data/batch.ts";
+import { type DType, DTYPE_BYTES } from "../formats/dtype.ts";
+import { freeMemory } from "../tensor/mod.ts";
+import {
+  batchSizes,
+  type StepForm,
+  type StepMemory,
+  stepMemory,
+} from "./step_memory.ts";
+import type { TrainableModel } from "./trainable_model.ts";
+
+/** Share of the free memory that a step may take: estimates are up to 15 % too low. */
+const SHARE = 0.8;
+
+/** What a step may take, and what follows from it for the longest rows. */
+export interface ActivationPlan {
+  /** Bytes that a step may take, or `null` where the free memory is unknown. */
+  readonly bytes: number | null;
+  /** The model's layers. */
+  readonly layers: number;
+  /** How many of them are recomputed in a batch of the longest rows. */
+  readonly recomputed: number;
+}
+
+/** What a step may take, and how many layers are recomputed so that it takes no more. */
+export class ActivationBudget {
+  /** The model without weights and adapter, for its sizes. */
+  readonly #tree: CausalLm;
+  readonly #form: StepForm;
+
+  /**
+   * The budget of `bytes` for steps of `trainable`; with `null`, where the free memory
+   * is unknown, all layers are recomputed.
+   */
+  constructor(
+    trainable: TrainableModel,
+    readonly bytes: number | null,
+    autocast: DType | null,
+  ) {
+    const { model, targeted } = trainable;
+    this.#tree = AutoModelForCausalLM.fromConfig(model.config);
+    this.#form = {
+      targeted,
+      // masks are small: counted even where an adapter has no dropout
+      dropout: true,
+      held: model.inputEmbeddings().namedParameters().next().value!.tensor
+        .dtype,
+      autocast: autocast !== null,
+    };
+  }
+
+  /** How many of the lowest layers of `batch` are recomputed: as few as fit. */
+  recomputedLayers(batch: Batch): number {
+    const all = this.#tree.decoderLayers.length;
+    if (this.bytes === null) return all;
+    const memory = stepMemory(this.#tree, batchSizes(batch), this.#form);
+    return fewestRecomputed(memory, all, this.bytes);
+  }
+}
+
+/** How many of `all` layers are recomputed so that a step takes no more than `bytes`. */
+export function fewestRecomputed(
+  { peakWith }: StepMemory,
+  all: number,
+  bytes: number,
+): number {
+  for (let count = 0; count < all; count++) {
+    if (peakWith(count) <= bytes) return count;
+  }
+  return all;
+}
+
+/** {@linkcode freeForStep} of a run that trains `model`; on a CPU only. */
+export function freeForActivations(model: CausalLm): number | null {
+  // weights are often mapped from files: the system counts them as free
+  return model.device.type === "cpu" ? freeForStep(weightBytes(model)) : null;
+}
+
+/**
+ * Bytes that a step may take on this machine now when the run needs `others` besides,
+ * or `null` where the free memory is unknown: on other systems than Linux.
+ */
+export function freeForStep(others: number): number | null {
+  const free = freeMemory();
+  return free === null ? null : Math.max(0, SHARE * (free - others));
+}
+
+function weightBytes(model: CausalLm): number {
+  const tensors = new Set(
+    Array.from(model.namedParameters(), ({ tensor }) => tensor),
+  );
+  let bytes = 0;
+  for (const { size, dtype } of tensors) bytes += size * DTYPE_BYTES[dtype];
+  return bytes;
+}
