@@ -36,16 +36,13 @@ export class ActivationBudget {
   readonly #tree: CausalLm;
   readonly #form: StepForm;
 
-  /**
-   * The budget of `bytes` for steps of `trainable`; with `null`, where the free memory
-   * is unknown, all layers are recomputed.
-   */
-  constructor(
-    trainable: TrainableModel,
-    readonly bytes: number | null,
-    autocast: DType | null,
-  ) {
+  readonly #model: CausalLm;
+  #bytes: number | null | undefined;
+
+  /** The budget for steps of `trainable`, from the memory that is free at the first. */
+  constructor(trainable: TrainableModel, autocast: DType | null) {
     const { model, targeted } = trainable;
+    this.#model = model;
     this.#tree = AutoModelForCausalLM.fromConfig(model.config);
     this.#form = {
       targeted,
@@ -57,12 +54,37 @@ export class ActivationBudget {
     };
   }
 
+  /**
+   * Bytes that a step may take; with `null`, where the free memory is unknown, all
+   * layers are recomputed. A run that is resumed keeps to what it began with.
+   */
+  get bytes(): number | null {
+    if (this.#bytes === undefined) {
+      this.#bytes = freeForActivations(this.#model);
+    }
+    return this.#bytes;
+  }
+
+  set bytes(value: number | null) {
+    this.#bytes = value;
+  }
+
+  /** What follows for `batch`. */
+  planFor(batch: Batch): ActivationPlan {
+    return {
+      bytes: this.bytes,
+      layers: this.#tree.decoderLayers.length,
+      recomputed: this.recomputedLayers(batch),
+    };
+  }
+
   /** How many of the lowest layers of `batch` are recomputed: as few as fit. */
   recomputedLayers(batch: Batch): number {
     const all = this.#tree.decoderLayers.length;
-    if (this.bytes === null) return all;
+    const { bytes } = this;
+    if (bytes === null) return all;
     const memory = stepMemory(this.#tree, batchSizes(batch), this.#form);
-    return fewestRecomputed(memory, all, this.bytes);
+    return fewestRecomputed(memory, all, bytes);
   }
 }
 

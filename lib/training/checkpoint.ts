@@ -119,7 +119,12 @@ function fillCheckpoint(partial: string, content: CheckpointContent): void {
     const crc32 = checksums(partial, isRead);
     writePythonJson(
       `${partial}/${RESUME_STATE}`,
-      { ...resume, savedAt, crc32 } as unknown as PythonJson,
+      {
+        ...resume,
+        ...engine.activations && { activationBytes: engine.activations.bytes },
+        savedAt,
+        crc32,
+      } as unknown as PythonJson,
       { trailingNewline: true },
     );
   }
@@ -174,6 +179,10 @@ export function readCheckpoint(
   }
   Object.assign(optimizer.scalars, reading.resume.optimizer);
   engine.lossScaler = readScalerFile(folder);
+  const { activationBytes } = reading.resume;
+  if (engine.activations !== null && activationBytes !== undefined) {
+    engine.activations.bytes = activationBytes;
+  }
   return reading;
 }
 

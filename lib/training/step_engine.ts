@@ -9,6 +9,7 @@ import type { CausalLm } from "../architectures/mod.ts";
 import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch } from "../data/batch.ts";
 import type { DType } from "../formats/dtype.ts";
+import { ActivationBudget } from "./activation_budget.ts";
 import { type Device, tensorScope } from "../tensor/mod.ts";
 import { FlatParameters } from "./flat_parameters.ts";
 import { queueGradients, readNumbers } from "./gradients.ts";
@@ -59,11 +60,6 @@ export interface EngineOptions {
   readonly precision?: Precision;
   /** Other learning rates for `B`. Default: one rate for all. */
   readonly loraPlus?: LoraPlus;
-  /**
-   * How many layers of a batch are recomputed. Default: all or none, as the arguments
-   * ask for; all where they leave it open.
-   */
-  readonly recomputedLayers?: (batch: Batch) => number;
 }
 
 /** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
@@ -83,7 +79,8 @@ export class StepEngine implements Disposable {
   readonly optimizer: Optimizer;
   readonly #model: CausalLm;
   readonly #args: TrainingArguments;
-  readonly #recomputedLayers: EngineOptions["recomputedLayers"];
+  /** Which layers are recomputed where the arguments leave it open, else `null`. */
+  readonly activations: ActivationBudget | null;
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
   #scaler: LossScaler | null = null;
@@ -99,7 +96,6 @@ export class StepEngine implements Disposable {
     const definition = optimizerNamed(args.optim);
     this.#model = model;
     this.#args = args;
-    this.#recomputedLayers = options.recomputedLayers;
     this.parameters = new FlatParameters(
       trainable.parameters,
       model.device,
@@ -107,6 +103,9 @@ export class StepEngine implements Disposable {
     );
     this.optimizer = definition.create(this.parameters, args);
     this.autocast = precision.autocast;
+    this.activations = args.gradient_checkpointing === "auto"
+      ? new ActivationBudget(trainable, this.autocast)
+      : null;
     if (precision.lossScaling) this.#scaler = new LossScaler();
   }
 
@@ -130,7 +129,7 @@ export class StepEngine implements Disposable {
     const queued = batches.map((batch, index) =>
       queueGradients(this.#model, batch, {
         factor: scale * shareOf(batch, { batches, loss: input.loss }),
-        checkpointing: this.#recomputedLayers?.(batch) ??
+        checkpointing: this.activations?.recomputedLayers(batch) ??
           this.#args.gradient_checkpointing !== false,
         autocast: this.autocast,
         labelSmoothing: this.#args.label_smoothing_factor,

@@ -6,11 +6,7 @@
  * @module
  */
 
-import {
-  ActivationBudget,
-  type ActivationPlan,
-  freeForActivations,
-} from "./activation_budget.ts";
+import type { ActivationPlan } from "./activation_budget.ts";
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
@@ -97,7 +93,6 @@ export class Trainer implements Disposable {
   #log = new LossLog();
   #lastCheckpoint: string | null = null;
   #settings: RunSettings | null = null;
-  #budget: ActivationBudget | null = null;
 
   /**
    * Moves the trained parameters into flat tensors, which belong to the trainer
@@ -114,18 +109,10 @@ export class Trainer implements Disposable {
     this.#trainable = trainableModel(options.model);
     const { model } = this.#trainable;
     this.#batches = new TrainingBatches(options, { plan: this.plan, model });
-    const isAuto = options.args.gradient_checkpointing === "auto";
     this.#engine = new StepEngine(this.#trainable, {
       ...options.args,
       warmup_steps: this.plan.warmupSteps,
-    }, {
-      ...options.loraPlus && { loraPlus: options.loraPlus },
-      ...isAuto &&
-        {
-          recomputedLayers: (batch) =>
-            this.#budgetFor().recomputedLayers(batch),
-        },
-    });
+    }, { ...options.loraPlus && { loraPlus: options.loraPlus } });
   }
 
   /**
@@ -230,19 +217,9 @@ export class Trainer implements Disposable {
     });
   }
 
-  /**
-   * What a step may take with `gradient_checkpointing` "auto", and how many layers of
-   * the longest rows are recomputed for that; `null` without "auto".
-   */
+  /** What `gradient_checkpointing` "auto" recomputes in the longest rows, else `null`. */
   get activationPlan(): ActivationPlan | null {
-    const { args } = this.#options;
-    if (args.gradient_checkpointing !== "auto") return null;
-    const budget = this.#budgetFor();
-    return {
-      bytes: budget.bytes,
-      layers: this.#trainable.model.decoderLayers.length,
-      recomputed: budget.recomputedLayers(this.#batches.longest()),
-    };
+    return this.#engine.activations?.planFor(this.#batches.longest()) ?? null;
   }
 
   /** Frees the optimizer's state; the model keeps its trained weights. */
@@ -283,25 +260,12 @@ export class Trainer implements Disposable {
     Object.assign(this.state, state);
     this.#log = new LossLog(resume);
     this.#trainable.model.restoreRunState(resume.modelState);
-    if (resume.activationBytes !== undefined) {
-      this.#budget = this.#budgetOf(resume.activationBytes);
-    }
     this.#noteCheckpoint(folder);
   }
 
   /** Remembers a checkpoint for errors; one without a single update is no better than a new run. */
   #noteCheckpoint(folder: string): void {
     if (this.#engine.optimizer.scalars.step > 0) this.#lastCheckpoint = folder;
-  }
-
-  /** What a step may take; a run that is resumed keeps to what it began with. */
-  #budgetFor(): ActivationBudget {
-    const { model } = this.#trainable;
-    return this.#budget ??= this.#budgetOf(freeForActivations(model));
-  }
-
-  #budgetOf(bytes: number | null): ActivationBudget {
-    return new ActivationBudget(this.#trainable, bytes, this.#engine.autocast);
   }
 
   #runSettings(): RunSettings {
@@ -402,7 +366,6 @@ export class Trainer implements Disposable {
         optimizer: { ...optimizer.scalars },
         modelState: this.#trainable.model.runState(),
         settings: this.#runSettings(),
-        ...this.#budget && { activationBytes: this.#budget.bytes },
       },
       rates: {
         base: args.learning_rate,

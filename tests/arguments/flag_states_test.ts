@@ -279,3 +279,17 @@ Deno.test("other tools' flags are answered together with everything else that is
     ],
   );
 });
+
+Deno.test("--gradient_checkpointing is true, false or auto", () => {
+  const read = (...args: string[]): unknown =>
+    parse(...args).training.gradient_checkpointing;
+  assert.equal(read(), false);
+  assert.equal(read("--gradient_checkpointing"), true);
+  assert.equal(read("--gradient_checkpointing", "no"), false);
+  assert.equal(read("--gradient_checkpointing", "auto"), "auto");
+  assert.throws(
+    () => read("--gradient_checkpointing", "some"),
+    /got some but expected one of yes\/no, true\/false, t\/f, y\/n, 1\/0, auto/,
+  );
+  assert.throws(() => read("--bf16", "auto"), /got auto/);
+});
