@@ -101,7 +101,7 @@ export function fewestRecomputed(
 }
 
 /** {@linkcode freeForStep} of a run that trains `model`; on a CPU only. */
-export function freeForActivations(model: CausalLm): number | null {
+function freeForActivations(model: CausalLm): number | null {
   // weights are often mapped from files: the system counts them as free
   return model.device.type === "cpu" ? freeForStep(weightBytes(model)) : null;
 }
