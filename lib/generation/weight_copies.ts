@@ -43,8 +43,9 @@ export class WeightCopies implements Disposable {
 /**
  * Keeps the copies of weights that {@linkcode generate} makes in long answers for the
  * answers that follow, until what it returns is disposed. Meanwhile the model must not
- * be trained. Copies need as much memory as the weights of all linear layers; none are
- * made of more than 2 GiB, of half-precision weights, or on a CUDA device.
+ * be trained. Copies need as much memory as the linear layers that widen their input,
+ * such as a gate or a head; none are made of more than 2 GiB, of half-precision
+ * weights, or on a CUDA device.
  *
  * @example
  * ```ts

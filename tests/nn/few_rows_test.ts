@@ -75,6 +75,7 @@ Deno.test("Linear.speedUpFewRows() reads the copy for one row only, until it is 
 Deno.test("Linear.speedUpFewRows() refuses what it would not speed up, and a second user", () => {
   using _scope = tensorScope();
   assert.equal(layerOf([8, 24]).speedUpFewRows(), null);
+  assert.equal(layerOf([15, 8]).speedUpFewRows(), null);
   const half = layerOf([24, 8]);
   half.setParameter("weight", to(half.weight, { dtype: "bfloat16" }));
   assert.equal(half.speedUpFewRows(), null);
