@@ -33,6 +33,8 @@ export interface LoraSetting extends Setting {
   readonly inFiles?: "object";
   /** Whether `null` in a file stands for the default. */
   readonly nullIsDefault?: true;
+  /** Values of a `choice` that only files may give: those of adapters peft has started. */
+  readonly storedChoices?: readonly string[];
   /** Whether its names are regular expressions even in a list. */
   readonly holdsPatterns?: true;
   /** Whether the value changes no result, so that any value is accepted. */
@@ -66,12 +68,16 @@ const idle = { noEffect: true, isFree: true, help: "Without effect" } as const;
 const noFlag = { flag: null, isFree: true, help: "Written by peft" } as const;
 
 const START = {
-  reason:
-    "adapters are initialised as --init_lora_weights true, false or gaussian",
+  reason: "it needs rows or 4-bit weights before the run starts",
+  isFree: true,
+  inFiles: "object",
 } as const;
 const WHOLE = {
   reason: "a LoRA adapter works the same way on every token and layer",
 } as const;
+
+/** Values of `init_lora_weights` with which peft starts, and LoRA is plain when it is stored. */
+export const STORED_STARTS = ["eva", "mica"] as const;
 
 /** All fields of peft 0.21. */
 export const LORA_SETTINGS = {
@@ -172,14 +178,28 @@ export const LORA_SETTINGS = {
     help: "Ids of tokens whose embeddings are trained, or a JSON object from " +
       "module name to ids",
   },
-  /** `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero. */
+  /**
+   * `true`: A uniform, B zero; `false`: both uniform; `gaussian`: A normal, B zero; the
+   * others compute both, and PiSSA and OLoRA take their product out of the weight.
+   */
   init_lora_weights: {
     kind: "choice",
-    choices: [true, false, "gaussian"],
+    choices: [
+      true,
+      false,
+      "gaussian",
+      "pissa",
+      "pissa_niter_4" as `pissa_niter_${number}`,
+      "olora",
+      "orthogonal",
+    ],
+    likeChoice: /^pissa_niter_[1-9]\d{0,3}$/,
+    storedChoices: STORED_STARTS,
     default: true,
     help:
       "Initial weights of the adapter: true as in peft (A random, B zero), " +
-      "false both random, gaussian A from a normal distribution",
+      "false both random, gaussian A from a normal distribution, pissa or " +
+      "pissa_niter_4 (any number) and olora from the weight, orthogonal",
   },
   /** Layer numbers to adapt; `null` for all. */
   layers_to_transform: {
@@ -277,6 +297,7 @@ type Computed = {
  * @internal
  */
 type FieldValue<S extends LoraSetting> =
+  | (S extends { readonly storedChoices: readonly (infer C)[] } ? C : never)
   | (S extends { readonly choices: readonly (infer C)[] } ? C
     : S["kind"] extends "any" ? Readonly<Record<string, unknown>>
     : S["kind"] extends "tokens" ? number | SettingKinds["tokens"]
@@ -292,6 +313,9 @@ type FieldValue<S extends LoraSetting> =
 export type LoraConfig =
   & { readonly [N in Computed]: FieldValue<Table[N]> }
   & { readonly [N in Exclude<keyof Table, Computed>]?: FieldValue<Table[N]> };
+
+/** A value of `init_lora_weights`. */
+export type LoraStart = LoraConfig["init_lora_weights"];
 
 /**
  * The flag of each field.

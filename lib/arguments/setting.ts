@@ -62,6 +62,8 @@ export interface Setting {
   readonly choices?: readonly (string | boolean)[];
   /** What a `bool` may be besides true and false. */
   readonly otherValues?: readonly string[];
+  /** Texts that are valid besides `choices`, which names one of them. */
+  readonly likeChoice?: RegExp;
   /** Other names of the setting, without dashes. */
   readonly aliases?: readonly string[];
   /**

@@ -132,7 +132,8 @@ function readBool(text: string, others: readonly string[] = []): Reading {
 }
 
 function readChoice(setting: Setting, text: string): Reading {
-  const choices = setting.choices ?? [];
+  const { choices = [], likeChoice } = setting;
+  if (likeChoice?.test(text)) return { value: text };
   const value = choices.find((choice) =>
     typeof choice === "boolean"
       ? String(choice) === text.toLowerCase()
@@ -254,7 +255,8 @@ function fits(setting: Setting, value: unknown): boolean {
       return typeof value === "boolean" ||
         (setting.otherValues ?? []).some((other) => other === value);
     case "choice":
-      return (setting.choices ?? []).some((choice) => choice === value);
+      return (setting.choices ?? []).some((choice) => choice === value) ||
+        typeof value === "string" && setting.likeChoice?.test(value) === true;
     case "list":
     case "targets":
       return isListOf(value, (item) => typeof item === "string") ||

@@ -65,6 +65,11 @@ export interface AdapterLayer extends Disposable {
    * is loaded from files.
    */
   initialize(device: Device): void;
+  /**
+   * Changes weights of the base model as {@linkcode AdapterLayer.initialize} does,
+   * before an adapter that has learned on these is loaded. Default: changes nothing.
+   */
+  changeBase?(device: Device): void;
   /** Whether its numbers are drawn after those of all other layers. Default no. */
   readonly isDrawnLast?: boolean;
   /** Puts the layer into the base model at `place` again, after {@linkcode AdapterLayer.detach}. */

@@ -139,7 +139,7 @@ class DoraLinear extends LoraLinear {
     return [{
       name: "weight",
       merged: (weight) => {
-        const sum = weight.add(this.delta(), this.scaling);
+        const sum = this.sum(weight);
         const lengths = aten.sqrt(aten.sumDim(aten.mul(sum, sum), [1]));
         const ratio = aten.div(this.lora_magnitude_vector, lengths);
         return aten.mul(sum, aten.unsqueeze(ratio, 1));

@@ -6,6 +6,7 @@
  */
 
 import { type CausalLm, defaultTargets } from "../architectures/mod.ts";
+import { STORED_STARTS } from "../arguments/lora_settings.ts";
 import { InputError, quoted } from "../input_error.ts";
 import { joinPath } from "../nn/mod.ts";
 import { manualSeed } from "../tensor/mod.ts";
@@ -23,6 +24,7 @@ import { LORA_BIAS } from "./lora_bias.ts";
 import { LORA_EMBEDDING } from "./lora_embedding.ts";
 import { LORA } from "./lora_linear.ts";
 import { LORA_PARAMETERS } from "./lora_parameter.ts";
+import { changesWeights } from "./lora_start.ts";
 import { resolvedConfig } from "./resolved_config.ts";
 import { replacedEmbeddings, storedEmbeddings } from "./stored_embeddings.ts";
 import { adaptableModules, targetTree } from "./target_tree.ts";
@@ -41,6 +43,9 @@ const KINDS: readonly AdapterKind[] = [
   SAVED_MODULES,
   BIASES,
 ];
+
+/** `--seed` of a run that names no other. */
+const DEFAULT_SEED = 42;
 
 /** An adapter layer and its place. */
 export interface PlacedLayer {
@@ -87,6 +92,13 @@ export function newAdapter(
     ...given,
     target_modules: given.target_modules ?? familyTargets(base, given),
   });
+  const { init_lora_weights: start } = config;
+  if (STORED_STARTS.some((each) => each === start)) {
+    throw new InputError(
+      `Cannot start LoRA as ${start}: that needs rows to learn from, adapters that ` +
+        "peft started so can be loaded",
+    );
+  }
   const { report } = options;
   const adapter = injected(base, { config, ...(report && { report }) });
   if (options.seed !== undefined) manualSeed(options.seed);
@@ -97,8 +109,24 @@ export function newAdapter(
     ...layers.filter((each) => !last(each)),
     ...layers.filter(last),
   ];
-  for (const { layer } of ordered) layer.initialize(base.device);
-  return adapter;
+  return undoneOnError(adapter, () => {
+    for (const { layer } of ordered) layer.initialize(base.device);
+    return adapter;
+  });
+}
+
+/** What `fill` returns; when it throws, the layers are taken out and freed first. */
+function undoneOnError(
+  { layers }: InjectedAdapter,
+  fill: () => InjectedAdapter,
+): InjectedAdapter {
+  try {
+    return fill();
+  } catch (error) {
+    detachLayers(layers);
+    disposeLayers(layers);
+    throw error;
+  }
 }
 
 /**
@@ -114,7 +142,10 @@ export function storedAdapter(
 ): InjectedAdapter {
   const config = readAdapterConfig(path);
   const adapter = injected(base, { config, ...options });
-  try {
+  return undoneOnError(adapter, () => {
+    // The default seed of training: random parts come out as they did there.
+    if (changesWeights(config.init_lora_weights)) manualSeed(DEFAULT_SEED);
+    for (const { layer } of adapter.layers) layer.changeBase?.(base.device);
     const wanted = placedParameters(adapter);
     const embeddings = storedEmbeddings(base, adapter);
     const stored = loadAdapterTensors(path, {
@@ -127,11 +158,20 @@ export function storedAdapter(
     const replaced = replacedEmbeddings(embeddings, stored);
     // Before the layers that wrap them, so that these are merged into what replaces.
     return { ...adapter, layers: [...replaced, ...adapter.layers] };
-  } catch (error) {
-    detachLayers(adapter.layers);
-    disposeLayers(adapter.layers);
-    throw error;
-  }
+  });
+}
+
+/** An adapter in `base` whose parameters `fill` sets. */
+export function filledAdapter(
+  base: CausalLm,
+  config: LoraConfig,
+  fill: (layers: readonly PlacedLayer[]) => void,
+): InjectedAdapter {
+  const adapter = injected(base, { config });
+  return undoneOnError(adapter, () => {
+    fill(adapter.layers);
+    return adapter;
+  });
 }
 
 /** The trained parameters of an adapter, in the order of the tree. */

@@ -172,7 +172,9 @@ function fits(row: LoraSetting, value: unknown): boolean {
     case "bool":
       return typeof value === "boolean";
     case "choice":
-      return row.choices!.some((choice) => choice === value);
+      return [...row.choices!, ...row.storedChoices ?? []]
+        .some((choice) => choice === value) ||
+        isText(value) && row.likeChoice?.test(value as string) === true;
     case "targets":
     case "list":
       return isText(value) || (Array.isArray(value) && value.every(isText));

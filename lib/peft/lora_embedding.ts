@@ -64,7 +64,7 @@ interface LoraEmbeddingOptions {
 }
 
 /** An embedding plus a trained low-rank product. */
-class LoraEmbedding extends Embedding implements AdapterLayer {
+export class LoraEmbedding extends Embedding implements AdapterLayer {
   /** The frozen embedding. */
   readonly base_layer: Embedding;
   /** A, `[r, count]`, float32. */
@@ -80,6 +80,11 @@ class LoraEmbedding extends Embedding implements AdapterLayer {
     super(base.count, base.size);
     this.base_layer = base;
     this.#options = options;
+  }
+
+  /** The factor of the product. */
+  get scaling(): number {
+    return this.#options.scaling;
   }
 
   /** A, B and m of DoRA, under peft's names. */

@@ -10,7 +10,6 @@ import {
   dropout,
   dropoutMask,
   linearPlus,
-  Module,
   Projection,
   type ProjectionPullback,
   recordProjection,
@@ -22,27 +21,27 @@ import type {
   AdapterPlace,
   WeightMerge,
 } from "./adapter_kinds.ts";
+import type { LoraStart } from "../arguments/lora_settings.ts";
 import { rankAt, scalingAt } from "./lora_config.ts";
+import { drawMatrices, LoraMatrix } from "./lora_matrices.ts";
+import {
+  changesWeights,
+  firstMatrices,
+  isComputed,
+  ReducedWeight,
+} from "./lora_start.ts";
 import {
   addProduct,
   addToGradient,
   aten,
   DetachedScope,
   type Device,
-  empty,
+  noGrad,
   type Save,
   type Tensor,
   tensor,
   to,
 } from "../tensor/mod.ts";
-
-/** One of the two matrices, in a module with peft's name for it. */
-export class LoraMatrix extends Module {
-  /** A: `[r, in]`, B: `[out, r]`; float32 whatever the type of the base weights. */
-  declare weight: Tensor;
-  /** Of B with `lora_bias`: `[out]`, float32. */
-  declare bias: Tensor | undefined;
-}
 
 /** Options of one {@linkcode LoraLinear}. */
 export interface LoraLinearOptions {
@@ -53,7 +52,7 @@ export interface LoraLinearOptions {
   /** Share of the inputs of A that dropout sets to zero in training. */
   readonly dropout: number;
   /** How new matrices are initialised, as in `init_lora_weights`. Default `true`. */
-  readonly initialization?: boolean | "gaussian";
+  readonly initialization?: LoraStart;
 }
 
 /** LoRA as a kind of adapter: wraps each targeted linear layer. */
@@ -139,7 +138,8 @@ export class LoraLinear extends Projection implements AdapterLayer {
   readonly lora_B: LoraMatrix = new LoraMatrix();
   /** Whether B has a bias. */
   protected readonly hasBias: boolean = false;
-  readonly #initialization: boolean | "gaussian";
+  readonly #initialization: LoraStart;
+  #reduced: ReducedWeight | null = null;
   #scale: { readonly value: number; readonly tensor: Tensor } | null = null;
 
   /**
@@ -177,13 +177,46 @@ export class LoraLinear extends Projection implements AdapterLayer {
    * zero.
    */
   initialize(device: Device): void {
+    const kind = this.#initialization;
     drawMatrices(this, {
       rows: this.rank,
       deviation: 1 / this.rank,
-      kind: this.#initialization,
+      kind: isComputed(kind) ? false : kind,
       hasBias: this.hasBias,
       device,
     });
+    if (isComputed(kind)) this.#startFrom(kind, device);
+  }
+
+  /** Computes the first matrices, and takes their product out of the weight. */
+  #startFrom(kind: LoraStart, device: Device): void {
+    using scope = new DetachedScope();
+    using _frozen = noGrad();
+    const first = firstMatrices(kind, this.base_layer, this);
+    for (const [matrix, own] of [["lora_A", "a"], ["lora_B", "b"]] as const) {
+      this[matrix].weight[Symbol.dispose]();
+      this[matrix].weight = scope.keep(
+        aten.clone(to(aten.contiguous(first[own]), { device })),
+      );
+    }
+    if (!changesWeights(kind)) return;
+    this.#reduced = new ReducedWeight(this.base_layer, first, this.scaling);
+  }
+
+  /**
+   * Takes the first product out of the weight, where the matrices will be loaded that
+   * have learned on what is left.
+   */
+  changeBase(device: Device): void {
+    if (!changesWeights(this.#initialization)) return;
+    this.initialize(device);
+    this.lora_A.weight[Symbol.dispose]();
+    this.lora_B.weight[Symbol.dispose]();
+  }
+
+  /** The matrices whose product was taken out of the weight, or `null`. */
+  get first(): { readonly a: Tensor; readonly b: Tensor } | null {
+    return this.#reduced?.first ?? null;
   }
 
   /** `[rows, in]` to `[rows, out]`, with `residual` added when given. */
@@ -303,85 +336,31 @@ export class LoraLinear extends Projection implements AdapterLayer {
   /** Puts the layer around the wrapped one. */
   attach(place: AdapterPlace): void {
     place.replace(this);
+    this.#reduced?.attach();
   }
 
-  /** Puts the wrapped layer back into its place. */
+  /** Puts the wrapped layer back into its place, with the weight it had. */
   detach(place: AdapterPlace): void {
     place.replace(this.base_layer);
+    this.#reduced?.detach();
   }
 
   /** `W₀ + s B A` */
   merges(): readonly WeightMerge[] {
-    return [{
-      name: "weight",
-      merged: (weight) => weight.add(this.delta(), this.scaling),
-    }];
+    return [{ name: "weight", merged: (weight) => this.sum(weight) }];
   }
 
-  /** `B A`, `[out, in]`. */
-  protected delta(): Tensor {
-    return aten.mm(this.lora_B.weight, this.lora_A.weight);
+  /** `W₀ + s B A`, `[out, in]`, where `weight` is that of the base model. */
+  protected sum(weight: Tensor): Tensor {
+    const product = aten.mm(this.lora_B.weight, this.lora_A.weight);
+    return (this.#reduced?.wide() ?? weight).add(product, this.scaling);
   }
 
   /** Frees the matrices. */
   [Symbol.dispose](): void {
+    this.#reduced?.[Symbol.dispose]();
     this.#scale?.tensor[Symbol.dispose]();
     this.lora_A.weight?.[Symbol.dispose]();
     this.lora_B.weight?.[Symbol.dispose]();
   }
-}
-
-/** Where {@linkcode drawMatrices} puts A and B, and their widths. */
-export interface LoraPair {
-  /** Columns of A. */
-  readonly inFeatures: number;
-  /** Rows of B. */
-  readonly outFeatures: number;
-  /** A. */
-  readonly lora_A: LoraMatrix;
-  /** B. */
-  readonly lora_B: LoraMatrix;
-}
-
-/**
- * Draws A, `[rows, in]`, and B, `[out, rows]`, in peft's order; `deviation` is that
- * of A where `kind` is `gaussian`.
- */
-export function drawMatrices(
-  pair: LoraPair,
-  options: {
-    readonly rows: number;
-    readonly deviation: number;
-    readonly kind: boolean | "gaussian";
-    /** Whether B has a bias, `[out]`. */
-    readonly hasBias?: boolean;
-    readonly device: Device;
-  },
-): void {
-  const { rows, deviation, kind, hasBias = false, device } = options;
-  using scope = new DetachedScope();
-  const a = empty([rows, pair.inFeatures]);
-  const b = empty([pair.outFeatures, rows]);
-  kaimingUniform(a);
-  kaimingUniform(b);
-  const bias = empty([hasBias ? pair.outFeatures : 0]);
-  const bound = 1 / Math.sqrt(rows);
-  aten.uniform_(bias, -bound, bound);
-  if (kind === true) kaimingUniform(a);
-  if (kind === "gaussian") aten.normal_(a, 0, deviation);
-  if (kind !== false) {
-    b.fill(0);
-    bias.fill(0);
-  }
-  pair.lora_A.weight = scope.keep(to(a, { device }));
-  pair.lora_B.weight = scope.keep(to(b, { device }));
-  if (hasBias) pair.lora_B.bias = scope.keep(to(bias, { device }));
-}
-
-/** `torch.nn.init.kaiming_uniform_(weight, a=√5)`, rounded as PyTorch does. */
-function kaimingUniform(weight: Tensor): void {
-  const fanIn = weight.shape[1]!;
-  const gain = Math.sqrt(2 / (1 + Math.sqrt(5) ** 2));
-  const bound = Math.sqrt(3) * (gain / Math.sqrt(fanIn));
-  aten.uniform_(weight, -bound, bound);
 }

@@ -6,6 +6,8 @@
  */
 
 import { type ModelConfig, parameterTargets } from "../architectures/mod.ts";
+import type { LoraStart } from "../arguments/lora_settings.ts";
+import { InputError, quoted } from "../input_error.ts";
 import {
   type Addition,
   type MatrixStack,
@@ -21,7 +23,8 @@ import type {
   WeightMerge,
 } from "./adapter_kinds.ts";
 import { rankAt, scalingAt } from "./lora_config.ts";
-import { drawMatrices, LoraMatrix } from "./lora_linear.ts";
+import { drawMatrices, LoraMatrix } from "./lora_matrices.ts";
+import { isComputed } from "./lora_start.ts";
 
 /** LoRA on parameters as a kind of adapter: wraps a layer once for each of them. */
 export const LORA_PARAMETERS: AdapterKind = {
@@ -30,6 +33,15 @@ export const LORA_PARAMETERS: AdapterKind = {
     const { base, module, parameters, config, path } = place;
     if (!(module instanceof ParameterLayer)) return null;
     let layer: LoraParameter | null = null;
+    const { init_lora_weights: start } = config;
+    if (parameters.length > 0 && isComputed(start)) {
+      throw new InputError(
+        `Cannot start LoRA on ${
+          quoted(path)
+        } as ${start}: experts and routers ` +
+          "start as true, false or gaussian",
+      );
+    }
     for (const stack of module.stacks) {
       if (!parameters.includes(stack.name)) continue;
       const full = `${path}.${stack.name}`;
@@ -63,7 +75,7 @@ interface LoraParameterOptions {
   /** The factor of the product. */
   readonly scaling: number;
   /** How new matrices are initialised, as in `init_lora_weights`. */
-  readonly initialization: boolean | "gaussian";
+  readonly initialization: LoraStart;
 }
 
 /** A layer of which one parameter has a trained low-rank product. */

@@ -23,8 +23,8 @@ export {
   LoraLinear,
   type LoraLinearOptions,
   loraLinearOptions,
-  type LoraMatrix,
 } from "./lora_linear.ts";
+export type { LoraMatrix } from "./lora_matrices.ts";
 export {
   type InjectedAdapter,
   type PeftOptions,
@@ -38,5 +38,6 @@ export {
 } from "./merged_model.ts";
 export { getPeftModel, type ParameterCount, PeftModel } from "./peft_model.ts";
 export { resolvedConfig } from "./resolved_config.ts";
+export type { WeightedOptions } from "./weighted_adapter.ts";
 export { type TargetTree, targetTree } from "./target_tree.ts";
 export { describeTargets, matchTargets, type TargetReport } from "./targets.ts";

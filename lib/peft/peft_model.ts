@@ -13,9 +13,8 @@ import {
   readAdapterConfig,
   writeAdapter,
 } from "./adapter_files.ts";
+import { AdapterSet } from "./adapter_set.ts";
 import {
-  detachLayers,
-  disposeLayers,
   type InjectedAdapter,
   newAdapter,
   type PeftOptions,
@@ -25,8 +24,10 @@ import {
 } from "./inject.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { mergeLayers } from "./merge.ts";
+import { writtenConfig } from "./resolved_config.ts";
 import { storedEmbeddings } from "./stored_embeddings.ts";
 import type { TargetReport } from "./targets.ts";
+import { weightedAdapter, type WeightedOptions } from "./weighted_adapter.ts";
 
 /** Numbers of parameters, as `print_trainable_parameters` counts them. */
 export interface ParameterCount {
@@ -52,15 +53,19 @@ export interface ParameterCount {
 export class PeftModel implements Disposable {
   /** The base model, with the adapter's layers in it. */
   readonly base: CausalLm;
-  #adapter: InjectedAdapter;
+  readonly #adapters: AdapterSet;
 
   /** Use {@linkcode getPeftModel} or {@linkcode PeftModel.fromPretrained}. */
   constructor(base: CausalLm, adapter: InjectedAdapter) {
     this.base = base;
-    this.#adapter = adapter;
+    this.#adapters = new AdapterSet(adapter);
   }
 
-  /** The adapter's configuration. */
+  get #adapter(): InjectedAdapter {
+    return this.#adapters.at();
+  }
+
+  /** The active adapter's configuration. */
   get config(): LoraConfig {
     return this.#adapter.config;
   }
@@ -135,10 +140,12 @@ export class PeftModel implements Disposable {
    * in `adapter_model.safetensors` without peft's prefix.
    */
   trainedParameters(): NamedParameter[] {
-    return placedParameters(this.#adapter).map(({ path, owner, field }) => {
-      const fields = owner as unknown as Record<string, Tensor>;
-      return { path, owner, field, tensor: fields[field]! };
-    });
+    return placedParameters(this.#adapter).map(({ path, owner, field }) => ({
+      path,
+      owner,
+      field,
+      tensor: owner.parameter(field)!,
+    }));
   }
 
   /**
@@ -161,11 +168,10 @@ export class PeftModel implements Disposable {
   /** The line that `model.print_trainable_parameters()` prints in peft. */
   trainableParametersLine(): string {
     const { trainable, all } = this.countParameters();
-    const count = (value: number): string => value.toLocaleString("en-US");
-    return `trainable params: ${count(trainable)} || all params: ${
-      count(all)
-    } || ` +
-      `trainable%: ${(100 * trainable / all).toFixed(4)}`;
+    const [own, whole] = [trainable, all]
+      .map((count) => count.toLocaleString("en-US"));
+    const share = (100 * trainable / all).toFixed(4);
+    return `trainable params: ${own} || all params: ${whole} || trainable%: ${share}`;
   }
 
   /**
@@ -179,31 +185,107 @@ export class PeftModel implements Disposable {
     }
   }
 
-  /** Writes `adapter_config.json` and `adapter_model.safetensors` into the folder `path`. */
+  /**
+   * Writes `adapter_config.json` and `adapter_model.safetensors` of the active adapter
+   * into the folder `path`.
+   */
   savePretrained(path: string): void {
-    const named = this.report.targeted;
-    const targets = typeof this.config.target_modules === "string"
-      ? this.config.target_modules.toLowerCase() === "all-linear"
-        ? named.toSorted()
-        : this.config.target_modules
-      : this.config.target_modules.filter((name) =>
-        !this.report.unmatched.includes(name)
-      ).toSorted();
-    const { target_parameters: parameters = null } = this.config;
     writeAdapter(path, {
-      config: {
-        ...this.config,
-        target_modules: targets,
-        target_parameters: Array.isArray(parameters)
-          ? parameters.toSorted()
-          : parameters,
-      },
+      config: writtenConfig(this.config, this.report),
       tensors: this.stateDict(),
     });
   }
 
+  /** The names of the adapters; the first is `default`. */
+  get adapterNames(): readonly string[] {
+    return this.#adapters.names;
+  }
+
+  /** The name of the adapter that computes, is trained and is saved. */
+  get activeAdapter(): string {
+    return this.#adapters.active;
+  }
+
   /**
-   * Merges the adapter into the weights of the base model, and returns that model
+   * Loads another adapter, from the folder `path`; the active one stays active.
+   *
+   * @throws {InputError} when it does not fit, or the name is taken.
+   *
+   * @example
+   * ```ts
+   * import { AutoModelForCausalLM, generate, PeftModel } from "@lorikeet/lorikeet";
+   *
+   * const peft = "tests/fixtures/peft";
+   * using base = AutoModelForCausalLM.fromPretrained(
+   *   "tests/fixtures/models/llama_gqa",
+   * );
+   * using model = PeftModel.fromPretrained(base, `${peft}/trained`);
+   * model.loadAdapter(`${peft}/rslora`, "other");
+   * model.addWeightedAdapter({ default: 0.7, other: 0.3 }, "both");
+   * for (const name of model.adapterNames) {
+   *   model.setAdapter(name);
+   *   [...generate(model, [1, 5, 6], { maxNewTokens: 2 })];
+   * }
+   * using _base = model.disableAdapter();
+   * [...generate(model, [1, 5, 6], { maxNewTokens: 2 })];
+   * ```
+   */
+  loadAdapter(path: string, name: string): void {
+    this.#checkInUse();
+    this.#adapters.add(name, () => storedAdapter(this.base, path, {}));
+  }
+
+  /** Adds a new adapter under `name`, as {@linkcode getPeftModel} makes it. */
+  addAdapter(
+    name: string,
+    config: Partial<LoraConfig>,
+    options: PeftOptions = {},
+  ): void {
+    this.#checkInUse();
+    this.#adapters.add(name, () => newAdapter(this.base, config, options));
+  }
+
+  /**
+   * Adds the sum of adapters, each with its weight, under `name`, as
+   * `add_weighted_adapter` of peft. Its factor is 1 also where the first adapter has
+   * `use_rslora`, of which peft keeps the root of the rank.
+   *
+   * @throws {InputError} when an adapter trains more than A and B, or they do not go
+   *   together.
+   */
+  addWeightedAdapter(
+    weights: Readonly<Record<string, number>>,
+    name: string,
+    options: WeightedOptions = {},
+  ): void {
+    this.#checkInUse();
+    const summands = Object.entries(weights).map(([each, weight]) => (
+      { name: each, adapter: this.#adapters.at(each), weight }
+    ));
+    const make = () => weightedAdapter(this.base, summands, options);
+    this.#adapters.add(name, make);
+  }
+
+  /** Makes the adapter `name` the one that computes, is trained and is saved. */
+  setAdapter(name: string): void {
+    this.#checkInUse();
+    this.#adapters.activate(name);
+  }
+
+  /** Frees the adapter `name`, which must not be the active one. */
+  deleteAdapter(name: string): void {
+    this.#checkInUse();
+    this.#adapters.remove(name);
+  }
+
+  /** Lets the base model compute alone until the result is disposed. */
+  disableAdapter(): Disposable {
+    this.#checkInUse();
+    return this.#adapters.disabled();
+  }
+
+  /**
+   * Merges the active adapter into the weights of the base model, and returns that model
    * without the adapter, as `merge_and_unload()` of peft. Each weight is computed in
    * float32 and rounded once to the type it had. The PeftModel is disposed then.
    *
@@ -227,12 +309,12 @@ export class PeftModel implements Disposable {
     this.#checkInUse();
     mergeLayers(this.base, this.layers);
     ADAPTED.delete(this.base);
-    disposeLayers(this.layers);
+    this.#adapters.release();
     return this.base;
   }
 
   /**
-   * Removes the adapter and returns the base model with the weights it had, as
+   * Removes all adapters and returns the base model with the weights it had, as
    * `unload()` of peft. The PeftModel is disposed then.
    *
    * @example
@@ -259,19 +341,15 @@ export class PeftModel implements Disposable {
     );
   }
 
-  /** Frees the adapter and removes it from the base model, which stays usable. */
+  /** Frees all adapters and removes them from the base model, which stays usable. */
   [Symbol.dispose](): void {
     if (ADAPTED.get(this.base) !== this) return;
     ADAPTED.delete(this.base);
-    detachLayers(this.layers);
-    disposeLayers(this.layers);
+    this.#adapters[Symbol.dispose]();
   }
 }
 
-/**
- * The adapter of each base model. There is at most one, because only one could
- * be saved.
- */
+/** The PeftModel of each base model; there is at most one. */
 const ADAPTED = new WeakMap<CausalLm, PeftModel>();
 
 /**

@@ -10,7 +10,9 @@ import { InputError, quoted } from "../input_error.ts";
 import type { LoraConfig } from "./lora_config.ts";
 import { withParameterTargets } from "./parameter_targets.ts";
 import { isSavedModule, withSavedModules } from "./saved_modules.ts";
+import { isAllLinear } from "./target_names.ts";
 import { targetTree } from "./target_tree.ts";
+import type { TargetReport } from "./targets.ts";
 import { checkTrainedTokens, tokenModules } from "./trained_tokens.ts";
 
 /**
@@ -58,4 +60,23 @@ function checkTogether(config: LoraConfig): void {
   throw new InputError(
     `Cannot use lora_bias with ${other}: a bias goes with LoRA that starts as true or false`,
   );
+}
+
+/** `config` as peft writes it: targets sorted, those of `all-linear` by their paths. */
+export function writtenConfig(
+  config: LoraConfig,
+  { targeted, unmatched }: TargetReport,
+): LoraConfig {
+  const { target_modules: targets, target_parameters: parameters = null } =
+    config;
+  const paths = isAllLinear(targets) ? targeted.toSorted() : targets;
+  return {
+    ...config,
+    target_modules: typeof paths === "string"
+      ? paths
+      : paths.filter((name) => !unmatched.includes(name)).toSorted(),
+    target_parameters: Array.isArray(parameters)
+      ? parameters.toSorted()
+      : parameters,
+  };
 }

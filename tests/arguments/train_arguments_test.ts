@@ -138,16 +138,20 @@ Deno.test("target_modules are names apart or joined, all-linear, or one regular 
   assert.equal(targets(".*(q|v)_proj{1,2}"), ".*(q|v)_proj{1,2}");
 });
 
-Deno.test("init_lora_weights is true, false or gaussian", () => {
+Deno.test("init_lora_weights is one of peft's that need no rows", () => {
   const init = (word: string): unknown =>
     parse("--init_lora_weights", word).finetune.init_lora_weights;
   assert.equal(init("False"), false);
   assert.equal(init("true"), true);
   assert.equal(init("gaussian"), "gaussian");
-  assert.deepEqual(problems("--init_lora_weights", "pissa"), [
-    "argument --init_lora_weights/--init-lora-weights: invalid choice: " +
-    "'pissa' (choose from true, false, 'gaussian')",
-  ]);
+  assert.equal(init("pissa_niter_16"), "pissa_niter_16");
+  for (const word of ["pissa_niter_0", "eva", "loftq"]) {
+    assert.deepEqual(problems("--init_lora_weights", word), [
+      "argument --init_lora_weights/--init-lora-weights: invalid choice: " +
+      `'${word}' (choose from true, false, 'gaussian', 'pissa', ` +
+      "'pissa_niter_4', 'olora', 'orthogonal')",
+    ]);
+  }
 });
 
 Deno.test("none empties optional settings only", () => {

@@ -204,7 +204,7 @@ Deno.test("loraConfigFromJson() names every field that is not computed here", ()
   const refused = {
     use_qalora: true,
     layer_replication: [[0, 1]],
-    init_lora_weights: "pissa",
+    init_lora_weights: "loftq",
     some_later_field: 5,
   };
   const message = errorOf(() =>
