@@ -18,6 +18,7 @@ export {
   writeAdapterArchive,
 } from "./adapter_files.ts";
 export type { ExpertParts } from "./expert_adapters.ts";
+export type { LoraStart } from "../arguments/lora_settings.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";
 export {
   LoraLinear,
