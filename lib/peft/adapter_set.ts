@@ -14,7 +14,7 @@ import {
 } from "./inject.ts";
 
 /** The name of the adapter that a PeftModel is made with, as in peft. */
-export const DEFAULT_ADAPTER = "default";
+const DEFAULT_ADAPTER = "default";
 
 /** The adapters of one base model, by name. */
 export class AdapterSet implements Disposable {
