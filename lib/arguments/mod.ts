@@ -6,6 +6,11 @@
  */
 
 export {
+  CONVERT,
+  type ConvertArguments,
+  parseConvertArguments,
+} from "./convert_arguments.ts";
+export {
   CHAT,
   type ChatArguments,
   type ChatReading,

@@ -34,8 +34,8 @@ import {
   loraConfigToJson,
 } from "./lora_config.ts";
 
-/** Names of the files in an adapter folder. */
-const ADAPTER_CONFIG = "adapter_config.json";
+/** The file of the configuration. */
+export const ADAPTER_CONFIG = "adapter_config.json";
 /** The prefix that peft puts before paths in the base model. */
 export const ADAPTER_PREFIX = "base_model.model.";
 /** The file of weights that peft writes. */
@@ -87,7 +87,8 @@ export function readAdapterConfig(path: string): LoraConfig {
   return loraConfigFromJson(readJsonFile(file), file);
 }
 
-function readWeights(path: string): ReadonlyMap<string, TensorData> {
+/** The tensors of the adapter in the folder `path`, by their names there. */
+export function readWeights(path: string): ReadonlyMap<string, TensorData> {
   for (
     const [name, read] of [
       [ADAPTER_WEIGHTS, readSafetensors],

@@ -17,6 +17,12 @@ export {
   ADAPTER_WEIGHTS,
   writeAdapterArchive,
 } from "./adapter_files.ts";
+export {
+  type AdapterFormat,
+  convertAdapter,
+  type ConvertOptions,
+  type ConvertReport,
+} from "./convert_adapter.ts";
 export type { ExpertParts } from "./expert_adapters.ts";
 export type { LoraStart } from "../arguments/lora_settings.ts";
 export { type LoraConfig, loraConfig } from "./lora_config.ts";

@@ -16,6 +16,10 @@ import {
   CHAT,
   parseChatArguments,
 } from "../../lib/arguments/chat_arguments.ts";
+import {
+  LORA_FLAGS,
+  LORA_SETTINGS,
+} from "../../lib/arguments/lora_settings.ts";
 import type { Setting, SettingsTable } from "../../lib/arguments/setting.ts";
 import {
   FINETUNE,
@@ -106,6 +110,58 @@ Deno.test("each of TrainingArguments' 112 fields and the 30 removed flags is in 
   }
   const all = states.flatMap((table) => Object.keys(table));
   assert.deepEqual(all.filter((name) => !names.includes(name)), []);
+});
+
+/** LoraConfig's fields in peft 0.21; `runtime_config` is never written. */
+const LORA_FIELDS = "task_type peft_type auto_mapping peft_version " +
+  "base_model_name_or_path revision inference_mode r target_modules " +
+  "exclude_modules lora_alpha lora_dropout fan_in_fan_out bias use_rslora " +
+  "modules_to_save init_lora_weights layers_to_transform layers_pattern " +
+  "rank_pattern alpha_pattern megatron_config megatron_core " +
+  "trainable_token_indices loftq_config eva_config corda_config lora_ga_config " +
+  "use_dora velora_config alora_invocation_tokens use_qalora qalora_group_size " +
+  "monteclora_config layer_replication lora_bias target_parameters use_bdlora " +
+  "arrow_config kasa_config ensure_weight_tying";
+
+Deno.test("each of LoraConfig's fields is in exactly one state: it works, changes nothing, is refused, or is written by peft", () => {
+  const names = LORA_FIELDS.split(" ");
+  assert.deepEqual(names.toSorted(), Object.keys(LORA_SETTINGS).toSorted());
+  const refused: string[] = [];
+  const idle: string[] = [];
+  const works: string[] = [];
+  for (const name of names as (keyof typeof LORA_SETTINGS)[]) {
+    const row: Setting & { readonly flag?: string | null } =
+      LORA_SETTINGS[name];
+    const flag = row.flag === undefined ? name : row.flag;
+    const states = [LORA_FLAGS, LORA_REFUSED_FLAGS, LORA_WITHOUT_EFFECT]
+      .filter((table) => flag !== null && Object.hasOwn(table, flag));
+    assert.equal(states.length, flag === null ? 0 : 1, name);
+    if (states[0] === LORA_REFUSED_FLAGS) refused.push(name);
+    if (states[0] === LORA_WITHOUT_EFFECT) idle.push(name);
+    if (states[0] === LORA_FLAGS) works.push(name);
+  }
+  assert.deepEqual(idle, [
+    "fan_in_fan_out",
+    "megatron_config",
+    "megatron_core",
+    "qalora_group_size",
+  ]);
+  assert.deepEqual(refused, [
+    "task_type",
+    "loftq_config",
+    "eva_config",
+    "corda_config",
+    "lora_ga_config",
+    "velora_config",
+    "alora_invocation_tokens",
+    "use_qalora",
+    "monteclora_config",
+    "layer_replication",
+    "use_bdlora",
+    "arrow_config",
+    "kasa_config",
+  ]);
+  assert.equal(works.length, 18);
 });
 
 Deno.test("the tables have the defaults of transformers' TrainingArguments", () => {

@@ -48,7 +48,8 @@ Deno.test("no task may use the network, ask for the system, or run just any prog
       assert.ok(!(never in set), `${name} has ${never}`);
     }
     assert.equal(set.run === true, name === "offline", name);
-    assert.equal("ffi" in set, name !== "offline", name);
+    const needsLibtorch = name !== "offline" && name !== "convert";
+    assert.equal("ffi" in set, needsLibtorch, name);
   }
 });
 
