@@ -40,7 +40,8 @@ import {
 import { timeSteps } from "./inspect_time.ts";
 import { runCommand, warn } from "./report_error.ts";
 import { userFolder } from "./user_folder.ts";
-import { type CheckedRun, checkRun, loadRows } from "./train_checks.ts";
+import { loadRows } from "./run_rows.ts";
+import { type CheckedRun, checkRun } from "./train_checks.ts";
 
 /** Above any row: nothing is cut or left out. */
 const UNLIMITED = 2 ** 31 - 1;

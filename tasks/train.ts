@@ -32,7 +32,9 @@ import { CHAT_TEMPLATE_FILE } from "../lib/generation/mod.ts";
 import { describeTargets } from "../lib/peft/mod.ts";
 import {
   type ActivationPlan,
+  earlyStopping,
   type LoraPlus,
+  lossWatchdog,
   optimizerNames,
   OutputLock,
   scheduleNames,
@@ -46,7 +48,7 @@ import { progressCallback, restoreTerminal } from "./progress_bar.ts";
 import { runCommand, warn } from "./report_error.ts";
 import { answer } from "./sample.ts";
 import { userFolder } from "./user_folder.ts";
-import { checkRun } from "./train_checks.ts";
+import { type CheckedRun, checkRun } from "./train_checks.ts";
 
 /** The settings of `deno task train` when neither a model nor rows are named. */
 const EXAMPLE = "train.jsonc";
@@ -55,13 +57,9 @@ async function main(args: readonly string[]): Promise<void> {
   const parsed = readArguments(args);
   if ("help" in parsed) return console.log(parsed.help);
   beginLoadingLibtorch();
-  const { tree, adapter, tokenizer, dataset } = await checkRun(parsed);
-  for (const note of parsed.notes) console.log(printable(note));
-  console.log(printable(dataset.description));
-  for (const line of describePreflight(dataset.preflight)) {
-    console.log(printable(line));
-  }
-  overriddenFlags(parsed, adapter).forEach(warn);
+  const checked = await checkRun(parsed);
+  tellWhatIsTrained(parsed, checked);
+  const { tree, adapter, tokenizer, dataset, rows } = checked;
   await openLibtorch(["run", "sys"]);
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
@@ -84,13 +82,15 @@ async function main(args: readonly string[]): Promise<void> {
     model,
     tokenizer,
     args: training,
-    trainDataset: dataset.features,
+    trainDataset: rows.train,
+    ...rows.evaluation && { evalDataset: rows.evaluation },
     loss: finetune.loss,
     sharedPrefix: finetune.shared_prefix,
     ...loraPlusOf(finetune),
     callbacks: [
       progressCallback({ bar: showsBar(training) }),
       activationCallback(() => trainer.activationPlan),
+      ...stoppingCallbacks(finetune),
     ],
     argsJson: trainingArgsJson({
       training: parsed.training,
@@ -103,6 +103,8 @@ async function main(args: readonly string[]): Promise<void> {
     trainer.train({ signal, lock })
   );
   if (output.interruptedAt !== null) return printResumeCommand(output, args);
+  const isLeft = rows.evaluation !== null && training.eval_strategy === "no";
+  if (isLeft) await trainer.evaluate();
   trainer.saveModel();
   trainer.saveState();
   if (question !== null) {
@@ -110,6 +112,28 @@ async function main(args: readonly string[]): Promise<void> {
     printAnswers({ question, before, after });
   }
   printTrained(output, training.output_dir);
+}
+
+function stoppingCallbacks(finetune: FinetuneArguments): TrainerCallback[] {
+  const {
+    early_stopping_patience,
+    early_stopping_threshold,
+    loss_watchdog_threshold,
+    loss_watchdog_patience,
+  } = finetune;
+  const early = early_stopping_patience === null ? [] : [
+    earlyStopping({
+      patience: early_stopping_patience,
+      threshold: early_stopping_threshold,
+    }),
+  ];
+  const watchdog = loss_watchdog_threshold === null ? [] : [
+    lossWatchdog({
+      threshold: loss_watchdog_threshold,
+      patience: loss_watchdog_patience,
+    }),
+  ];
+  return [...early, ...watchdog];
 }
 
 function loraPlusOf(
@@ -169,6 +193,20 @@ function printAnswers(
   for (const line of [`Question: ${question}`, ...answers]) {
     console.log(printable(line));
   }
+}
+
+function tellWhatIsTrained(
+  parsed: TrainArguments,
+  { dataset, rows, adapter }: CheckedRun,
+): void {
+  const lines = [
+    ...parsed.notes,
+    dataset.description,
+    ...describePreflight(dataset.preflight),
+    ...rows.lines,
+  ];
+  for (const line of lines) console.log(printable(line));
+  overriddenFlags(parsed, adapter).forEach(warn);
 }
 
 function printTrained(output: TrainOutput, folder: string): void {

@@ -11,18 +11,12 @@ import {
   type CausalLm,
   dataCollator,
   type Dataset,
+  type Feature,
   InputError,
-  loadDataset,
   type TrainArguments,
   type TrainingArguments,
 } from "../mod.ts";
-import type { FinetuneArguments } from "../lib/arguments/mod.ts";
-import { cacheFolder } from "../ffi/mod.ts";
-import {
-  modelFilesKey,
-  type RowCache,
-  type StoredFormat,
-} from "../lib/data/mod.ts";
+import type { StoredFormat } from "../lib/data/mod.ts";
 import { checkWeights, readConfig } from "../lib/architectures/mod.ts";
 import {
   checkOutputFolder,
@@ -40,6 +34,7 @@ import {
   checkRowsPath,
   warnOfOtherBase,
 } from "./base_model.ts";
+import { type DividedRows, dividedRows, loadRows } from "./run_rows.ts";
 import { warn } from "./report_error.ts";
 import { readStoredFormat } from "./stored_format.ts";
 
@@ -50,6 +45,8 @@ export interface CheckedRun {
   readonly adapter: CheckedAdapter;
   readonly tokenizer: AutoTokenizer;
   readonly dataset: Dataset;
+  /** Its rows, divided into those to train and those to evaluate. */
+  readonly rows: DividedRows;
   /** The prompt format of the adapter that is trained further. */
   readonly storedFormat: StoredFormat | null;
 }
@@ -94,51 +91,24 @@ export async function checkRun(
   const rows = { tokenizer, model: tree, storedFormat, seed: training.seed };
   const dataset = await loadRows(finetune, rows);
   warnOfOtherFormat(dataset, storedFormat);
-  planTraining(dataset.features.length, training);
+  const divided = await dividedRows(parsed, {
+    dataset,
+    tokenizer,
+    model: tree,
+  });
+  planTraining(divided.train.length, training);
   const isPadded = !finetune.shared_prefix || tree.paddingReason !== null;
-  checkVocabulary(dataset, {
+  const all = [
+    dataset.features,
+    ...Object.values<Feature | readonly Feature[]>(divided.evaluation ?? {}),
+  ].flat();
+  checkVocabulary(all, {
     path: finetune.model_path,
     size: config.vocabSize,
     padding: isPadded ? tokenizer.padTokenId : null,
   });
   if (output && folder === null) warnOfEarlierRun(training);
-  return { tree, adapter, tokenizer, dataset, storedFormat };
-}
-
-/** The rows of a run, as `tokenizer` and the settings make them. */
-export function loadRows(
-  finetune: FinetuneArguments,
-  { tokenizer, model, storedFormat, seed }: {
-    readonly tokenizer: AutoTokenizer;
-    readonly model: CausalLm;
-    readonly storedFormat: StoredFormat | null;
-    readonly seed: number;
-  },
-): Promise<Dataset> {
-  return loadDataset(finetune.dataset_path, {
-    tokenizer,
-    config: { eos_token_id: [...model.config.eosTokenIds] },
-    maxSeqLength: finetune.max_seq_length,
-    skipOverlength: finetune.skip_overlength,
-    shape: finetune.dataset_shape,
-    promptFormat: finetune.prompt_format,
-    storedFormat,
-    weights: finetune.dataset_weights,
-    cache: rowCache(finetune),
-    seed,
-    trainOn: finetune.train_on,
-  });
-}
-
-/** Tokenised rows are kept in `rows` of the user's cache folder. */
-function rowCache(finetune: FinetuneArguments): RowCache | null {
-  const folder = cacheFolder();
-  if (folder === null || !finetune.dataset_cache) return null;
-  return {
-    folder: `${folder}/rows`,
-    tokenizerKey: modelFilesKey(finetune.model_path),
-    overwrite: finetune.overwrite_cache,
-  };
+  return { tree, adapter, tokenizer, dataset, rows: divided, storedFormat };
 }
 
 /**
@@ -189,11 +159,11 @@ function checkPadding(tokenizer: AutoTokenizer): void {
 }
 
 function checkVocabulary(
-  dataset: Dataset,
+  features: readonly Feature[],
   model: { path: string; size: number; padding: number | null },
 ): void {
   let highest = model.padding ?? 0;
-  for (const { input_ids } of dataset.features) {
+  for (const { input_ids } of features) {
     for (const id of input_ids) if (id > highest) highest = id;
   }
   if (highest >= model.size) {

@@ -62,6 +62,38 @@ export const FINETUNE = {
     help: "What counts in the loss: the last answer of a row, all its " +
       "answers, or everything",
   },
+  eval_dataset_path: {
+    kind: "paths",
+    default: null,
+    isPath: true,
+    help: "File of rows that are evaluated and not trained, or several",
+  },
+  eval_split: {
+    kind: "float",
+    default: null,
+    help: "Share of the rows (below 1) or number of rows that are evaluated " +
+      "instead of trained, drawn with --seed",
+  },
+  early_stopping_patience: {
+    kind: "int",
+    default: null,
+    help: "End after this many evaluations in a row without a better metric",
+  },
+  early_stopping_threshold: {
+    kind: "float",
+    default: 0,
+    help: "By how much a metric must be better to count",
+  },
+  loss_watchdog_threshold: {
+    kind: "float",
+    default: null,
+    help: "End where the loss is above this for --loss_watchdog_patience steps",
+  },
+  loss_watchdog_patience: {
+    kind: "int",
+    default: 3,
+    help: "Steps in a row for --loss_watchdog_threshold",
+  },
   ...MODEL_SETTINGS,
   ...LORA_FLAGS,
   loraplus_lr_ratio: {

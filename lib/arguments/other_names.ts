@@ -69,9 +69,6 @@ const NO_QUANTISATION = {
   reason: "not supported yet, base weights have 32 or 16 bits, see " +
     "--torch_dtype",
 };
-const NOT_EVALUATED = {
-  reason: "not supported yet, nothing is evaluated during training",
-};
 const ANSWER_TRAINED = {
   reason: "--train_on last, all or everything says what is learned",
 };
@@ -143,11 +140,15 @@ export const OTHER_TRAIN_NAMES: OtherNames = Object.fromEntries([
   ...all("packing neat_packing sample_packing pack", {
     reason: "not supported yet, each row is a sequence of its own",
   }),
-  ...all(
-    "val_size val_set_size eval_split validation_split_percentage " +
-      "validation_file eval_dataset eval_dataset_path eval_file",
-    NOT_EVALUATED,
-  ),
+  ...all("val_size val_set_size", { sameAs: "eval_split" }),
+  ...all("validation_split_percentage", {
+    here: "eval_split",
+    as: "as a fraction",
+  }),
+  ...all("validation_file eval_dataset eval_file eval_data_path", {
+    sameAs: "eval_dataset_path",
+  }),
+  ...all("early_stopping_steps", { sameAs: "early_stopping_patience" }),
   ...all(
     "train_on_inputs train_on_prompt mask_prompt completion_only_loss " +
       "assistant_only_loss",

@@ -13,8 +13,6 @@ const refused = { accepts: "default", help: "Not supported yet" } as const;
 const off = { kind: "bool", default: false, ...refused } as const;
 const text = { kind: "str", default: null, ...refused } as const;
 
-/** Why a setting that asks for an evaluation is refused. */
-const NO_EVALUATION = "nothing is evaluated during training";
 const NO_HUB = "nothing is uploaded: upload the output folder with the Hub's " +
   "own tool";
 const ONE_DEVICE = "a run uses one device";
@@ -27,10 +25,6 @@ export const TRAINING_REFUSED = {
     ...off,
     reason: "a batch that does not fit into memory ends the run",
   },
-  eval_strategy: { ...text, default: "no", reason: NO_EVALUATION },
-  eval_on_start: { ...off, reason: NO_EVALUATION },
-  load_best_model_at_end: { ...off, reason: NO_EVALUATION },
-  do_eval: { ...off, reason: NO_EVALUATION },
   do_predict: { ...off, reason: "this command only trains" },
   push_to_hub: { ...off, reason: NO_HUB },
   ignore_data_skip: {
@@ -63,7 +57,6 @@ export const TRAINING_REFUSED = {
 
 /** Flags of transformers 4 that are refused, each with the reason. */
 export const TRAINING_REMOVED = {
-  evaluation_strategy: { ...text, default: "no", reason: NO_EVALUATION },
   use_mps_device: { ...off, reason: "a run uses a CPU or a CUDA device" },
 } as const satisfies SettingsTable;
 
@@ -78,7 +71,6 @@ const idleOn = { ...idleSwitch, default: true } as const;
 const idleMaybe = { ...idleSwitch, default: null } as const;
 const idleText = { ...idle, default: null } as const;
 const idleCount = { ...idle, kind: "int", default: null } as const;
-const idleNumber = { ...idle, kind: "float", default: null } as const;
 const idleNames = { ...idle, kind: "list", default: null } as const;
 
 /**
@@ -109,9 +101,6 @@ export const TRAINING_WITHOUT_EFFECT = {
   trackio_space_id: idleText,
   trackio_bucket_id: idleText,
   trackio_static_space_id: idleText,
-  eval_steps: idleNumber,
-  eval_delay: { ...idleNumber, default: 0 },
-  per_device_eval_batch_size: { ...idleCount, default: 8 },
   prediction_loss_only: idleOff,
   eval_do_concat_batches: idleOn,
   eval_use_gather_object: idleOff,
@@ -126,8 +115,6 @@ export const TRAINING_WITHOUT_EFFECT = {
   hub_strategy: { ...idleText, default: "every_save" },
   hub_always_push: idleOff,
   hub_revision: idleText,
-  metric_for_best_model: idleText,
-  greater_is_better: idleMaybe,
   restore_callback_states_from_checkpoint: idleOff,
   dataloader_num_workers: { ...idleCount, default: 0 },
   dataloader_pin_memory: idleOn,
@@ -151,7 +138,6 @@ export const TRAINING_WITHOUT_EFFECT = {
 
 /** Flags of transformers 4 that change no number and no answer. */
 export const REMOVED_WITHOUT_EFFECT = {
-  per_gpu_eval_batch_size: idleCount,
   logging_dir: idleText,
   save_safetensors: idleOn,
   include_tokens_per_second: idleOff,
@@ -215,6 +201,19 @@ export const TRAINING_MOVED = {
     help: "Old name of --optim adafactor",
     today: "optim",
     todayValue: "adafactor",
+  },
+  evaluation_strategy: {
+    kind: "choice",
+    choices: ["no", "steps", "epoch"],
+    default: "no",
+    help: "Old name of --eval_strategy",
+    today: "eval_strategy",
+  },
+  per_gpu_eval_batch_size: {
+    kind: "int",
+    default: null,
+    help: "Old name of --per_device_eval_batch_size",
+    today: "per_device_eval_batch_size",
   },
   no_cuda: {
     kind: "bool",

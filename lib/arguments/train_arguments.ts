@@ -28,7 +28,7 @@ import {
   TRAINING_WITHOUT_EFFECT,
   type TrainingArguments,
 } from "./settings.ts";
-import { trainProblems } from "./train_checks.ts";
+import { evaluationRowsProblems, trainProblems } from "./train_checks.ts";
 import { TRAIN_SECTIONS } from "./train_sections.ts";
 
 const GROUPS = [
@@ -127,7 +127,11 @@ export function parseTrainArguments(
   if ("help" in reading) return reading;
   const { problems, ...parsed } = translate(reading);
   const { finetune, training } = parsed;
-  throwProblems([...problems, ...trainProblems(finetune, training)]);
+  throwProblems([
+    ...problems,
+    ...trainProblems(finetune, training),
+    ...evaluationRowsProblems(finetune, training),
+  ]);
   const files = example === undefined
     ? []
     : [describeFile(reading.file, { args, example })];
@@ -262,6 +266,11 @@ function readAsToday(
       per_gpu_train_batch_size !== null &&
       { per_device_train_batch_size: per_gpu_train_batch_size }),
     ...(counts("adafactor") && adafactor && { optim: "adafactor" }),
+    ...(counts("evaluation_strategy") && moved.evaluation_strategy !== "no" &&
+      { eval_strategy: moved.evaluation_strategy }),
+    ...(counts("per_gpu_eval_batch_size") &&
+      moved.per_gpu_eval_batch_size !== null &&
+      { per_device_eval_batch_size: moved.per_gpu_eval_batch_size }),
     ...(counts("group_by_length") && moved.group_by_length &&
       { train_sampling_strategy: "group_by_length" }),
     ...(optim !== undefined && { optim }),

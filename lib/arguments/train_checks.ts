@@ -75,12 +75,17 @@ const SEED: Range = {
 
 const FINETUNE_RANGES = {
   max_seq_length: AT_LEAST_ONE,
+  early_stopping_patience: AT_LEAST_ONE,
+  early_stopping_threshold: NOT_NEGATIVE,
+  loss_watchdog_patience: AT_LEAST_ONE,
   loraplus_lr_ratio: NOT_NEGATIVE,
   loraplus_lr_embedding: NOT_NEGATIVE,
 } satisfies Partial<Record<keyof FinetuneArguments, Range>>;
 
 const TRAINING_RANGES = {
   per_device_train_batch_size: AT_LEAST_ONE,
+  per_device_eval_batch_size: AT_LEAST_ONE,
+  eval_delay: NOT_NEGATIVE,
   gradient_accumulation_steps: AT_LEAST_ONE,
   learning_rate: NOT_NEGATIVE,
   weight_decay: NOT_NEGATIVE,
@@ -147,6 +152,7 @@ function intervalProblems(training: TrainingArguments): string[] {
   const problems = [
     ...stepsProblems("logging", training),
     ...stepsProblems("save", training),
+    ...evaluationProblems(training),
   ];
   if (!(warmup_steps >= 0 && warmup_steps < Infinity)) {
     problems.push(
@@ -161,6 +167,89 @@ function intervalProblems(training: TrainingArguments): string[] {
     );
   }
   return problems;
+}
+
+/** With the wording of transformers. */
+function evaluationProblems(training: TrainingArguments): string[] {
+  const { eval_strategy, eval_steps, save_strategy, save_steps } = training;
+  const problems: string[] = [];
+  if (eval_strategy === "steps" && eval_steps !== null) {
+    const start = `Cannot use --eval_steps ${eval_steps}: `;
+    if (!(eval_steps > 0 && eval_steps < Infinity)) {
+      problems.push(`${start}expected more than 0`);
+    } else if (eval_steps > 1 && eval_steps % 1 !== 0) {
+      problems.push(
+        `${start}--eval_steps must be an integer if bigger than 1: ${eval_steps}`,
+      );
+    }
+  }
+  if (save_strategy === "best" && eval_strategy === "no") {
+    problems.push(
+      "Cannot use --save_strategy best: nothing is evaluated in the run, " +
+        "expected --eval_strategy steps or epoch",
+    );
+  }
+  if (!training.load_best_model_at_end || save_strategy === "best") {
+    return problems;
+  }
+  const start = "Cannot use --load_best_model_at_end: it requires ";
+  if (save_strategy !== eval_strategy || eval_strategy === "no") {
+    problems.push(
+      `${start}the save and eval strategy to match, except when ` +
+        `--save_strategy best, but found --eval_strategy ${eval_strategy} and ` +
+        `--save_strategy ${save_strategy}`,
+    );
+  }
+  const every = eval_steps ?? training.logging_steps;
+  if (
+    eval_strategy === "steps" && save_strategy === "steps" && every > 0 &&
+    Math.abs(save_steps / every - Math.round(save_steps / every)) > 1e-9
+  ) {
+    problems.push(
+      `${start}the saving steps to be a multiple of the evaluation steps, but ` +
+        `found ${save_steps}, which is not a multiple of ${every}`,
+    );
+  }
+  return problems;
+}
+
+/** Settings of an evaluation in flags or files that name no rows to evaluate. */
+export function evaluationRowsProblems(
+  { eval_dataset_path, eval_split, early_stopping_patience }: FinetuneArguments,
+  training: TrainingArguments,
+): string[] {
+  const problems: string[] = [];
+  if (eval_split !== null && !(eval_split > 0 && eval_split < Infinity)) {
+    problems.push(
+      `Cannot use --eval_split ${eval_split}: expected more than 0`,
+    );
+  }
+  if (eval_split !== null && eval_split > 1 && eval_split % 1 !== 0) {
+    problems.push(
+      `Cannot use --eval_split ${eval_split}: expected a share below 1 or a ` +
+        "whole number of rows",
+    );
+  }
+  const { eval_strategy, eval_on_start, do_eval } = training;
+  if (early_stopping_patience !== null && eval_strategy === "no") {
+    problems.push(
+      "Cannot use --early_stopping_patience: nothing is evaluated in the run, " +
+        "expected --eval_strategy steps or epoch",
+    );
+  }
+  if (eval_dataset_path !== null || eval_split !== null) return problems;
+  const asking = eval_strategy !== "no"
+    ? `--eval_strategy ${eval_strategy}`
+    : eval_on_start
+    ? "--eval_on_start"
+    : do_eval
+    ? "--do_eval"
+    : null;
+  return asking === null ? problems : [
+    ...problems,
+    `Cannot use ${asking}: there are no rows to evaluate, expected ` +
+    "--eval_dataset_path or --eval_split",
+  ];
 }
 
 function stepsProblems(

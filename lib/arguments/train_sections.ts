@@ -108,6 +108,26 @@ export const TRAIN_SECTIONS: readonly HelpSection[] = [
     ],
   },
   {
+    title: "Evaluation",
+    names: [
+      "eval_dataset_path",
+      "eval_split",
+      "eval_strategy",
+      "eval_steps",
+      "eval_delay",
+      "eval_on_start",
+      "do_eval",
+      "per_device_eval_batch_size",
+      "load_best_model_at_end",
+      "metric_for_best_model",
+      "greater_is_better",
+      "early_stopping_patience",
+      "early_stopping_threshold",
+      "loss_watchdog_threshold",
+      "loss_watchdog_patience",
+    ],
+  },
+  {
     title: "Checkpoints, resuming",
     names: [
       "save_strategy",

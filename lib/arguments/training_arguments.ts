@@ -140,12 +140,58 @@ export const TRAINING = {
     default: true,
     help: "Log the mean so far instead of a NaN or infinite loss",
   },
+  eval_strategy: {
+    kind: "choice",
+    choices: STEPS_OR_EPOCH,
+    default: "no",
+    help: "When the evaluation rows are evaluated; no: once, at the end",
+  },
+  eval_steps: {
+    kind: "float",
+    default: null,
+    help: "Steps between evaluations; below 1 a fraction of all steps; none: " +
+      "--logging_steps",
+  },
+  eval_delay: {
+    kind: "float",
+    default: 0,
+    help: "Steps (or epochs) before the first evaluation",
+  },
+  eval_on_start: {
+    kind: "bool",
+    default: false,
+    help: "Evaluate before the first step as well",
+  },
+  do_eval: {
+    kind: "bool",
+    default: false,
+    help: "No effect: evaluation rows are always evaluated",
+  },
+  per_device_eval_batch_size: {
+    kind: "int",
+    default: 8,
+    help: "Rows per batch of an evaluation; its result does not depend on it",
+  },
+  load_best_model_at_end: {
+    kind: "bool",
+    default: false,
+    help: "End with the weights of the best checkpoint",
+  },
+  metric_for_best_model: {
+    kind: "str",
+    default: null,
+    help: "Which metric says what is best; none: loss",
+  },
+  greater_is_better: {
+    kind: "bool",
+    default: null,
+    help: "Whether more of it is better; none: unless its name ends in loss",
+  },
   save_strategy: {
     kind: "choice",
     choices: [...STEPS_OR_EPOCH, "best"],
-    accepts: STEPS_OR_EPOCH,
     default: "steps",
-    help: "When checkpoints are saved",
+    help: "When checkpoints are saved; best: when an evaluation is the best",
   },
   save_steps: {
     kind: "float",

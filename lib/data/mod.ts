@@ -55,6 +55,7 @@ export {
   type ReadOptions,
 } from "./read_examples.ts";
 export { RECIPE_TURNS } from "./recipe_format.ts";
+export { type EvaluationSplit, splitRows } from "./row_weights.ts";
 export {
   type Piece,
   promptText,

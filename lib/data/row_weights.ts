@@ -41,6 +41,38 @@ export function weightedRows<Row>(
   return [...whole, ...drawn(rows.length, part, seed).map((at) => rows[at]!)];
 }
 
+/** The rows of a dataset, divided. */
+export interface EvaluationSplit<Row> {
+  /** The rows to train on. */
+  readonly train: Row[];
+  /** The rows to evaluate. */
+  readonly evaluation: Row[];
+}
+
+/**
+ * Takes rows for evaluation out of `rows`: a `share` below 1 of them, rounded up
+ * as scikit-learn's `train_test_split` does, or that number of them. Which ones,
+ * depends on `seed` and their number alone; both parts keep the order of the rows.
+ *
+ * @throws {InputError} when a part would be empty.
+ */
+export function splitRows<Row>(
+  rows: readonly Row[],
+  { share, seed }: { readonly share: number; readonly seed: number },
+): EvaluationSplit<Row> {
+  const count = share < 1 ? Math.ceil(share * rows.length) : share;
+  if (!(count >= 1 && count < rows.length)) {
+    throw new InputError(
+      `Cannot take ${share} of the rows for evaluation: there are ${rows.length}, at least one must be left for training`,
+    );
+  }
+  const taken = new Set(drawn(rows.length, count, seed));
+  return {
+    train: rows.filter((_, at) => !taken.has(at)),
+    evaluation: rows.filter((_, at) => taken.has(at)),
+  };
+}
+
 /** `count` of the numbers below `length`, in ascending order. */
 function drawn(length: number, count: number, seed: number): number[] {
   const keys = Array.from(

@@ -51,9 +51,14 @@ export class TrainingBatches {
         : dataCollator);
   }
 
+  /** A batch of `rows`, made as those of a step. */
+  collate(rows: readonly Feature[]): Batch {
+    return this.#collate(rows, this.#options.tokenizer);
+  }
+
   /** The window of optimizer step `step`, the first being 0. */
   window(step: number): Window {
-    const { args, trainDataset, tokenizer } = this.#options;
+    const { args, trainDataset } = this.#options;
     const { stepsPerEpoch, batchesPerEpoch } = this.#plan;
     const epoch = Math.floor(step / stepsPerEpoch);
     const { start, end } = windowAt(this.#plan, {
@@ -63,7 +68,7 @@ export class TrainingBatches {
     const micro = this.#orderOf(epoch).slice(start, end).map((rows) =>
       rows.map((row) => trainDataset[row]!)
     );
-    const batches = micro.map((rows) => this.#collate(rows, tokenizer));
+    const batches = micro.map((rows) => this.collate(rows));
     return {
       batches,
       epoch: epoch + end / batchesPerEpoch,

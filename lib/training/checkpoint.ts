@@ -24,7 +24,7 @@ import {
   type Tensor,
   tensorScope,
 } from "../tensor/mod.ts";
-import { viewOf } from "./flat_parameters.ts";
+import { type FlatParameters, viewOf } from "./flat_parameters.ts";
 import type { LossSums } from "./run_log.ts";
 import { isFinite } from "./non_finite.ts";
 import {
@@ -162,11 +162,7 @@ export function readCheckpoint(
   using _scope = tensorScope();
   const { parameters, optimizer } = engine;
   optimizer.train?.(false);
-  const values = parameters.entries.map((entry) => ({
-    name: entry.path,
-    tensor: viewOf(parameters.values, entry),
-  }));
-  fill(folder, { into: values, stored: weights(folder) });
+  readWeights(folder, { parameters, weights });
   const state = parameters.entries.flatMap((entry) =>
     Object.entries(optimizer.stateOf(entry)).map(([name, tensor]) => ({
       name: `${entry.path}.${name}`,
@@ -184,6 +180,27 @@ export function readCheckpoint(
     engine.activations.bytes = activationBytes;
   }
   return reading;
+}
+
+/**
+ * Loads the weights in `folder` into `parameters`.
+ *
+ * @throws {InputError} when a tensor is missing, unexpected, not finite, or of the
+ *   wrong shape.
+ */
+export function readWeights(
+  folder: string,
+  { parameters, weights }: {
+    readonly parameters: FlatParameters;
+    readonly weights: (folder: string) => ReadonlyMap<string, TensorData>;
+  },
+): void {
+  using _scope = tensorScope();
+  const values = parameters.entries.map((entry) => ({
+    name: entry.path,
+    tensor: viewOf(parameters.values, entry),
+  }));
+  fill(folder, { into: values, stored: weights(folder) });
 }
 
 /**

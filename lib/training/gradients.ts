@@ -26,6 +26,7 @@ import {
   inputIdsOf,
   type LossTargets,
   lossTargets,
+  type TokenLoss,
   tokenLoss,
 } from "./loss.ts";
 import { mixSeed } from "./sampler.ts";
@@ -59,6 +60,8 @@ export interface GradientOptions {
   readonly maxLogits?: number | undefined;
   /** The share of the label's weight that all tokens get. Default 0. */
   readonly labelSmoothing?: number;
+  /** The loss in place of cross entropy. Default cross entropy. */
+  readonly lossFunction?: TokenLoss | undefined;
   /** Noise of the embeddings in units of its rule, or `null` for none. Default `null`. */
   readonly neftuneNoiseAlpha?: number | null;
   /** Seeds dropout; the same numbers give the same masks. */
@@ -169,6 +172,7 @@ function lossAndGradient(
       labels: own,
       factor,
       smoothing: options.labelSmoothing,
+      loss: options.lossFunction,
     });
     if (sum.isRecorded) tape.backward(sum);
     losses.push(scope.keep(part.keep(aten.detach(sum))));

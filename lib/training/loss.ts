@@ -42,10 +42,18 @@ export function inputIdsOf({ inputIds }: Batch, device: Device): Tensor {
 }
 
 /**
+ * The sum of the losses of tokens, a scalar, from their logits `[tokens,
+ * vocabulary]` in float32 and labels `[tokens]`. It is called with a part of the
+ * tokens at a time, so it must be a sum over tokens.
+ */
+export type TokenLoss = (logits: Tensor, labels: Tensor) => Tensor;
+
+/**
  * `factor · Σ −log p(label)`, a scalar. Logits are converted to float32, as in
  * `transformers.loss.ForCausalLMLoss`. With `smoothing` ε (Szegedy et al.,
  * arXiv:1512.00567), each term is `(1−ε) · −log p(label)` and ε times the mean of
- * `−log p` over the vocabulary, as in transformers' `LabelSmoother`.
+ * `−log p` over the vocabulary, as in transformers' `LabelSmoother`. `loss` takes
+ * the place of both.
  */
 export function tokenLoss(
   logits: Tensor,
@@ -53,11 +61,12 @@ export function tokenLoss(
     readonly labels: Tensor;
     readonly factor: Tensor;
     readonly smoothing?: number | undefined;
+    readonly loss?: TokenLoss | undefined;
   },
 ): Tensor {
-  const { labels, smoothing = 0 } = options;
+  const { labels, smoothing = 0, loss } = options;
   const wide = aten.toDtype(logits, "float32");
-  const sum = aten.crossEntropyLoss(
+  const sum = loss?.(wide, labels) ?? aten.crossEntropyLoss(
     wide,
     labels,
     null,

@@ -9,6 +9,18 @@ export {
   fewestRecomputed,
   freeForStep,
 } from "./activation_budget.ts";
+export { type BestModelArguments, type EarlyStopping } from "./best_model.ts";
+export { earlyStopping, lossWatchdog } from "./callbacks.ts";
+export {
+  evaluateRows,
+  type Evaluation,
+  type EvaluationOptions,
+} from "./evaluate.ts";
+export type {
+  EvalPrediction,
+  EvaluationRows,
+  PredictionOutput,
+} from "./evaluations.ts";
 export { resolveCheckpoint } from "./find_checkpoint.ts";
 export {
   type FlatEntry,
@@ -80,7 +92,9 @@ export {
   type TensorBoardOptions,
 } from "./tensorboard.ts";
 export { Trainer } from "./trainer.ts";
+export type { TokenLoss } from "./loss.ts";
 export type {
+  FollowedRun,
   StepReport,
   TrainerCallback,
   TrainerControl,

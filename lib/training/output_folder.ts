@@ -257,19 +257,23 @@ function writtenAt(checkpoint: string): number {
 }
 
 /**
- * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all. The
- * one just `written` stays, also where the clock has been put back since an earlier
- * run.
+ * Removes the oldest checkpoints until `limit` are left; `null` or 0 keeps all.
+ * Those in `staying` stay: the one just written, also where the clock has been put
+ * back since an earlier run, and the best.
  */
 export function rotateCheckpoints(
   output: string,
   limit: number | null,
-  written?: string,
+  staying: readonly string[] = [],
 ): void {
   if (limit === null || limit <= 0) return;
-  const old = checkpointsByAge(output).filter((path) => path !== written);
-  const kept = written === undefined ? limit : limit - 1;
-  for (const path of old.slice(0, Math.max(old.length - kept, 0))) {
+  const old = checkpointsByAge(output).filter((path) =>
+    !staying.includes(path)
+  );
+  const kept = limit - new Set(staying).size;
+  for (
+    const path of old.slice(0, Math.max(old.length - Math.max(kept, 0), 0))
+  ) {
     const retired = retire(path);
     if (retired !== null) remove(retired);
   }

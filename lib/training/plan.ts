@@ -25,6 +25,8 @@ export interface PlanArguments {
   readonly logging_steps: number;
   /** Steps between checkpoints; below 1 a fraction of all steps. */
   readonly save_steps: number;
+  /** Steps between evaluations; below 1 a fraction of all steps; `null` as log rows. */
+  readonly eval_steps: number | null;
 }
 
 /** How long a run is. */
@@ -43,6 +45,8 @@ export interface TrainingPlan {
   readonly loggingSteps: number;
   /** Steps between checkpoints. */
   readonly saveSteps: number;
+  /** Steps between evaluations. */
+  readonly evalSteps: number;
 }
 
 /**
@@ -93,6 +97,7 @@ export function planTraining(rows: number, args: PlanArguments): TrainingPlan {
     warmupSteps: share(args.warmup_steps),
     loggingSteps: share(args.logging_steps),
     saveSteps: share(args.save_steps),
+    evalSteps: share(args.eval_steps ?? args.logging_steps),
   };
 }
 
@@ -123,10 +128,31 @@ export function logsAt(
 export function savesAt(
   step: number,
   plan: TrainingPlan,
-  args: { readonly save_strategy: IntervalStrategy },
+  args: { readonly save_strategy: IntervalStrategy | "best" },
 ): boolean {
   const { save_strategy: strategy } = args;
+  if (strategy === "best") return false;
   return isDue(step, plan, { strategy, every: plan.saveSteps }) ||
+    (strategy === "steps" && step >= plan.maxSteps);
+}
+
+/** The settings that say when a run is evaluated. */
+export interface EvaluationTimes {
+  readonly eval_strategy: IntervalStrategy;
+  /** Steps, or epochs with strategy `epoch`, before the first evaluation. */
+  readonly eval_delay: number;
+}
+
+/** Whether the run is evaluated after `step` steps, which are `epoch` epochs. */
+export function evaluatesAt(
+  { step, epoch }: { readonly step: number; readonly epoch: number },
+  plan: TrainingPlan,
+  args: EvaluationTimes,
+): boolean {
+  const { eval_strategy: strategy, eval_delay } = args;
+  const since = strategy === "epoch" ? epoch : step;
+  if (since < eval_delay) return false;
+  return isDue(step, plan, { strategy, every: plan.evalSteps }) ||
     (strategy === "steps" && step >= plan.maxSteps);
 }
 

@@ -117,6 +117,12 @@ export function scheduleOf(
   return { name, ...span };
 }
 
+/** The learning rate of `schedule` after `updates` updates. */
+export function learningRateAt(schedule: Schedule, updates: number): number {
+  const { learningRate = 1 } = schedule;
+  return learningRate * scheduleFactor(schedule, updates);
+}
+
 /**
  * The factor of the learning rate at optimizer step `step`, counted from 0.
  *

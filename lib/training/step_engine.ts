@@ -20,6 +20,7 @@ import {
   scaleGradients,
 } from "./gradient_scaling.ts";
 import { type LoraPlus, rateFactors } from "./lora_plus.ts";
+import type { TokenLoss } from "./loss.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { optimizerNamed } from "./optimizers.ts";
 import type { TrainableModel } from "./trainable_model.ts";
@@ -60,6 +61,8 @@ export interface EngineOptions {
   readonly precision?: Precision;
   /** Other learning rates for `B`. Default: one rate for all. */
   readonly loraPlus?: LoraPlus;
+  /** The loss in place of cross entropy. */
+  readonly lossFunction?: TokenLoss;
 }
 
 /** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
@@ -83,6 +86,7 @@ export class StepEngine implements Disposable {
   readonly activations: ActivationBudget | null;
   /** The type in which matrix products are computed, or `null` for that of the weights. */
   readonly autocast: DType | null;
+  readonly #lossFunction: TokenLoss | undefined;
   #scaler: LossScaler | null = null;
 
   /** Moves the trainable parameters into flat tensors. */
@@ -96,6 +100,7 @@ export class StepEngine implements Disposable {
     const definition = optimizerNamed(args.optim);
     this.#model = model;
     this.#args = args;
+    this.#lossFunction = options.lossFunction;
     this.parameters = new FlatParameters(
       trainable.parameters,
       model.device,
@@ -132,6 +137,7 @@ export class StepEngine implements Disposable {
         checkpointing: this.activations?.recomputedLayers(batch) ??
           this.#args.gradient_checkpointing !== false,
         autocast: this.autocast,
+        lossFunction: this.#lossFunction,
         labelSmoothing: this.#args.label_smoothing_factor,
         neftuneNoiseAlpha: this.#args.neftune_noise_alpha,
         seed: [...input.seed, index],

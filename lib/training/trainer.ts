@@ -10,30 +10,34 @@ import type { ActivationPlan } from "./activation_budget.ts";
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
-import { readCheckpoint, writeCheckpoint } from "./checkpoint.ts";
+import { noteEvaluation } from "./best_model.ts";
+import { Breath } from "./breath.ts";
+import {
+  type EvaluationRows,
+  Evaluations,
+  isEvaluationMissing,
+  type PredictionOutput,
+} from "./evaluations.ts";
 import { resolveCheckpoint } from "./find_checkpoint.ts";
 import {
   FailedSteps,
   MAX_FAILED_STEPS,
   nonFiniteError,
-  refuseNonFinite,
   refuseNonFiniteStart,
 } from "./non_finite.ts";
+import { OutputLock } from "./output_folder.ts";
 import {
-  OutputLock,
-  rotateCheckpoints,
-  TRAINER_STATE,
-} from "./output_folder.ts";
-import { logsAt, planTraining, savesAt, type TrainingPlan } from "./plan.ts";
+  evaluatesAt,
+  logsAt,
+  planTraining,
+  savesAt,
+  type TrainingPlan,
+} from "./plan.ts";
+import { RunCheckpoints } from "./run_checkpoints.ts";
 import { endRow, LossLog, lossRow } from "./run_log.ts";
-import { checkResume, runSettings } from "./run_settings.ts";
-import { type Schedule, scheduleFactor, scheduleOf } from "./schedules.ts";
+import { learningRateAt, type Schedule, scheduleOf } from "./schedules.ts";
 import { StepEngine } from "./step_engine.ts";
-import {
-  type RunSettings,
-  type TrainableModel,
-  trainableModel,
-} from "./trainable_model.ts";
+import { type TrainableModel, trainableModel } from "./trainable_model.ts";
 import {
   Callbacks,
   type StepReport,
@@ -41,14 +45,8 @@ import {
   type TrainOptions,
   type TrainOutput,
 } from "./trainer_options.ts";
-import {
-  freshState,
-  type LogRow,
-  stateToJson,
-  type TrainerState,
-} from "./trainer_state.ts";
-
-const YIELD_MS = 50;
+import { freshState, type LogRow, type TrainerState } from "./trainer_state.ts";
+import type { Feature } from "../data/batch.ts";
 
 /**
  * Trains a model, as `transformers.Trainer` does.
@@ -88,11 +86,11 @@ export class Trainer implements Disposable {
   readonly #trainable: TrainableModel;
   readonly #engine: StepEngine;
   readonly #batches: TrainingBatches;
+  readonly #evaluations: Evaluations;
+  readonly #checkpoints: RunCheckpoints;
   readonly #failed = new FailedSteps();
   readonly #callbacks: Callbacks;
   #log = new LossLog();
-  #lastCheckpoint: string | null = null;
-  #settings: RunSettings | null = null;
 
   /**
    * Moves the trained parameters into flat tensors, which belong to the trainer
@@ -102,17 +100,38 @@ export class Trainer implements Disposable {
    *   batch, or the optimizer or schedule is unknown.
    */
   constructor(options: TrainerOptions) {
+    const { args, loraPlus, computeLossFunc } = options;
     this.#options = options;
     this.#callbacks = new Callbacks(options.callbacks);
-    this.plan = planTraining(options.trainDataset.length, options.args);
-    this.#schedule = scheduleOf(options.args, this.plan);
+    this.plan = planTraining(options.trainDataset.length, args);
+    this.#schedule = scheduleOf(args, this.plan);
     this.#trainable = trainableModel(options.model);
     const { model } = this.#trainable;
     this.#batches = new TrainingBatches(options, { plan: this.plan, model });
-    this.#engine = new StepEngine(this.#trainable, {
-      ...options.args,
-      warmup_steps: this.plan.warmupSteps,
-    }, { ...options.loraPlus && { loraPlus: options.loraPlus } });
+    this.#engine = new StepEngine(
+      this.#trainable,
+      { ...args, warmup_steps: this.plan.warmupSteps },
+      {
+        ...loraPlus && { loraPlus },
+        ...computeLossFunc && { lossFunction: computeLossFunc },
+      },
+    );
+    this.#evaluations = new Evaluations(options, {
+      model,
+      collate: (rows) => this.#batches.collate(rows),
+      autocast: this.#engine.autocast,
+    });
+    this.#checkpoints = new RunCheckpoints({
+      options,
+      plan: this.plan,
+      state: this.state,
+      trainable: this.#trainable,
+      engine: this.#engine,
+      callbacks: this.#callbacks,
+      schedule: this.#schedule,
+      saveModel: (folder) => this.saveModel(folder),
+      isDone: () => this.#isDone(),
+    });
   }
 
   /**
@@ -126,8 +145,9 @@ export class Trainer implements Disposable {
    * @throws {TorchError} when libtorch reports an error, such as out of memory.
    */
   async train(options: TrainOptions = {}): Promise<TrainOutput> {
+    const { args, trainDataset } = this.#options;
     using _lock = options.lock === undefined
-      ? new OutputLock(this.#options.args.output_dir)
+      ? new OutputLock(args.output_dir)
       : null;
     const first = this.#begin(options);
     const started = performance.now();
@@ -135,6 +155,7 @@ export class Trainer implements Disposable {
     try {
       const interruptedAt = await this.#loop(options.signal);
       if (interruptedAt !== null) return this.#output(interruptedAt);
+      if (args.load_best_model_at_end) this.#checkpoints.loadBest();
     } finally {
       this.#trainable.model.train(false);
       this.#engine.optimizer.train?.(false);
@@ -144,8 +165,8 @@ export class Trainer implements Disposable {
       first,
       state: this.state,
       plan: this.plan,
-      args: this.#options.args,
-      rows: this.#options.trainDataset.length,
+      args,
+      rows: trainDataset.length,
       seconds: (performance.now() - started) / 1000,
       lossSum: this.#log.total,
     }));
@@ -155,35 +176,107 @@ export class Trainer implements Disposable {
   /** Trains all remaining steps; returns the checkpoint saved when aborted, else `null`. */
   async #loop(signal: AbortSignal | undefined): Promise<string | null> {
     const updatesBefore = this.#engine.optimizer.scalars.step;
-    let lastYield = performance.now();
+    const breath = new Breath();
+    if (isEvaluationMissing(this.state, this.plan, this.#options.args)) {
+      await this.#evaluateNow(signal);
+    }
     while (!this.#isDone()) {
-      const window = this.#batches.window(this.state.globalStep);
-      const report = this.#step(window);
-      this.#callbacks.notify((each, control) =>
-        each.onStepEnd?.(report, control)
-      );
-      this.#callbacks.warn(this.#failed.add(report));
-      const updates = this.#engine.optimizer.scalars.step - updatesBefore;
-      this.#refuseFailure(window, updates);
+      const report = this.#nextStep(updatesBefore);
       // the order of transformers: log, evaluate, save
       if (this.#logsNow(report)) {
         this.#addRow(lossRow(this.#log.take(), report));
       }
-      // Signals and timers run here; after each step it would slow down short steps.
-      if (performance.now() - lastYield > YIELD_MS) {
-        await new Promise((resolve) => setTimeout(resolve));
-        lastYield = performance.now();
-      }
+      await breath.take();
+      const evaluates = this.#callbacks.isAsked("shouldEvaluate") ||
+        evaluatesAt(report, this.plan, this.#options.args);
+      if (evaluates) await this.#evaluateNow(signal);
       const aborted = signal?.aborted === true && !this.#isDone();
-      const saved = aborted || this.#savesNow() ? this.#saveCheckpoint() : null;
+      const saves = aborted || this.#callbacks.isAsked("shouldSave") ||
+        savesAt(report.step, this.plan, this.#options.args);
+      const saved = saves ? this.#checkpoints.save(this.#log) : null;
       if (aborted) return saved;
     }
     return null;
   }
 
+  /** Takes a step, and tells callbacks; this session has made the updates since `updatesBefore`. */
+  #nextStep(updatesBefore: number): StepReport {
+    const { globalStep } = this.state;
+    const { stepsPerEpoch } = this.plan;
+    const epoch = Math.floor(globalStep / stepsPerEpoch);
+    if (globalStep % stepsPerEpoch === 0) {
+      this.#callbacks.notify((each, on) => each.onEpochBegin?.(epoch, on));
+    }
+    this.#callbacks.notify((each, on) =>
+      each.onStepBegin?.(globalStep + 1, on)
+    );
+    const window = this.#batches.window(globalStep);
+    const report = this.#step(window);
+    this.#callbacks.notify((each, on) => each.onStepEnd?.(report, on));
+    this.#callbacks.warn(this.#failed.add(report));
+    const updates = this.#engine.optimizer.scalars.step - updatesBefore;
+    this.#refuseFailure(window, updates);
+    if (report.step % stepsPerEpoch === 0 || this.#isDone()) {
+      this.#callbacks.notify((each, on) => each.onEpochEnd?.(epoch, on));
+    }
+    return report;
+  }
+
   #isDone(): boolean {
     return this.#callbacks.control.shouldTrainingStop ||
       this.state.globalStep >= this.plan.maxSteps;
+  }
+
+  /**
+   * The metrics of `rows`, by default of the rows to evaluate, which are logged and
+   * told to callbacks; those of several sets together.
+   *
+   * @throws {InputError} when there are no rows, or none with a label.
+   */
+  async evaluate(
+    rows?: EvaluationRows,
+    options: { readonly signal?: AbortSignal } = {},
+  ): Promise<LogRow> {
+    const sets = await this.#evaluations.run(rows, options);
+    for (const metrics of sets) {
+      this.#addRow(metrics);
+      const run = { state: this.state, args: this.#options.args };
+      this.#callbacks.notify((each, control) =>
+        each.onEvaluate?.(metrics, control, run)
+      );
+    }
+    return Object.assign({}, ...sets);
+  }
+
+  /**
+   * The most probable token at each labelled position of `rows`, the labels, and
+   * their metrics.
+   *
+   * @throws {InputError} when no row has a label.
+   */
+  async predict(rows: readonly Feature[]): Promise<PredictionOutput> {
+    const found = await this.#evaluations.predict(rows, { prefix: "test" });
+    this.#callbacks.notify((each) => each.onPredict?.(found.metrics));
+    return found;
+  }
+
+  /** Evaluates in the run, and notes whether it is the best so far. */
+  async #evaluateNow(signal: AbortSignal | undefined): Promise<void> {
+    const { args } = this.#options;
+    this.#engine.optimizer.train?.(false);
+    let metrics: LogRow;
+    try {
+      metrics = await this.evaluate(undefined, { ...signal && { signal } });
+    } catch (error) {
+      // a resumed run begins with the evaluation that is missing
+      if (signal?.aborted && error === signal.reason) return;
+      throw error;
+    }
+    if (this.state.globalStep === 0) return;
+    const isBest = noteEvaluation(this.state, metrics, args);
+    if (args.save_strategy === "best" && isBest) {
+      this.#callbacks.control.shouldSave = true;
+    }
   }
 
   /**
@@ -193,16 +286,15 @@ export class Trainer implements Disposable {
    * @throws {InputError} when weights are not finite, or cannot be written.
    */
   saveModel(folder: string = this.#options.args.output_dir): string {
-    this.#refuseNonFinite(folder);
+    this.#checkpoints.refuseNonFinite(folder);
     Deno.mkdirSync(folder, { recursive: true });
     this.#trainable.save(folder);
-    const args = this.#options.argsJson ?? this.#options.args;
-    writePythonJson(
-      `${folder}/training_args.json`,
-      args as unknown as PythonJson,
-      { trailingNewline: true },
-    );
-    Object.entries(this.#options.files ?? {}).forEach(([name, text]) =>
+    const { args, argsJson = args, files = {} } = this.#options;
+    const json = argsJson as unknown as PythonJson;
+    writePythonJson(`${folder}/training_args.json`, json, {
+      trailingNewline: true,
+    });
+    Object.entries(files).forEach(([name, text]) =>
       writeFileAtomic(`${folder}/${name}`, text)
     );
     return folder;
@@ -210,11 +302,7 @@ export class Trainer implements Disposable {
 
   /** Writes `trainer_state.json` into `output_dir`. */
   saveState(): void {
-    const folder = this.#options.args.output_dir;
-    Deno.mkdirSync(folder, { recursive: true });
-    writePythonJson(`${folder}/${TRAINER_STATE}`, this.#stateJson(false), {
-      trailingNewline: true,
-    });
+    this.#checkpoints.saveState();
   }
 
   /** What `gradient_checkpointing` "auto" recomputes in the longest rows, else `null`. */
@@ -235,7 +323,7 @@ export class Trainer implements Disposable {
       this.#trainable.model.restoreRunState(null);
     }
     const folder = resolveCheckpoint(args.output_dir, asked);
-    if (folder !== null) this.#resume(folder);
+    if (folder !== null) this.#log = this.#checkpoints.resume(folder);
     else refuseNonFiniteStart(this.#engine.parameters, this.state.globalStep);
     this.#callbacks.control.shouldTrainingStop = false;
     const { globalStep } = this.state;
@@ -245,43 +333,13 @@ export class Trainer implements Disposable {
     return globalStep;
   }
 
-  #resume(folder: string): void {
-    let warnings: readonly string[] = [];
-    const { state, resume } = readCheckpoint(folder, {
-      engine: this.#engine,
-      weights: this.#trainable.read,
-      check: (reading) => {
-        const settings = this.#runSettings();
-        const { plan } = this;
-        warnings = checkResume(folder, { ...reading, plan, settings });
-      },
-    });
-    for (const each of warnings) this.#callbacks.warn(each);
-    Object.assign(this.state, state);
-    this.#log = new LossLog(resume);
-    this.#trainable.model.restoreRunState(resume.modelState);
-    this.#noteCheckpoint(folder);
-  }
-
-  /** Remembers a checkpoint for errors; one without a single update is no better than a new run. */
-  #noteCheckpoint(folder: string): void {
-    if (this.#engine.optimizer.scalars.step > 0) this.#lastCheckpoint = folder;
-  }
-
-  #runSettings(): RunSettings {
-    return this.#settings ??= runSettings({
-      options: this.#options,
-      plan: this.plan,
-      trainable: this.#trainable,
-    });
-  }
-
   /** One optimizer step. */
   #step({ batches, epoch, tokens, trainedTokens, flos }: Window): StepReport {
     const started = performance.now();
     const { args, loss = "tokens" } = this.#options;
     const { globalStep } = this.state;
-    const learningRate = this.#rateAfter(this.#engine.optimizer.scalars.step);
+    const { step: updates } = this.#engine.optimizer.scalars;
+    const learningRate = learningRateAt(this.#schedule, updates);
     const result = this.#engine.step(batches, {
       learningRate,
       loss,
@@ -302,12 +360,6 @@ export class Trainer implements Disposable {
     };
   }
 
-  /** The learning rate after `updates` updates. */
-  #rateAfter(updates: number): number {
-    return this.#options.args.learning_rate *
-      scheduleFactor(this.#schedule, updates);
-  }
-
   /** Ends a run that has failed too often; this session has made `updates` updates. */
   #refuseFailure({ batches }: Window, updates: number): void {
     const { inARow } = this.#failed;
@@ -321,15 +373,7 @@ export class Trainer implements Disposable {
       parameters: this.#engine.parameters,
       autocast: this.#engine.autocast,
       step: this.state.globalStep,
-      checkpoint: this.#lastCheckpoint,
-    });
-  }
-
-  #refuseNonFinite(folder: string): void {
-    refuseNonFinite(this.#engine.parameters.values, {
-      folder,
-      step: this.state.globalStep,
-      checkpoint: this.#lastCheckpoint,
+      checkpoint: this.#checkpoints.last,
     });
   }
 
@@ -339,55 +383,11 @@ export class Trainer implements Disposable {
       (args.logging_first_step && step === 1) || logsAt(step, this.plan, args);
   }
 
-  #savesNow(): boolean {
-    return this.#callbacks.isAsked("shouldSave") ||
-      savesAt(this.state.globalStep, this.plan, this.#options.args);
-  }
-
   #addRow(values: LogRow): void {
     const { epoch, globalStep: step } = this.state;
     const row = { ...values, epoch, step };
     this.state.logHistory.push(row);
     this.#callbacks.notify((each, control) => each.onLog?.(row, control));
-  }
-
-  #saveCheckpoint(): string {
-    const { args } = this.#options;
-    const step = this.state.globalStep;
-    this.#refuseNonFinite(`${args.output_dir}/checkpoint-${step}`);
-    const { optimizer } = this.#engine;
-    optimizer.train?.(false);
-    const folder = writeCheckpoint(args.output_dir, {
-      step,
-      engine: this.#engine,
-      state: this.#stateJson(true),
-      resume: {
-        ...this.#log.sums,
-        optimizer: { ...optimizer.scalars },
-        modelState: this.#trainable.model.runState(),
-        settings: this.#runSettings(),
-      },
-      rates: {
-        base: args.learning_rate,
-        next: this.#rateAfter(optimizer.scalars.step),
-      },
-      seed: [args.seed, step],
-      onlyModel: args.save_only_model,
-      saveModel: (path) => this.saveModel(path),
-    });
-    this.#noteCheckpoint(folder);
-    rotateCheckpoints(args.output_dir, args.save_total_limit, folder);
-    this.#callbacks.notify((each, control) => each.onSave?.(folder, control));
-    return folder;
-  }
-
-  #stateJson(saving: boolean): PythonJson {
-    return stateToJson(this.state, {
-      plan: this.plan,
-      batchSize: this.#options.args.per_device_train_batch_size,
-      saving,
-      stopping: this.#isDone(),
-    });
   }
 
   #output(interruptedAt: string | null): TrainOutput {

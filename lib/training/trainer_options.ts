@@ -9,11 +9,13 @@ import type { TrainingArguments } from "../arguments/settings.ts";
 import type { Batch, Feature } from "../data/batch.ts";
 import type { PadTokens } from "../data/collator.ts";
 import type { PeftModel } from "../peft/mod.ts";
+import type { EvalPrediction, EvaluationRows } from "./evaluations.ts";
 import type { LoraPlus } from "./lora_plus.ts";
 import type { OutputLock } from "./output_folder.ts";
 import type { TrainingPlan } from "./plan.ts";
 import type { StepResult } from "./step_engine.ts";
-import type { LogRow } from "./trainer_state.ts";
+import type { TokenLoss } from "./loss.ts";
+import type { LogRow, TrainerState } from "./trainer_state.ts";
 
 /** The parts of a `Trainer`. */
 export interface TrainerOptions {
@@ -23,6 +25,8 @@ export interface TrainerOptions {
   readonly args: TrainingArguments;
   /** The rows, as ids and labels. */
   readonly trainDataset: readonly Feature[];
+  /** The rows to evaluate, or several sets of them by name. Default: none. */
+  readonly evalDataset?: EvaluationRows;
   /** Its padding token fills up batches that are padded. */
   readonly tokenizer: PadTokens;
   /**
@@ -46,6 +50,15 @@ export interface TrainerOptions {
    * Default `tokens`.
    */
   readonly loss?: "tokens" | "reference";
+  /**
+   * The loss of tokens in place of cross entropy, in training and evaluation.
+   * It needs no smoothing of labels.
+   */
+  readonly computeLossFunc?: TokenLoss;
+  /** Further metrics of an evaluation, by their names without prefix. */
+  readonly computeMetrics?: (
+    prediction: EvalPrediction,
+  ) => Readonly<Record<string, number>>;
   /** A higher learning rate for `B` than for `A`. Default: one rate for all. */
   readonly loraPlus?: LoraPlus;
   /** Follow the run. */
@@ -101,15 +114,35 @@ export interface TrainerControl {
   shouldTrainingStop: boolean;
   /** Add a log row after this step. */
   shouldLog: boolean;
+  /** Evaluate after this step. */
+  shouldEvaluate: boolean;
   /** Save a checkpoint after this step. */
   shouldSave: boolean;
+}
+
+/** The run that a callback follows. */
+export interface FollowedRun {
+  /** Its state. */
+  readonly state: TrainerState;
+  /** Its arguments. */
+  readonly args: TrainingArguments;
 }
 
 /** Follows a run; every method is optional. */
 export interface TrainerCallback {
   /** Before the first step; `step` is the number of steps before a resume, else 0. */
   onTrainBegin?(plan: TrainingPlan, step: number): void;
-  /** After each step, before logging and saving. */
+  /** Before the first step of an epoch; `epoch` counts from 0. */
+  onEpochBegin?(epoch: number, control: TrainerControl): void;
+  /** Before each step; `step` is its number, counted from 1. */
+  onStepBegin?(step: number, control: TrainerControl): void;
+  /** After the last step of an epoch; `epoch` counts from 0. */
+  onEpochEnd?(epoch: number, control: TrainerControl): void;
+  /** The rows of a set have been evaluated. */
+  onEvaluate?(metrics: LogRow, control: TrainerControl, run: FollowedRun): void;
+  /** Rows have been predicted. */
+  onPredict?(metrics: LogRow): void;
+  /** After each step, before logging, evaluating and saving. */
   onStepEnd?(report: StepReport, control: TrainerControl): void;
   /** A row has been added to `log_history`. */
   onLog?(row: LogRow, control: TrainerControl): void;
@@ -127,6 +160,7 @@ export class Callbacks {
   readonly control: TrainerControl = {
     shouldTrainingStop: false,
     shouldLog: false,
+    shouldEvaluate: false,
     shouldSave: false,
   };
   readonly #callbacks: readonly TrainerCallback[];
@@ -149,7 +183,7 @@ export class Callbacks {
   }
 
   /** Whether a callback has asked for it since the last time. */
-  isAsked(what: "shouldLog" | "shouldSave"): boolean {
+  isAsked(what: "shouldLog" | "shouldEvaluate" | "shouldSave"): boolean {
     const asked = this.control[what];
     this.control[what] = false;
     return asked;

@@ -22,11 +22,25 @@ export interface TrainerState {
   totalFlos: number;
   /** All log rows so far. */
   logHistory: LogRow[];
+  /** The best value of the deciding metric, or `null` before an evaluation. */
+  bestMetric: number | null;
+  /** The step of the best evaluation. */
+  bestGlobalStep: number | null;
+  /** The checkpoint of the best evaluation, if one was saved. */
+  bestModelCheckpoint: string | null;
 }
 
 /** The state before the first step. */
 export function freshState(): TrainerState {
-  return { globalStep: 0, epoch: 0, totalFlos: 0, logHistory: [] };
+  return {
+    globalStep: 0,
+    epoch: 0,
+    totalFlos: 0,
+    logHistory: [],
+    bestMetric: null,
+    bestGlobalStep: null,
+    bestModelCheckpoint: null,
+  };
 }
 
 /** What the file contains besides the state. */
@@ -46,11 +60,13 @@ export function stateToJson(
 ): PythonJson {
   const { plan, batchSize, saving, stopping } = context;
   return {
-    best_global_step: null,
-    best_metric: null,
-    best_model_checkpoint: null,
+    best_global_step: state.bestGlobalStep,
+    best_metric: state.bestMetric === null
+      ? null
+      : new PyFloat(state.bestMetric),
+    best_model_checkpoint: state.bestModelCheckpoint,
     epoch: new PyFloat(state.epoch),
-    eval_steps: 500,
+    eval_steps: plan.evalSteps,
     global_step: state.globalStep,
     is_hyper_param_search: false,
     is_local_process_zero: true,
@@ -104,6 +120,11 @@ export function stateFromJson(path: string): TrainerState {
     );
   };
   const { global_step, epoch, total_flos, log_history } = json;
+  const {
+    best_metric = null,
+    best_global_step = null,
+    best_model_checkpoint = null,
+  } = json;
   const isAmount = (value: unknown): value is number =>
     typeof value === "number" && value >= 0 && value < Infinity;
   if (!isAmount(global_step) || !Number.isSafeInteger(global_step)) {
@@ -114,7 +135,19 @@ export function stateFromJson(path: string): TrainerState {
   if (!Array.isArray(log_history) || !log_history.every(isRow)) {
     return fail("log_history", "a list of rows");
   }
+  if (best_metric !== null && typeof best_metric !== "number") {
+    return fail("best_metric", "a number or null");
+  }
+  if (best_global_step !== null && !isAmount(best_global_step)) {
+    return fail("best_global_step", "a number of steps or null");
+  }
+  if (
+    best_model_checkpoint !== null && typeof best_model_checkpoint !== "string"
+  ) return fail("best_model_checkpoint", "a path or null");
   return {
+    bestMetric: best_metric,
+    bestGlobalStep: best_global_step,
+    bestModelCheckpoint: best_model_checkpoint,
     globalStep: global_step,
     epoch,
     totalFlos: total_flos,

@@ -79,6 +79,15 @@ function otherValue(setting: Setting): { words: string[]; value: unknown } {
 const COMPANIONS: Readonly<Record<string, readonly string[]>> = {
   continue_training: ["--checkpoint", "adapter"],
   checkpoint: ["--continue_training"],
+  eval_strategy: ["--eval_split", "2"],
+  eval_on_start: ["--eval_split", "2"],
+  do_eval: ["--eval_split", "2"],
+  load_best_model_at_end: [
+    ..."--eval_split 2 --eval_strategy steps".split(" "),
+  ],
+  early_stopping_patience: [
+    ..."--eval_split 2 --eval_strategy epoch".split(" "),
+  ],
   layers_pattern: ["--layers_to_transform", "1"],
 };
 
@@ -186,10 +195,6 @@ Deno.test("flags of transformers 4 get their present name", () => {
   ]);
   assert.deepEqual(problems("--warmup_ratio", "0.1", "--warmup_steps", "9"), [
     "Cannot use --warmup_ratio with --warmup_steps: expected one of them",
-  ]);
-  assert.deepEqual(problems("--evaluation_strategy", "steps"), [
-    "Cannot use --evaluation_strategy: not supported yet, nothing is " +
-    "evaluated during training",
   ]);
 });
 

@@ -71,12 +71,12 @@ Deno.test("rotateCheckpoints() keeps what was just written, also where the clock
       Deno.writeTextFileSync(state, "{}");
       Deno.utimeSync(state, time, time);
     }
-    rotateCheckpoints(folder, 2, `${folder}/checkpoint-50`);
+    rotateCheckpoints(folder, 2, [`${folder}/checkpoint-50`]);
     assert.deepEqual(listCheckpoints(folder), [
       `${folder}/checkpoint-50`,
       `${folder}/checkpoint-200`,
     ]);
-    rotateCheckpoints(folder, 1, `${folder}/checkpoint-50`);
+    rotateCheckpoints(folder, 1, [`${folder}/checkpoint-50`]);
     assert.deepEqual(listCheckpoints(folder), [`${folder}/checkpoint-50`]);
     return Promise.resolve();
   });

@@ -21,6 +21,7 @@ const DEFAULTS: PlanArguments = {
   num_train_epochs: 3,
   warmup_steps: 0,
   logging_steps: 500,
+  eval_steps: null,
   save_steps: 500,
 };
 

@@ -7,6 +7,7 @@
 import { strict as assert } from "node:assert";
 import { planTraining } from "../../lib/training/mod.ts";
 import { endRow, LossLog } from "../../lib/training/run_log.ts";
+import { freshState } from "../../lib/training/trainer_state.ts";
 import { tinyArguments } from "./tiny_run.ts";
 
 Deno.test("LossLog.take() gives the mean since the last row, total stays", () => {
@@ -52,7 +53,7 @@ Deno.test("endRow() counts the steps of this session in its rates, and all steps
     args,
     plan: planTraining(7, args),
     rows: 7,
-    state: { globalStep: 10, epoch: 5, totalFlos: 99, logHistory: [] },
+    state: { ...freshState(), globalStep: 10, epoch: 5, totalFlos: 99 },
     first: 6,
     seconds: 2,
     lossSum: 30,
