@@ -82,12 +82,8 @@ const COMPANIONS: Readonly<Record<string, readonly string[]>> = {
   eval_strategy: ["--eval_split", "2"],
   eval_on_start: ["--eval_split", "2"],
   do_eval: ["--eval_split", "2"],
-  load_best_model_at_end: [
-    ..."--eval_split 2 --eval_strategy steps".split(" "),
-  ],
-  early_stopping_patience: [
-    ..."--eval_split 2 --eval_strategy epoch".split(" "),
-  ],
+  load_best_model_at_end: "--eval_split 2 --eval_strategy steps".split(" "),
+  early_stopping_patience: "--eval_split 2 --eval_strategy epoch".split(" "),
   layers_pattern: ["--layers_to_transform", "1"],
 };
 
