@@ -8,11 +8,9 @@
 
 import { tiedName } from "../lib/architectures/weights.ts";
 import { printable } from "../lib/input_error.ts";
-import { rankAt } from "../lib/peft/lora_config.ts";
-import { describeTargets, targetTree } from "../lib/peft/mod.ts";
+import { describeTargets, trainedCount } from "../lib/peft/mod.ts";
 import { lastName } from "../lib/peft/target_names.ts";
 import type { CausalLm, TrainArguments } from "../mod.ts";
-import type { CheckedAdapter } from "./adapter_checks.ts";
 import { runMemory } from "./inspect_memory.ts";
 import { counted } from "./inspect_rows.ts";
 import type { CheckedRun } from "./train_checks.ts";
@@ -27,7 +25,7 @@ export function describeParameters(
     const name = lastName(path);
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }
-  const trainable = trainableCount(tree, adapter);
+  const trainable = trainedCount(tree, adapter);
   const all = baseCount(tree) + trainable;
   return [
     ...describeTargets(adapter.report).map(printable),
@@ -37,22 +35,6 @@ export function describeParameters(
       counted(all)
     } || trainable%: ${(100 * trainable / all).toFixed(4)}`,
   ];
-}
-
-/** A and B of every target: `r · (in + out)`, of experts for each of them. */
-function trainableCount(
-  tree: CausalLm,
-  { report, config }: CheckedAdapter,
-): number {
-  const { widths, parameters } = targetTree(tree);
-  const ofModules = report.targeted.reduce((sum, path) => {
-    const [inputs, outputs] = widths!.get(path)!;
-    return sum + rankAt(config, path) * (inputs + outputs);
-  }, 0);
-  return report.parameters.reduce((sum, path) => {
-    const { count, inFeatures, outFeatures } = parameters!.get(path)!;
-    return sum + count * rankAt(config, path) * (inFeatures + outFeatures);
-  }, ofModules);
 }
 
 /** Parameters of the base model; a head that is the embedding counts once. */
@@ -78,7 +60,7 @@ export function describeMemory(
   const { finetune, training } = run;
   const memory = runMemory(checked, run, {
     base: baseCount(tree),
-    trainable: trainableCount(tree, adapter),
+    trainable: trainedCount(tree, adapter),
   });
   const { tokens, trained } = memory.batch;
   const moments = training.optim.startsWith("adamw")

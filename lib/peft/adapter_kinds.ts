@@ -70,6 +70,8 @@ export interface AdapterLayer extends Disposable {
    * before an adapter that has learned on these is loaded. Default: changes nothing.
    */
   changeBase?(device: Device): void;
+  /** The base model's parameters that wait while copies take their places. Default none. */
+  readonly waiting?: readonly Tensor[];
   /** Whether its numbers are drawn after those of all other layers. Default no. */
   readonly isDrawnLast?: boolean;
   /** Puts the layer into the base model at `place` again, after {@linkcode AdapterLayer.detach}. */

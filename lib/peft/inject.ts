@@ -174,6 +174,31 @@ export function filledAdapter(
   });
 }
 
+/**
+ * Numbers that an adapter trains in `base`, whose weights need not be loaded.
+ *
+ * @example
+ * ```ts
+ * import { AutoModelForCausalLM } from "@lorikeet/lorikeet";
+ * import { loraConfig, trainedCount } from "@lorikeet/lorikeet/peft";
+ *
+ * const base = AutoModelForCausalLM.fromConfig("models/tiny-atom");
+ * const config = loraConfig({ r: 2, modules_to_save: ["lm_head"] });
+ * if (trainedCount(base, { config }) === 0) throw new Error("nothing");
+ * ```
+ */
+export function trainedCount(
+  base: CausalLm,
+  plan: { readonly config: LoraConfig; readonly report?: TargetReport },
+): number {
+  const { layers } = injected(base, plan);
+  detachLayers(layers);
+  const size = (shape: readonly number[]): number =>
+    shape.reduce((one, other) => one * other, 1);
+  const all = layers.flatMap(({ layer }) => layer.trainedParameters());
+  return all.reduce((sum, { shape }) => sum + size(shape), 0);
+}
+
 /** The trained parameters of an adapter, in the order of the tree. */
 export function placedParameters(adapter: InjectedAdapter): PlacedParameter[] {
   return adapter.layers.flatMap(({ place, layer }) =>

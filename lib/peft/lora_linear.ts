@@ -214,6 +214,12 @@ export class LoraLinear extends Projection implements AdapterLayer {
     this.lora_B.weight[Symbol.dispose]();
   }
 
+  /** Takes `weight` for what is left of the frozen one; false where nothing was taken out. */
+  replaceReduced(weight: Tensor): boolean {
+    this.#reduced?.replace(weight);
+    return this.#reduced !== null;
+  }
+
   /** The matrices whose product was taken out of the weight, or `null`. */
   get first(): { readonly a: Tensor; readonly b: Tensor } | null {
     return this.#reduced?.first ?? null;

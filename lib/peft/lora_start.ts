@@ -152,7 +152,7 @@ function orthogonal(base: Projection, { rank }: StartSizes): Matrices {
 export class ReducedWeight implements Disposable {
   readonly #linear: Linear;
   readonly #original: Tensor;
-  readonly #reduced: Tensor;
+  #reduced: Tensor;
   /** The matrices of the product that was taken out. */
   readonly first: Matrices;
 
@@ -180,6 +180,13 @@ export class ReducedWeight implements Disposable {
   /** Puts the whole weight into the layer. */
   detach(): void {
     this.#linear.weight = this.#original;
+  }
+
+  /** Takes `weight` for the rest: that of the run that made the adapter. */
+  replace(weight: Tensor): void {
+    this.#reduced[Symbol.dispose]();
+    this.#reduced = weight;
+    this.attach();
   }
 
   /** The rest in float32. */

@@ -36,6 +36,7 @@ export {
   type InjectedAdapter,
   type PeftOptions,
   type PlacedLayer,
+  trainedCount,
 } from "./inject.ts";
 export { weightMerges } from "./merge.ts";
 export {

@@ -156,12 +156,11 @@ export class PeftModel implements Disposable {
     const trained = this.trainedParameters().map(({ tensor }) => tensor);
     const trainable = [...new Set(trained)]
       .reduce((sum, { size }) => sum + size, 0);
-    let all = 0;
-    const seen = new Set<Tensor>();
-    for (const { tensor } of this.base.namedParameters()) {
-      if (!seen.has(tensor)) all += tensor.size;
-      seen.add(tensor);
-    }
+    const whole = new Set([
+      ...Array.from(this.base.namedParameters(), ({ tensor }) => tensor),
+      ...this.layers.flatMap(({ layer }) => layer.waiting ?? []),
+    ]);
+    const all = [...whole].reduce((sum, { size }) => sum + size, 0);
     return { trainable, all };
   }
 

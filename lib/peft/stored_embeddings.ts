@@ -23,6 +23,7 @@ import type {
 } from "./adapter_kinds.ts";
 import type { InjectedAdapter, PlacedLayer } from "./inject.ts";
 import type { LoraConfig } from "./lora_config.ts";
+import { LoraLinear } from "./lora_linear.ts";
 import { embeddingPath } from "./saved_modules.ts";
 import { isAllLinear, nameRule } from "./target_names.ts";
 
@@ -52,6 +53,8 @@ export interface StoredEmbedding {
   readonly path: string;
   /** Place of the adapted module. */
   readonly place: AdapterPlace;
+  /** The layer that wraps it. */
+  readonly layer: AdapterLayer;
   /** The wrapped module, whose field `weight` holds it. */
   readonly owner: Module;
   /** The weight. */
@@ -64,7 +67,9 @@ export function storedEmbeddings(
   { config, layers }: InjectedAdapter,
 ): StoredEmbedding[] {
   const adapted = layers.flatMap(({ place, layer }) =>
-    "base_layer" in layer ? [{ place, owner: layer.base_layer as Module }] : []
+    "base_layer" in layer
+      ? [{ place, layer, owner: layer.base_layer as Module }]
+      : []
   );
   if (!savesEmbeddings(config, adapted.map(({ place }) => place.path))) {
     return [];
@@ -76,7 +81,8 @@ export function storedEmbeddings(
     .filter(({ place: { path } }) =>
       path === input || path === base.outputEmbeddingsPath
     )
-    .map(({ place, owner }) => ({
+    .map(({ place, layer, owner }) => ({
+      layer,
       path: joinPath(place.path, "base_layer.weight"),
       place,
       owner,
@@ -92,14 +98,16 @@ export function replacedEmbeddings(
   embeddings: readonly StoredEmbedding[],
   stored: ReadonlyMap<string, TensorData>,
 ): PlacedLayer[] {
-  return embeddings.flatMap(({ path, place, owner, tensor }) => {
+  return embeddings.flatMap(({ path, place, layer: around, owner, tensor }) => {
     const data = stored.get(path);
     if (data === undefined) return [];
     using scope = new DetachedScope();
     const { dtype, device } = tensor;
     const given = to(fromData(data), { dtype, device });
     if (aten.all(aten.eq(given, tensor)).item() === 1) return [];
-    const layer = new ReplacedWeight(owner, scope.keep(given));
+    const own = scope.keep(given);
+    if (around instanceof LoraLinear && around.replaceReduced(own)) return [];
+    const layer = new ReplacedWeight(owner, own);
     layer.attach();
     return [{ place, layer }];
   });

@@ -44,10 +44,11 @@ export const SAVED_MODULES: AdapterKind = {
       name: each.path,
       owner: each.owner,
       field: each.field,
+      shape: each.spec.shape,
       mergeName: each.path,
       also: tied === null ? [] : [tied],
     }));
-    return copies.length === 0 ? null : new TrainedCopies(copies);
+    return copies.length === 0 ? null : new TrainedCopies(copies, "beside");
   },
 };
 
@@ -70,12 +71,13 @@ export const BIASES: AdapterKind = {
       : undefined;
     if (config.bias === "lora_only" && wrapped === undefined) return null;
     const owner = wrapped ?? module;
-    const hasBias = owner.parameterSpecs().some(({ name }) => name === "bias");
-    if (!hasBias) return null;
+    const bias = owner.parameterSpecs().find(({ name }) => name === "bias");
+    if (bias === undefined) return null;
     return new TrainedCopies([{
       name: wrapped === undefined ? "bias" : "base_layer.bias",
       owner,
       field: "bias",
+      shape: bias.shape,
       mergeName: "bias",
       also: [],
     }]);
@@ -90,6 +92,8 @@ interface TrainedCopy {
   readonly owner: Module;
   /** The field of `owner` that holds it. */
   readonly field: string;
+  /** Sizes of its dimensions. */
+  readonly shape: readonly number[];
   /** Its name in the base model, relative to the adapted module. */
   readonly mergeName: string;
   /** Other places in the base model that hold the same copy. */
@@ -99,42 +103,44 @@ interface TrainedCopy {
 /** Copies in the places of parameters of the base model. */
 class TrainedCopies implements AdapterLayer {
   readonly #copies: readonly TrainedCopy[];
-  readonly #originals: readonly Tensor[];
+  /** None where the base model has no weights, only names and shapes. */
+  readonly #originals: readonly (Tensor | undefined)[];
   /** The copies while they are not in the base model. */
   #own: (Tensor | null)[];
 
-  /** Takes note of what stands in the places. */
-  constructor(copies: readonly TrainedCopy[]) {
-    this.#copies = copies;
-    this.#originals = copies.map(({ owner, field }) => owner.parameter(field)!);
-    this.#own = copies.map(() => null);
-    this.#setOutputTypes((original) => original.dtype);
-  }
+  /** What peft counts beside the copies; it counts biases once. */
+  readonly waiting: readonly Tensor[];
 
-  /** Embeddings give rows of the base model's type, not float32 as the copies are. */
-  #setOutputTypes(typeOf: (original: Tensor) => Embedding["outputType"]): void {
-    for (const [index, { owner }] of this.#copies.entries()) {
+  /** Takes note of what stands in the places. */
+  constructor(
+    copies: readonly TrainedCopy[],
+    kept: "beside" | "inside" = "inside",
+  ) {
+    this.#copies = copies;
+    this.#originals = copies.map(({ owner, field }) => owner.parameter(field));
+    this.waiting = kept === "inside"
+      ? []
+      : this.#originals.filter((each) => each !== undefined);
+    this.#own = copies.map(() => null);
+    for (const [index, { owner }] of copies.entries()) {
+      // Rows of the base model's type, not of float32 as the copies are.
       if (!(owner instanceof Embedding)) continue;
-      owner.outputType = typeOf(this.#originals[index]!);
+      owner.outputType = this.#originals[index]?.dtype ?? null;
     }
   }
 
   /** The copies, in the order of the tree. */
   trainedParameters(): readonly AdapterParameter[] {
-    return this.#copies.map(({ name, owner, field, also }, index) => ({
-      name,
-      owner,
-      field,
-      shape: this.#originals[index]!.shape,
-      also,
-    }));
+    return this.#copies.map(({ name, owner, field, shape, also }) => (
+      { name, owner, field, shape, also }
+    ));
   }
 
   /** Copies the base model's numbers. */
   initialize(device: Device): void {
     using scope = new DetachedScope();
     for (const [index, original] of this.#originals.entries()) {
-      const wide = to(original, { dtype: "float32", device });
+      const wide = to(original!, { dtype: "float32", device });
       this.#put(index, scope.keep(aten.clone(wide)));
     }
   }
@@ -151,18 +157,17 @@ class TrainedCopies implements AdapterLayer {
     for (const [index, own] of this.#own.entries()) {
       if (own !== null) this.#put(index, own);
     }
-    this.#setOutputTypes((original) => original.dtype);
   }
 
   /** Puts the base model's own parameters into their places. */
   detach(): void {
     this.#own = this.#copies.map(({ owner, field }, index) => {
-      const own = owner.parameter(field)!;
-      const original = this.#originals[index]!;
+      const own = owner.parameter(field);
+      const original = this.#originals[index];
+      if (own === undefined || original === undefined) return null;
       this.#put(index, original);
       return own === original ? null : own;
     });
-    this.#setOutputTypes(() => null);
   }
 
   /** The copies in the place of what was there. */

@@ -286,6 +286,8 @@ class TokenHead extends Projection implements AdapterLayer {
   override readonly outFeatures: number;
   /** The frozen layer. */
   readonly base_layer: Linear;
+  /** The trained rows; `null` where they are the embedding's. */
+  readonly token_adapter: TokenRows | null;
   readonly #rows: TokenRows;
   readonly #isShared: boolean;
 
@@ -298,6 +300,7 @@ class TokenHead extends Projection implements AdapterLayer {
     this.base_layer = base;
     this.inFeatures = base.inFeatures;
     this.outFeatures = base.outFeatures;
+    this.token_adapter = isShared ? null : rows;
     this.#rows = rows;
     this.#isShared = isShared;
   }
