@@ -12,7 +12,6 @@ export {
   type FetchOptions,
   type Libtorch,
 } from "./fetch.ts";
-export { freeMemory } from "./free_memory.ts";
 export {
   cudaIsAvailable,
   libraries,

@@ -10,6 +10,7 @@ import {
   type CausalLm,
   chatPrompt,
   describePreflight,
+  type Device,
   deviceName,
   deviceNamed,
   getPeftModel,
@@ -33,6 +34,7 @@ import { describeTargets } from "../lib/peft/mod.ts";
 import {
   type ActivationPlan,
   earlyStopping,
+  freeMemory,
   type LoraPlus,
   lossWatchdog,
   optimizerNames,
@@ -60,15 +62,12 @@ async function main(args: readonly string[]): Promise<void> {
   const checked = await checkRun(parsed);
   tellWhatIsTrained(parsed, checked);
   const { tree, adapter, tokenizer, dataset, rows } = checked;
+  const free = freeMemory();
   await openLibtorch(["run", "sys"]);
   const { finetune } = parsed;
   const device = deviceNamed(parsed.training.use_cpu ? "cpu" : finetune.device);
   const training = suitedTo(device, parsed);
-  using base = AutoModelForCausalLM.fromPretrained(tree, {
-    device,
-    torchDtype: finetune.torch_dtype,
-  });
-  printLoaded(base);
+  using base = loadBase(tree, device, finetune);
   const { chatTemplate } = dataset.promptFormat;
   const question = finetune.sample_question === "auto"
     ? dataset.question
@@ -86,6 +85,7 @@ async function main(args: readonly string[]): Promise<void> {
     ...rows.evaluation && { evalDataset: rows.evaluation },
     loss: finetune.loss,
     sharedPrefix: finetune.shared_prefix,
+    freeMemory: free,
     ...loraPlusOf(finetune),
     callbacks: [
       progressCallback({ bar: showsBar(training) }),
@@ -148,7 +148,15 @@ function loraPlusOf(
   };
 }
 
-function printLoaded(base: CausalLm): void {
+function loadBase(
+  tree: CausalLm,
+  device: Device,
+  { torch_dtype }: FinetuneArguments,
+): CausalLm {
+  const base = AutoModelForCausalLM.fromPretrained(tree, {
+    device,
+    torchDtype: torch_dtype,
+  });
   const types = new Set(
     Array.from(base.namedParameters(), ({ tensor }) => tensor.dtype),
   );
@@ -156,6 +164,7 @@ function printLoaded(base: CausalLm): void {
     `Loaded ${base.config.path} on ${deviceName(base.device)}, weights in ` +
       [...types].join(" and "),
   ));
+  return base;
 }
 
 /** Says at the start how many layers are recomputed, where that was left open. */

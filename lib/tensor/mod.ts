@@ -10,7 +10,6 @@ export {
   type Device,
   ensureLibtorch,
   type FetchOptions,
-  freeMemory,
   type Libtorch,
   LibtorchNotFoundError,
   loadLibtorch,

@@ -8,7 +8,6 @@
 import { AutoModelForCausalLM, type CausalLm } from "../architectures/mod.ts";
 import type { Batch } from "../data/batch.ts";
 import { type DType, DTYPE_BYTES } from "../formats/dtype.ts";
-import { freeMemory } from "../tensor/mod.ts";
 import {
   batchSizes,
   type StepForm,
@@ -37,11 +36,17 @@ export class ActivationBudget {
   readonly #form: StepForm;
 
   readonly #model: CausalLm;
+  readonly #free: number | null;
   #bytes: number | null | undefined;
 
-  /** The budget for steps of `trainable`, from the memory that is free at the first. */
-  constructor(trainable: TrainableModel, autocast: DType | null) {
+  /** The budget for steps of `trainable` where `free` bytes are free for the run. */
+  constructor(
+    trainable: TrainableModel,
+    autocast: DType | null,
+    free: number | null = freeMemory(),
+  ) {
     const { model, targeted } = trainable;
+    this.#free = free;
     this.#model = model;
     this.#tree = AutoModelForCausalLM.fromConfig(model.config);
     this.#form = {
@@ -60,7 +65,7 @@ export class ActivationBudget {
    */
   get bytes(): number | null {
     if (this.#bytes === undefined) {
-      this.#bytes = freeForActivations(this.#model);
+      this.#bytes = freeForActivations(this.#model, this.#free);
     }
     return this.#bytes;
   }
@@ -101,17 +106,36 @@ export function fewestRecomputed(
 }
 
 /** {@linkcode freeForStep} of a run that trains `model`; on a CPU only. */
-function freeForActivations(model: CausalLm): number | null {
+function freeForActivations(
+  model: CausalLm,
+  free: number | null,
+): number | null {
+  if (model.device.type !== "cpu") return null;
   // weights are often mapped from files: the system counts them as free
-  return model.device.type === "cpu" ? freeForStep(weightBytes(model)) : null;
+  return freeForStep(weightBytes(model), free);
+}
+
+/**
+ * Bytes that the system says are available, or `null` where Deno may not ask for
+ * them: that needs `--allow-sys=systemMemoryInfo`. The limit of a container is not
+ * known to it.
+ */
+export function freeMemory(): number | null {
+  const { state } = Deno.permissions.querySync({
+    name: "sys",
+    kind: "systemMemoryInfo",
+  });
+  return state === "granted" ? Deno.systemMemoryInfo().available : null;
 }
 
 /**
  * Bytes that a step may take on this machine now when the run needs `others` besides,
- * or `null` where the free memory is unknown: on other systems than Linux.
+ * or `null` where the free memory is unknown.
  */
-export function freeForStep(others: number): number | null {
-  const free = freeMemory();
+export function freeForStep(
+  others: number,
+  free: number | null = freeMemory(),
+): number | null {
   return free === null ? null : Math.max(0, SHARE * (free - others));
 }
 

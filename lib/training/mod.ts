@@ -8,6 +8,7 @@ export {
   type ActivationPlan,
   fewestRecomputed,
   freeForStep,
+  freeMemory,
 } from "./activation_budget.ts";
 export { type BestModelArguments, type EarlyStopping } from "./best_model.ts";
 export { earlyStopping, lossWatchdog } from "./callbacks.ts";

@@ -63,6 +63,8 @@ export interface EngineOptions {
   readonly loraPlus?: LoraPlus;
   /** The loss in place of cross entropy. */
   readonly lossFunction?: TokenLoss;
+  /** Bytes that are free for the run. Default: what the system says. */
+  readonly freeMemory?: number | null;
 }
 
 /** The precision that `args` ask for. As in transformers, float16 is for CUDA devices only. */
@@ -109,7 +111,7 @@ export class StepEngine implements Disposable {
     this.optimizer = definition.create(this.parameters, args);
     this.autocast = precision.autocast;
     this.activations = args.gradient_checkpointing === "auto"
-      ? new ActivationBudget(trainable, this.autocast)
+      ? new ActivationBudget(trainable, this.autocast, options.freeMemory)
       : null;
     if (precision.lossScaling) this.#scaler = new LossScaler();
   }

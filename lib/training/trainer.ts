@@ -100,7 +100,7 @@ export class Trainer implements Disposable {
    *   batch, or the optimizer or schedule is unknown.
    */
   constructor(options: TrainerOptions) {
-    const { args, loraPlus, computeLossFunc } = options;
+    const { args, loraPlus, computeLossFunc, freeMemory } = options;
     this.#options = options;
     this.#callbacks = new Callbacks(options.callbacks);
     this.plan = planTraining(options.trainDataset.length, args);
@@ -113,6 +113,7 @@ export class Trainer implements Disposable {
       { ...args, warmup_steps: this.plan.warmupSteps },
       {
         ...loraPlus && { loraPlus },
+        ...freeMemory !== undefined && { freeMemory },
         ...computeLossFunc && { lossFunction: computeLossFunc },
       },
     );

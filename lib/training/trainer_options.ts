@@ -59,6 +59,11 @@ export interface TrainerOptions {
   readonly computeMetrics?: (
     prediction: EvalPrediction,
   ) => Readonly<Record<string, number>>;
+  /**
+   * Bytes that are free for the run, which `gradient_checkpointing auto` keeps to;
+   * with `null` all layers are recomputed. Default: {@linkcode freeMemory}'s.
+   */
+  readonly freeMemory?: number | null;
   /** A higher learning rate for `B` than for `A`. Default: one rate for all. */
   readonly loraPlus?: LoraPlus;
   /** Follow the run. */
