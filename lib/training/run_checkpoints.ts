@@ -6,6 +6,7 @@
  */
 
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
+import { followedSchedule } from "./best_model.ts";
 import { readCheckpoint, readWeights, writeCheckpoint } from "./checkpoint.ts";
 import { refuseNonFinite } from "./non_finite.ts";
 import { rotateCheckpoints, TRAINER_STATE } from "./output_folder.ts";
@@ -98,7 +99,10 @@ export class RunCheckpoints {
       },
       rates: {
         base: args.learning_rate,
-        next: learningRateAt(this.#run.schedule, optimizer.scalars.step),
+        next: learningRateAt(
+          followedSchedule(this.#run.schedule, state, args),
+          optimizer.scalars.step,
+        ),
       },
       seed: [args.seed, step],
       onlyModel: args.save_only_model,

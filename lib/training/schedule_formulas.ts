@@ -16,6 +16,8 @@ export interface ScheduleSpan {
   readonly maxSteps: number;
   /** The highest learning rate. Default 1. */
   readonly learningRate?: number;
+  /** The metric that decides in each evaluation so far. Default: none. */
+  readonly metrics?: readonly number[];
   /** The schedule's own settings, all of them. Default: those that it declares. */
   readonly settings?: Readonly<Record<string, ScheduleSetting>>;
 }
@@ -29,6 +31,8 @@ export interface ScheduleDefinition {
   readonly factor: ScheduleFormula;
   /** Its settings with their defaults. Default: it has none. */
   readonly settings?: Readonly<Record<string, ScheduleSetting>>;
+  /** Whether it depends on evaluations. Default: it does not. */
+  readonly followsMetrics?: true;
   /** Why it cannot run with a `span`, or undefined where it can. */
   readonly problem?: (span: Required<ScheduleSpan>) => string | undefined;
 }
@@ -132,6 +136,41 @@ function stableProblem(span: Required<ScheduleSpan>): string | undefined {
     `of warm-up and ${decay} of decay are more than the ${span.maxSteps} steps of the run`;
 }
 
+/**
+ * `torch.optim.lr_scheduler.ReduceLROnPlateau`: the rate falls by `factor` after
+ * more than `patience` evaluations without a metric that is better by `threshold`.
+ */
+function reduceOnPlateau(_step: number, span: ScheduleSpan): number {
+  const { settings = {}, learningRate = 1, metrics = [] } = span;
+  const number = (name: string): number => numberOf(span, name);
+  const isGain = (value: number, least: number): boolean => {
+    const margin = number("threshold") *
+      (settings.threshold_mode === "abs" ? 1 : least);
+    return settings.mode === "max"
+      ? value > least + margin
+      : value < least - margin;
+  };
+  let rate = learningRate;
+  let best: number | null = null;
+  let [bad, cooling] = [0, 0];
+  for (const value of metrics) {
+    if (best === null || isGain(value, best)) {
+      best = value;
+      bad = 0;
+    } else bad++;
+    if (cooling > 0) {
+      cooling--;
+      bad = 0;
+    }
+    if (bad <= number("patience")) continue;
+    const lower = Math.max(rate * number("factor"), number("min_lr"));
+    if (rate - lower > number("eps")) rate = lower;
+    cooling = number("cooldown");
+    bad = 0;
+  }
+  return learningRate === 0 ? 1 : rate / learningRate;
+}
+
 /** The schedules by transformers' names. */
 export const SCHEDULES: Readonly<Record<string, ScheduleDefinition>> = {
   linear: {
@@ -205,6 +244,30 @@ export const SCHEDULES: Readonly<Record<string, ScheduleDefinition>> = {
       const wave = cosine(progress, numberOf(span, "num_cycles"));
       return atLeast(lowestShare(span), wave);
     },
+  },
+  reduce_lr_on_plateau: {
+    followsMetrics: true,
+    settings: {
+      mode: "min",
+      factor: 0.1,
+      patience: 10,
+      threshold: 1e-4,
+      threshold_mode: "rel",
+      cooldown: 0,
+      min_lr: 0,
+      eps: 1e-8,
+    },
+    problem: ({ settings: { mode, threshold_mode, factor } }) =>
+      mode !== "min" && mode !== "max"
+        ? `"mode" is ${JSON.stringify(mode)}, expected "min" or "max"`
+        : threshold_mode !== "rel" && threshold_mode !== "abs"
+        ? `"threshold_mode" is ${
+          JSON.stringify(threshold_mode)
+        }, expected "rel" or "abs"`
+        : Number(factor) < 1
+        ? undefined
+        : `"factor" is ${factor}, expected less than 1`,
+    factor: reduceOnPlateau,
   },
   warmup_stable_decay: {
     settings: {

@@ -85,7 +85,7 @@ export function scheduleOf(
   { warmupSteps, maxSteps }: Pick<ScheduleSpan, "warmupSteps" | "maxSteps">,
 ): Schedule {
   const name = args.lr_scheduler_type;
-  const { settings: usual = {}, problem } = scheduleNamed(name);
+  const { settings: usual = {}, problem, followsMetrics } = scheduleNamed(name);
   const given = args.lr_scheduler_kwargs ?? {};
   const refused = (why: string): InputError =>
     new InputError(`Cannot use --lr_scheduler_type "${name}": ${why}`, {
@@ -110,11 +110,20 @@ export function scheduleOf(
     warmupSteps,
     maxSteps,
     learningRate: args.learning_rate,
+    metrics: [],
     settings: { ...usual, ...given },
   };
-  const why = problem?.(span);
+  const why = problem?.(span) ??
+    (followsMetrics && args.eval_strategy === "no"
+      ? "it requires --eval_strategy steps or epoch"
+      : undefined);
   if (why !== undefined) throw refused(why);
   return { name, ...span };
+}
+
+/** Whether `schedule` depends on the evaluations of the run. */
+export function followsMetrics({ name }: Schedule): boolean {
+  return scheduleNamed(name).followsMetrics === true;
 }
 
 /** The learning rate of `schedule` after `updates` updates. */

@@ -10,7 +10,7 @@ import type { ActivationPlan } from "./activation_budget.ts";
 import { writeFileAtomic } from "../formats/atomic_file.ts";
 import { type PythonJson, writePythonJson } from "../formats/python_json.ts";
 import { TrainingBatches, type Window } from "./batches.ts";
-import { noteEvaluation } from "./best_model.ts";
+import { followedSchedule, noteEvaluation } from "./best_model.ts";
 import { Breath } from "./breath.ts";
 import {
   type EvaluationRows,
@@ -340,7 +340,8 @@ export class Trainer implements Disposable {
     const { args, loss = "tokens" } = this.#options;
     const { globalStep } = this.state;
     const { step: updates } = this.#engine.optimizer.scalars;
-    const learningRate = learningRateAt(this.#schedule, updates);
+    const schedule = followedSchedule(this.#schedule, this.state, args);
+    const learningRate = learningRateAt(schedule, updates);
     const result = this.#engine.step(batches, {
       learningRate,
       loss,

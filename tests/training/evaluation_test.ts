@@ -213,6 +213,9 @@ function accuracyByHand(base: CausalLm, rows: readonly Feature[]): number {
 }
 
 const EVALUATED = {
+  // the rate follows the evaluations: a resumed run has to know them
+  lr_scheduler_type: "reduce_lr_on_plateau",
+  lr_scheduler_kwargs: { patience: 0, threshold: 0.5, factor: 0.5 },
   eval_strategy: "steps",
   eval_steps: 1,
   max_steps: 4,
@@ -234,11 +237,18 @@ Deno.test("an evaluation changes nothing in the training, and a resumed run logs
     });
     await train({
       folder: `${folder}/plain`,
-      args: { max_steps: 4 },
+      args: { max_steps: 4, lr_scheduler_type: "constant" },
+    });
+    const unmoved = { ...EVALUATED, lr_scheduler_type: "constant" } as const;
+    await train({
+      folder: `${folder}/evaluated`,
+      args: { ...unmoved, lr_scheduler_kwargs: null },
+      options: { evalDataset: golden.dev },
     });
     const bytes = (name: string): Uint8Array =>
       Deno.readFileSync(`${folder}/${name}/adapter_model.safetensors`);
-    assert.deepEqual(bytes("plain"), bytes("whole"));
+    assert.deepEqual(bytes("plain"), bytes("evaluated"));
+    assert.notDeepEqual(bytes("plain"), bytes("whole"));
     for (const step of [1, 2, 3]) {
       const resumed = await train({
         folder: `${folder}/resumed`,

@@ -6,7 +6,10 @@
 
 import { strict as assert } from "node:assert";
 import { trainingArguments } from "../../lib/arguments/train_arguments.ts";
+import type { TrainingArguments } from "../../lib/arguments/settings.ts";
 import { scheduleFactor, scheduleOf } from "../../lib/training/mod.ts";
+import { learningRateAt } from "../../lib/training/schedules.ts";
+import { errorOf } from "../formats/temporary.ts";
 import { GOLDEN } from "./tiny_run.ts";
 
 interface Case {
@@ -51,3 +54,52 @@ for (const name of new Set(cases.map(({ kind }) => kind))) {
     }
   });
 }
+
+Deno.test("reduce_lr_on_plateau follows the metrics as PyTorch's ReduceLROnPlateau, and needs evaluations", () => {
+  const { metrics, cases: plateaus }: {
+    metrics: number[];
+    cases: { settings: Record<string, number | string>; rates: number[] }[];
+  } = JSON.parse(Deno.readTextFileSync(`${GOLDEN}/plateau.json`));
+  const asked = (values: Partial<TrainingArguments>) =>
+    scheduleOf(
+      trainingArguments({
+        learning_rate: 0.01,
+        lr_scheduler_type: "reduce_lr_on_plateau",
+        ...values,
+      }),
+      { warmupSteps: 0, maxSteps: 50 },
+    );
+  for (const { settings, rates } of plateaus) {
+    const schedule = asked({
+      eval_strategy: "steps",
+      lr_scheduler_kwargs: settings,
+    });
+    const found = metrics.map((_, at) =>
+      learningRateAt({ ...schedule, metrics: metrics.slice(0, at + 1) }, at)
+    );
+    for (const [at, rate] of found.entries()) {
+      assert(
+        Math.abs(rate - rates[at]!) < 1e-15,
+        `${at}: ${rate}, ${rates[at]}`,
+      );
+    }
+  }
+  for (
+    const [values, expected] of [
+      [{}, "it requires --eval_strategy steps or epoch"],
+      [
+        { lr_scheduler_kwargs: { mode: "least" } },
+        '"mode" is "least", expected "min" or "max"',
+      ],
+      [
+        { lr_scheduler_kwargs: { factor: 1 } },
+        '"factor" is 1, expected less than 1',
+      ],
+    ] as const
+  ) {
+    assert.equal(
+      errorOf(() => asked(values)),
+      `Cannot use --lr_scheduler_type "reduce_lr_on_plateau": ${expected}`,
+    );
+  }
+});
