@@ -76,10 +76,11 @@ export function compareLogits(
 }
 
 /** Bits of a number's fraction, the hidden one included. */
-const BITS: Readonly<Partial<Record<DType, number>>> = {
+const BITS: Readonly<Partial<Record<DType | "q8_0", number>>> = {
   float32: 24,
   float16: 11,
   bfloat16: 8,
+  q8_0: 7,
 };
 /** Roundings of a layer's weights add up; deep models were seen to have three. */
 const ROUNDINGS = 12;
@@ -87,7 +88,7 @@ const ROUNDINGS = 12;
 const SUMS = 1e-4;
 
 /** How far logits up to `scale` may be apart when weights were rounded to `dtype`. */
-function roundingOf(dtype: DType, scale: number): number {
+function roundingOf(dtype: DType | "q8_0", scale: number): number {
   return scale * (ROUNDINGS * 2 ** -(BITS[dtype] ?? 24) + SUMS);
 }
 
@@ -107,7 +108,7 @@ export function refuseOtherLogits(
   path: string,
   { comparison, dtype }: {
     readonly comparison: Comparison;
-    readonly dtype: DType;
+    readonly dtype: DType | "q8_0";
   },
 ): void {
   const limit = roundingOf(dtype, comparison.scale);

@@ -17,7 +17,8 @@ import {
 import { GgufMetadata, shortest } from "./gguf_metadata.ts";
 import { ROPE_KEYS, ROPE_TENSORS } from "./gguf_rope.ts";
 
-const OUTER_NAMES: Readonly<Record<string, string>> = {
+/** Parts outside of the layers: in the file, in the checkpoint. */
+export const OUTER_NAMES: Readonly<Record<string, string>> = {
   token_embd: "model.embed_tokens",
   output_norm: "model.norm",
   output: "lm_head",

@@ -54,4 +54,5 @@ export {
 } from "./decoder_config.ts";
 export { type LlamaConfig, llamaConfig, LlamaForCausalLm } from "./llama.ts";
 export { saveModel, type SaveModelOptions, writeConfig } from "./save_model.ts";
+export { type GgufPlace, GgufWording } from "./gguf_written.ts";
 export { wideLogits } from "./wide_logits.ts";

@@ -18,6 +18,11 @@ export {
   type ParseChatOptions,
 } from "./chat_arguments.ts";
 export {
+  EXPORT,
+  type ExportArguments,
+  parseExportArguments,
+} from "./export_arguments.ts";
+export {
   type ArgumentsReading,
   type Dataclasses,
   type HelpRequest,

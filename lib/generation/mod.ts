@@ -20,3 +20,4 @@ export {
 export { generate, generateBatch, type GenerateOptions } from "./generate.ts";
 export { type SamplingOptions } from "./sampling.ts";
 export { keepWeightCopies } from "./weight_copies.ts";
+export { type ModelfileOptions, ollamaModelfile } from "./ollama.ts";

@@ -45,7 +45,7 @@ function sequence(...pretokenizers: readonly JsonObject[]): JsonObject {
 }
 
 /** How a way to split is spelled in tokenizer.json, and what its models do besides. */
-interface Splitting {
+export interface Splitting {
   readonly preTokenizer: JsonObject;
   readonly normalizer?: JsonObject;
   /** Whether a word that is a token is taken whole. */
@@ -82,7 +82,7 @@ const QWEN2: Splitting = {
 };
 
 /** By the file's `tokenizer.ggml.pre`. */
-const SPLITTINGS: ReadonlyMap<GgufValue, Splitting> = new Map([
+export const SPLITTINGS: ReadonlyMap<GgufValue, Splitting> = new Map([
   ["gpt-2", GPT2],
   ["gpt2", GPT2],
   ["smollm", SMOLLM],

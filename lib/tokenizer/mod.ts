@@ -5,6 +5,10 @@
  */
 
 export { AutoTokenizer } from "./auto_tokenizer.ts";
+export {
+  type GgufTokenizerOptions,
+  ggufTokenizerPairs,
+} from "./gguf_written.ts";
 export type {
   DecodeOptions,
   EncodeOptions,

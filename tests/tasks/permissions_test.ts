@@ -141,11 +141,12 @@ const SPARE = {
   "tasks/train.ts": 'openLibtorch(["run", "sys"])',
   "tasks/pretrain.ts": 'openLibtorch(["run", "sys"])',
   "tasks/merge.ts": 'openLibtorch(["run", "sys"])',
+  "tasks/export.ts": 'openLibtorch(["run", "sys"])',
   "tasks/chat.ts": 'openLibtorch(["run", "sys", "write"])',
   "tasks/inspect_time.ts": 'openLibtorch(["run"])',
 };
 
-Deno.test("train, pretrain, merge, chat and inspect give back what they need no more", () => {
+Deno.test("train, pretrain, merge, export, chat and inspect give back what they need no more", () => {
   for (const [path, call] of Object.entries(SPARE)) {
     assert.ok(Deno.readTextFileSync(path).includes(call), path);
   }
