@@ -6,6 +6,7 @@
  */
 
 export { type DType, DTYPE_BYTES, type TensorData } from "./dtype.ts";
+export type { GgufPairs, GgufTyped } from "./gguf_writer.ts";
 export {
   readSafetensors,
   writeSafetensors,
