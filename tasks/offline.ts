@@ -63,6 +63,11 @@ async function cachePackages(cache: string): Promise<void> {
     env: { DENO_DIR: cache },
   }).output();
   if (!success) throw new Error("deno cache failed");
+  // the rest is what Deno makes of our own files, and makes again
+  for (const { name } of Deno.readDirSync(cache)) {
+    if (name === "npm" || name === "remote") continue;
+    await Deno.remove(`${cache}/${name}`, { recursive: true });
+  }
 }
 
 function scriptsIn(folder: string): string[] {
