@@ -175,7 +175,8 @@ function lossAndGradient(
       loss: options.lossFunction,
     });
     if (sum.isRecorded) tape.backward(sum);
-    losses.push(scope.keep(part.keep(aten.detach(sum))));
+    // a copy: a detached view keeps its base, and with it the graph and the logits
+    losses.push(scope.keep(part.keep(aten.clone(aten.detach(sum)))));
   }
   const gradient = trained.grad;
   if (!hidden.isRecorded || gradient === null) {
