@@ -116,7 +116,7 @@ function evaluateBatch(
   );
   const size = logitRows(model.config.vocabSize);
   const factor = tensor(1, { device: model.device });
-  const predictions: number[] = [];
+  const predictions: Float64Array[] = [];
   let lossSum = 0;
   for (let start = 0; start < targets.labels.size; start += size) {
     using _part = tensorScope();
@@ -129,11 +129,11 @@ function evaluateBatch(
       smoothing: options.labelSmoothing,
       loss: options.lossFunction,
     }).item();
-    predictions.push(...aten.argmax(logits, -1).toArray());
+    predictions.push(aten.argmax(logits, -1).toArray());
   }
   return {
     lossSum,
-    predictions,
+    predictions: predictions.flatMap((part) => [...part]),
     labels: Array.from(batch.targets.labels, Number),
   };
 }

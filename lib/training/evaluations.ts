@@ -16,6 +16,7 @@ import {
   type EvaluationTimes,
   type TrainingPlan,
 } from "./plan.ts";
+import { rounded } from "./run_log.ts";
 import type { TrainerOptions } from "./trainer_options.ts";
 import type { LogRow, TrainerState } from "./trainer_state.ts";
 
@@ -165,8 +166,4 @@ function rowByRow(
     predictions: parts.map((own) => predictions.slice(...own)),
     labelIds: parts.map((own) => labels.slice(...own)),
   };
-}
-
-function rounded(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
 }

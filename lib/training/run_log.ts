@@ -63,7 +63,8 @@ export function endRow(run: EndOfRun): LogRow {
   };
 }
 
-function rounded(value: number, digits: number): number {
+/** `value` with `digits` decimals, as transformers logs times and rates. */
+export function rounded(value: number, digits: number): number {
   return Number(value.toFixed(digits));
 }
 

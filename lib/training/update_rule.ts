@@ -190,6 +190,18 @@ export function scaled(values: Tensor, factor: number): Tensor {
   return aten.mul(values, tensor(factor, { device: values.device }));
 }
 
+/** The gradients with `decay` as a penalty of the weights' squares: `g + λp`. */
+export function penalised(
+  { gradients, values, decay }: UpdatedPart,
+): Tensor {
+  return decay === 0 ? gradients : gradients.add(values, decay);
+}
+
+/** Decays the weights apart from the gradients: `p ← p(1 − ηλ)` in place. */
+export function decayWeights({ values, rate, decay }: UpdatedPart): void {
+  if (decay !== 0) aten.copy_(values, scaled(values, 1 - rate * decay));
+}
+
 /** `target ← target + alpha · other` in place. */
 export function addTo(target: Tensor, other: Tensor, alpha = 1): void {
   aten.copy_(target, target.add(other, alpha));

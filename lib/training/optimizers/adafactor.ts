@@ -10,8 +10,9 @@
  */
 
 import { aten, type Tensor, tensor } from "../../tensor/mod.ts";
+import { gradientNorm } from "../gradient_scaling.ts";
 import { type OptimizerDefinition, optimSettings } from "../optimizer.ts";
-import { addTo, average, optimizerOf, scaled } from "../update_rule.ts";
+import { addTo, average, decayWeights, optimizerOf } from "../update_rule.ts";
 
 /** Keeps squares above 0. */
 const EPS = 1e-30;
@@ -35,14 +36,15 @@ export const ADAFACTOR: OptimizerDefinition = {
       },
       weightDecay: args.weight_decay,
       state: { of: stateSizes },
-      update({ values, gradients, state, rate, decay, step }): void {
+      update(part): void {
+        const { values, gradients, state, rate, step } = part;
         const keep = 1 - step ** decay_rate;
         const direction = aten.mul(
           gradients,
           precision(gradients, state, keep),
         );
         const clip = Math.max(1, rootMeanSquare(direction) / clip_threshold);
-        if (decay !== 0) aten.copy_(values, scaled(values, 1 - rate * decay));
+        decayWeights(part);
         addTo(values, direction, -rate / clip);
       },
     });
@@ -82,5 +84,5 @@ function precision(
 }
 
 function rootMeanSquare(values: Tensor): number {
-  return Math.sqrt(aten.sum(aten.mul(values, values)).item() / values.size);
+  return gradientNorm(values).item() / Math.sqrt(values.size);
 }

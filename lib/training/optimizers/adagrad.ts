@@ -7,7 +7,7 @@
 
 import { aten } from "../../tensor/mod.ts";
 import { type OptimizerDefinition, optimSettings } from "../optimizer.ts";
-import { addTo, optimizerOf, rootPlus } from "../update_rule.ts";
+import { addTo, optimizerOf, penalised, rootPlus } from "../update_rule.ts";
 
 const SETTINGS = { lr_decay: 0, eps: 1e-10 };
 
@@ -20,8 +20,9 @@ export const ADAGRAD: OptimizerDefinition = {
       settings: { lr_decay, eps, initial_accumulator_value: 0 },
       weightDecay: args.weight_decay,
       state: { elementwise: ["sum"] },
-      update({ values, gradients, state, rate, decay, step }): void {
-        const descent = decay === 0 ? gradients : gradients.add(values, decay);
+      update(part): void {
+        const { values, state, rate, step } = part;
+        const descent = penalised(part);
         addTo(state.sum!, aten.mul(descent, descent));
         const slower = rate / (1 + (step - 1) * lr_decay);
         const root = rootPlus(state.sum!, eps);

@@ -8,7 +8,13 @@
 
 import { aten, type Tensor, tensor } from "../../tensor/mod.ts";
 import { type OptimizerDefinition, optimSettings } from "../optimizer.ts";
-import { addTo, average, optimizerOf, scaled } from "../update_rule.ts";
+import {
+  addTo,
+  average,
+  decayWeights,
+  optimizerOf,
+  scaled,
+} from "../update_rule.ts";
 
 /** `--optim lion_32bit`. */
 export const LION: OptimizerDefinition = {
@@ -20,11 +26,12 @@ export const LION: OptimizerDefinition = {
       settings: { betas: [adam_beta1, adam_beta2] },
       weightDecay: weight_decay,
       state: { elementwise: ["state1"] },
-      update({ values, gradients, state, rate, decay }): void {
+      update(part): void {
+        const { values, gradients, state, rate } = part;
         const { state1 } = state;
         const direction = scaled(state1!, adam_beta1)
           .add(gradients, 1 - adam_beta1);
-        if (decay !== 0) aten.copy_(values, scaled(values, 1 - rate * decay));
+        decayWeights(part);
         addTo(values, sign(direction), -rate);
         average(state1!, gradients, adam_beta2);
       },

@@ -10,6 +10,7 @@
  */
 
 import { aten, type Tensor } from "../../tensor/mod.ts";
+import { gradientNorm } from "../gradient_scaling.ts";
 import {
   type OptimizerDefinition,
   optimSettings,
@@ -18,6 +19,7 @@ import {
 import {
   addTo,
   average,
+  decayWeights,
   optimizerOf,
   rootPlus,
   scaled,
@@ -69,8 +71,8 @@ export const MUON: OptimizerDefinition = {
             : { exp_avg: shape, exp_avg_sq: shape },
       },
       update(part): void {
-        const { values, gradients, state, rate, decay } = part;
-        if (decay !== 0) aten.copy_(values, scaled(values, 1 - rate * decay));
+        const { values, gradients, state, rate } = part;
+        decayWeights(part);
         const { momentum_buffer: buffer } = state;
         if (buffer === undefined) return updateVector(part, adamw);
         average(buffer, gradients, momentum);
@@ -89,7 +91,7 @@ export const MUON: OptimizerDefinition = {
 function orthogonalised(matrix: Tensor, iterations: number): Tensor {
   const [rows = 1, columns = 1] = matrix.shape;
   const [a, b, c] = COEFFICIENTS;
-  const norm = Math.sqrt(aten.sum(aten.mul(matrix, matrix)).item());
+  const norm = gradientNorm(matrix).item();
   const isTall = rows > columns;
   let x = scaled(isTall ? aten.t(matrix) : matrix, 1 / Math.max(norm, EPS));
   for (let round = 0; round < iterations; round++) {

@@ -12,6 +12,7 @@ import {
   addTo,
   average,
   optimizerOf,
+  penalised,
   rootPlus,
   scaled,
 } from "../update_rule.ts";
@@ -33,9 +34,10 @@ export const RMSPROP: OptimizerDefinition = {
           ...centered ? ["grad_avg"] : [],
         ],
       },
-      update({ values, gradients, state, rate, decay }): void {
+      update(part): void {
+        const { values, state, rate } = part;
         const { square_avg, momentum_buffer, grad_avg } = state;
-        const descent = decay === 0 ? gradients : gradients.add(values, decay);
+        const descent = penalised(part);
         average(square_avg!, aten.mul(descent, descent), alpha);
         let variance = square_avg!;
         if (grad_avg !== undefined) {

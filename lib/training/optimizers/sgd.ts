@@ -8,7 +8,7 @@
 
 import { aten } from "../../tensor/mod.ts";
 import { type OptimizerDefinition, optimSettings } from "../optimizer.ts";
-import { addTo, optimizerOf, scaled } from "../update_rule.ts";
+import { addTo, optimizerOf, penalised, scaled } from "../update_rule.ts";
 
 const SETTINGS = { momentum: 0, dampening: 0, nesterov: false };
 
@@ -21,8 +21,9 @@ export const SGD: OptimizerDefinition = {
       settings: { momentum, dampening, nesterov, maximize: false },
       weightDecay: args.weight_decay,
       state: { elementwise: momentum === 0 ? [] : ["momentum_buffer"] },
-      update({ values, gradients, state, rate, decay, step }): void {
-        const descent = decay === 0 ? gradients : gradients.add(values, decay);
+      update(part): void {
+        const { values, state, rate, step } = part;
+        const descent = penalised(part);
         const { momentum_buffer: buffer } = state;
         if (buffer === undefined) return addTo(values, descent, -rate);
         aten.copy_(
