@@ -7,7 +7,7 @@
 
 import { fileInfo, isFile } from "../lib/formats/file_info.ts";
 import { ggufFileAt } from "../lib/formats/gguf.ts";
-import { quoted } from "../lib/input_error.ts";
+import { printable, quoted } from "../lib/input_error.ts";
 import { checkpointsByAge } from "../lib/training/output_folder.ts";
 import { InputError, PeftModel } from "../mod.ts";
 import { warn } from "./report_error.ts";
@@ -161,4 +161,25 @@ export function warnOfOtherBase(adapter: string, path: string): void {
 
 function lastName(path: string): string | undefined {
   return path.replace(/\/+$/, "").split("/").at(-1);
+}
+
+/**
+ * The path of the base model: `--model_path`, or the one that the adapter names.
+ *
+ * @throws {InputError} when one of the folders is not what it should be.
+ */
+export function adaptedModel(
+  paths: { readonly adapter: string; readonly model_path: string | null },
+): string {
+  const { adapter, model_path } = paths;
+  checkAdapterFolder(adapter, "--adapter");
+  if (model_path !== null) {
+    checkModelFolder(model_path);
+    warnOfOtherBase(adapter, model_path);
+    return model_path;
+  }
+  const base = baseModelOf(adapter);
+  checkModelFolder(base);
+  console.error(printable(`Base model of ${adapter}: ${base}`));
+  return base;
 }

@@ -22,13 +22,7 @@ import {
   parseChatArguments,
 } from "../lib/arguments/mod.ts";
 import type { ChatPrompt } from "../lib/generation/mod.ts";
-import { printable } from "../lib/input_error.ts";
-import {
-  baseModelOf,
-  checkAdapterFolder,
-  checkModelFolder,
-  warnOfOtherBase,
-} from "./base_model.ts";
+import { adaptedModel, checkModelFolder } from "./base_model.ts";
 import { beginLoadingLibtorch, openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 import { readStoredFormat } from "./stored_format.ts";
@@ -72,16 +66,12 @@ async function main(args: readonly string[]): Promise<void> {
  */
 function withBaseModel({ chat, given }: ChatReading): ChatArguments {
   const { adapter, model_path } = chat;
-  if (adapter !== null) checkAdapterFolder(adapter, "--adapter");
-  if (adapter === null || given.has("model_path")) {
+  if (adapter === null) {
     checkModelFolder(model_path);
-    if (adapter !== null) warnOfOtherBase(adapter, model_path);
     return chat;
   }
-  const base = baseModelOf(adapter);
-  checkModelFolder(base);
-  console.error(printable(`Base model of ${adapter}: ${base}`));
-  return { ...chat, model_path: base };
+  const named = given.has("model_path") ? model_path : null;
+  return { ...chat, model_path: adaptedModel({ adapter, model_path: named }) };
 }
 
 /**

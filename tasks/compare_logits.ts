@@ -7,7 +7,9 @@
 
 import { wideLogits } from "../lib/architectures/mod.ts";
 import { quoted } from "../lib/input_error.ts";
+import type { MergedModel } from "../lib/peft/mod.ts";
 import {
+  AutoModelForCausalLM,
   type AutoTokenizer,
   type CausalLm,
   type DType,
@@ -33,7 +35,7 @@ const SPREAD = 16;
  * The tokens that both models read: those of a text, `wanted` ones and some from all
  * over the vocabulary.
  */
-export async function checkedIds(
+async function checkedIds(
   model: CausalLm,
   options: {
     readonly tokenizer: AutoTokenizer | null;
@@ -51,7 +53,7 @@ export async function checkedIds(
     .filter((id) => id < vocabSize).slice(0, Math.min(64, maxPositions));
 }
 
-/** The logits of `model` on `ids`, and how far those of another model may be away. */
+/** The logits of `model` on `ids`. */
 export function logitsOf(
   model: CausalLm,
   ids: readonly number[],
@@ -61,7 +63,7 @@ export function logitsOf(
 }
 
 /** Compares logits of the same `tokens`. */
-export function compareLogits(
+function compareLogits(
   first: Float64Array,
   second: Float64Array,
   tokens: number,
@@ -100,23 +102,31 @@ export function describeComparison({ largest, tokens }: Comparison): string {
 }
 
 /**
- * Refuses a model whose logits are further away than the rounding to `dtype` explains.
+ * Reads what was written to `written`, and compares its logits with those of `model`.
  *
- * @throws {InputError} naming both numbers.
+ * @throws {InputError} naming `path` where they are further away than the rounding of
+ *   weights to `bits` explains.
  */
-export function refuseOtherLogits(
-  path: string,
-  { comparison, dtype }: {
-    readonly comparison: Comparison;
-    readonly dtype: DType | "q8_0";
+export async function compareWritten(
+  written: string,
+  model: MergedModel,
+  { path, tokenizer, bits }: {
+    readonly path: string;
+    readonly tokenizer: AutoTokenizer | null;
+    readonly bits: DType | "q8_0";
   },
-): void {
-  const limit = roundingOf(dtype, comparison.scale);
-  if (comparison.largest <= limit) return;
+): Promise<Comparison> {
+  const wanted = model.trainedTokens;
+  const ids = await checkedIds(model.base, { tokenizer, wanted });
+  const expected = logitsOf(model.base, ids);
+  using again = AutoModelForCausalLM.fromPretrained(written);
+  const comparison = compareLogits(expected, logitsOf(again, ids), ids.length);
+  const limit = roundingOf(bits, comparison.scale);
+  if (comparison.largest <= limit) return comparison;
   throw new InputError(
     `Cannot write ${quoted(path)}: read again, its ${
       describeComparison(comparison)
-    } from base model and adapter, the rounding to ${dtype} explains ${
+    } from base model and adapter, the rounding to ${bits} explains ${
       limit.toPrecision(2)
     }`,
   );

@@ -17,19 +17,8 @@ import { quoted } from "../lib/input_error.ts";
 import type { MergedModel } from "../lib/peft/mod.ts";
 import { aten, full, type Tensor, to } from "../lib/tensor/mod.ts";
 import { ggufTokenizerPairs } from "../lib/tokenizer/mod.ts";
-import {
-  AutoModelForCausalLM,
-  AutoTokenizer,
-  type DType,
-  InputError,
-} from "../mod.ts";
-import {
-  checkedIds,
-  compareLogits,
-  type Comparison,
-  logitsOf,
-  refuseOtherLogits,
-} from "./compare_logits.ts";
+import { AutoTokenizer, type DType, InputError } from "../mod.ts";
+import { compareWritten, type Comparison } from "./compare_logits.ts";
 import type { BesideWeights } from "./merged_folder.ts";
 
 /** How matrices are stored, by the names of llama.cpp's converter. */
@@ -99,16 +88,9 @@ export async function writeModelGguf(
   writeGguf(path, { pairs, tensors });
   wording.refuseOther(readConfig(path));
   await refuseOtherTokens(path, beside);
-  const ids = await checkedIds(model.base, {
-    tokenizer: beside.tokenizer,
-    wanted: model.trainedTokens,
-  });
-  const expected = logitsOf(model.base, ids);
-  using again = AutoModelForCausalLM.fromPretrained(path);
-  const comparison = compareLogits(expected, logitsOf(again, ids), ids.length);
-  const dtype = OUT_TYPES[outType].bits;
-  refuseOtherLogits(path, { comparison, dtype });
-  return comparison;
+  const { tokenizer } = beside;
+  const { bits } = OUT_TYPES[outType];
+  return await compareWritten(path, model, { path, tokenizer, bits });
 }
 
 /** llama.cpp tells Phi-3's special tokens by the model's name. */

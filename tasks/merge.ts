@@ -10,16 +10,14 @@ import { writeConfig } from "../lib/architectures/mod.ts";
 import { writeShards } from "../lib/formats/safetensors_shards.ts";
 import { printable } from "../lib/input_error.ts";
 import { MergedModel } from "../lib/peft/mod.ts";
-import { AutoModelForCausalLM, type DType } from "../mod.ts";
+import type { DType } from "../mod.ts";
+import { adaptedModel } from "./base_model.ts";
 import {
-  checkedIds,
-  compareLogits,
+  compareWritten,
   type Comparison,
   describeComparison,
-  logitsOf,
-  refuseOtherLogits,
 } from "./compare_logits.ts";
-import { adaptedModel, besideWeights, writeBeside } from "./merged_folder.ts";
+import { besideWeights, writeBeside } from "./merged_folder.ts";
 import { openLibtorch } from "./open_libtorch.ts";
 import { runCommand } from "./report_error.ts";
 import { checkFree, StagedFolder } from "./staged_folder.ts";
@@ -95,15 +93,12 @@ export async function mergeToFolder(
   });
   writeConfig(model.base, staged.path, { dtype, isTied: model.isTied });
   writeBeside(staged.path, beside);
-  const ids = await checkedIds(model.base, {
-    tokenizer: beside.tokenizer,
-    wanted: model.trainedTokens,
+  const { tokenizer } = beside;
+  const comparison = await compareWritten(staged.path, model, {
+    path,
+    tokenizer,
+    bits: dtype,
   });
-  const expected = logitsOf(model.base, ids);
-  using again = AutoModelForCausalLM.fromPretrained(staged.path);
-  const found = logitsOf(again, ids);
-  const comparison = compareLogits(expected, found, ids.length);
-  refuseOtherLogits(path, { comparison, dtype });
   staged.commit();
   const tensors = model.weights.length;
   return { dtype, tensors, files, comparison };

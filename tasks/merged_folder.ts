@@ -1,5 +1,5 @@
 /**
- * The base model of an adapter, and what stands beside the weights in the folder of a
+ * What stands beside the weights in the folder of a
  * merged model: tokenizer, chat template, generation settings, and the model's own
  * code, which others may need to load it.
  *
@@ -18,36 +18,8 @@ import {
   CHAT_TEMPLATE_FILE,
   chatPrompt,
 } from "../lib/generation/mod.ts";
-import { printable } from "../lib/input_error.ts";
 import { AutoTokenizer, InputError } from "../mod.ts";
-import {
-  baseModelOf,
-  checkAdapterFolder,
-  checkModelFolder,
-  warnOfOtherBase,
-} from "./base_model.ts";
 import { warn } from "./report_error.ts";
-
-/**
- * The path of the base model: `--model_path`, or the one that the adapter names.
- *
- * @throws {InputError} when one of the folders is not what it should be.
- */
-export function adaptedModel(
-  paths: { readonly adapter: string; readonly model_path: string | null },
-): string {
-  const { adapter, model_path } = paths;
-  checkAdapterFolder(adapter, "--adapter");
-  if (model_path !== null) {
-    checkModelFolder(model_path);
-    warnOfOtherBase(adapter, model_path);
-    return model_path;
-  }
-  const base = baseModelOf(adapter);
-  checkModelFolder(base);
-  console.error(printable(`Base model of ${adapter}: ${base}`));
-  return base;
-}
 
 /** What stands beside a model's weights. */
 export interface BesideWeights {
