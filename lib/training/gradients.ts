@@ -14,6 +14,7 @@ import type { BatchContext, Module } from "../nn/mod.ts";
 import {
   aten,
   autocast,
+  type Device,
   GradientTape,
   manualSeed,
   noGrad,
@@ -161,10 +162,12 @@ function lossAndGradient(
   const trained = aten.detach(aten.indexSelect(hidden, 0, rows))
     .requireGrad(hidden.isRecorded);
   const size = logitRows(model.config.vocabSize, options.maxLogits);
-  const losses: Tensor[] = [];
-  for (let start = 0; start < labels.size; start += size) {
-    using part = tensorScope();
+  const losses = places(Math.ceil(labels.size / size), hidden.device);
+  for (const each of losses) scope.keep(each);
+  for (const [index, loss] of losses.entries()) {
+    using _part = tensorScope();
     using tape = new GradientTape();
+    const start = index * size;
     const end = Math.min(start + size, labels.size);
     const logits = model.head(aten.slice(trained, 0, start, end));
     const own = aten.slice(labels, 0, start, end);
@@ -175,8 +178,7 @@ function lossAndGradient(
       loss: options.lossFunction,
     });
     if (sum.isRecorded) tape.backward(sum);
-    // a copy: a detached view keeps its base, and with it the graph and the logits
-    losses.push(scope.keep(part.keep(aten.clone(aten.detach(sum)))));
+    aten.copy_(loss, aten.detach(sum));
   }
   const gradient = trained.grad;
   if (!hidden.isRecorded || gradient === null) {
@@ -185,6 +187,19 @@ function lossAndGradient(
   const whole = aten.detach(hidden).requireGrad();
   aten.backward(aten.indexSelect(whole, 0, rows), [], gradient);
   return { losses, gradient: scope.keep(whole.grad!) };
+}
+
+/**
+ * Scalars of one tensor, which is made before the logits: small tensors that were made
+ * between large ones and outlived them would break up glibc's heap.
+ */
+function places(count: number, device: Device): Tensor[] {
+  using scope = tensorScope();
+  const whole = zeros([count], { device });
+  return Array.from(
+    { length: count },
+    (_, at) => scope.keep(aten.view(aten.slice(whole, 0, at, at + 1), [])),
+  );
 }
 
 /** Runs layer `index`; dropout draws the same masks every time. */

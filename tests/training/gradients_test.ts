@@ -226,6 +226,29 @@ for (const checkpointing of [false, true]) {
   });
 }
 
+Deno.test("accumulateGradients() leaves no tensor between the logits of one part of the tokens and the next, which would break up the heap", () => {
+  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
+  using model = PeftModel.fromPretrained(base, `${GOLDEN}/trained`);
+  using _flat = new FlatParameters(trainableModel(model).parameters, CPU);
+  const live: number[] = [];
+  const batch = dataCollator(tinyRows(8), PAD);
+  const loss = accumulateGradients(base, batch, {
+    ...PLAIN,
+    factor: 1,
+    maxLogits: 4 * base.config.vocabSize,
+    lossFunction: (logits, labels) => {
+      live.push(liveTensors());
+      return aten.crossEntropyLoss(logits, labels, null, 2);
+    },
+  });
+  assert.equal(live.length, Math.ceil(batch.targets.labels.length / 4));
+  assert(live.length > 5);
+  // the first part makes the gradient that the others are added to
+  assert.deepEqual(new Set(live.slice(1)), new Set([live[1]]));
+  const whole = accumulateGradients(base, batch, { ...PLAIN, factor: 1 });
+  assertClose([loss], [whole], { limit: 1e-6 });
+});
+
 Deno.test("accumulateGradients() adds NEFTune's noise to the embeddings: in its range, with its seed, alike with checkpointing", () => {
   const batch = goldenBatch(readSafetensors(`${GOLDEN}/grads.safetensors`));
   using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/llama_gqa`);
