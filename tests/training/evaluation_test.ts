@@ -212,6 +212,18 @@ function accuracyByHand(base: CausalLm, rows: readonly Feature[]): number {
   return right / all;
 }
 
+Deno.test("evaluateRows() leaves the lengths that a model has seen as they were", async () => {
+  using base = AutoModelForCausalLM.fromPretrained(`${MODELS}/rope_dynamic`);
+  const { maxPositions } = base.config;
+  const long = Array.from({ length: maxPositions + 9 }, (_, at) => 3 + at % 90);
+  const collate = (rows: readonly Feature[]) => dataCollator(rows, PAD);
+  base.restoreRunState(null);
+  base.context(collate([rowOf(long.slice(0, maxPositions + 2), 0)]));
+  const before = base.runState();
+  await evaluateRows(base, [rowOf(long, 0)], { batchSize: 1, collate });
+  assert.deepEqual(base.runState(), before);
+});
+
 const EVALUATED = {
   // the rate follows the evaluations: a resumed run has to know them
   lr_scheduler_type: "reduce_lr_on_plateau",
